@@ -1,0 +1,7 @@
+// Package gen is generated from openapi.yaml: wire types, the strict Echo server interface and the embedded spec.
+// Only server/ and the tests may import it; it imports nothing of ours. Change openapi.yaml and run `make generate`.
+package gen
+
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen --config=types.yaml ../openapi.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen --config=server.yaml ../openapi.yaml
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen --config=spec.yaml ../openapi.yaml
