@@ -1,0 +1,352 @@
+// Package pipeline supervises the background work of the server: named functions that run until the process stops, are started
+// again after an error or a panic, and show by heartbeats whether they are alive. The packages below it are the stages that one
+// image passes: intake, queue, detect, batch, analyze.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Names of the workers that readiness lists, in the order in which it lists them.
+const (
+	GPUMonitor      = "gpu_monitor"
+	CleanupService  = "cleanup_service"
+	DetectionWorker = "detection_worker"
+	AnalysisWorker  = "analysis_worker"
+	FileWatcher     = "file_watcher"
+	BatchWorker     = "batch_worker"
+)
+
+// Stop groups, in the order in which they stop: first what takes in new work, then what finishes it, then the rest.
+const (
+	GroupIntake = iota
+	GroupWorkers
+	GroupServices
+	groupCount
+)
+
+// defaultFreshFor is how long one heartbeat counts unless a function asks for another time.
+const defaultFreshFor = 30 * time.Second
+
+var errReturned = errors.New("the function returned although nobody stopped it")
+
+// Function is one supervised function.
+type Function struct {
+	// Name is the worker that the function belongs to, such as DetectionWorker. Several functions may share a name:
+	// the worker runs when all of them run.
+	Name string
+	// Part tells functions of one worker apart in the log, such as "dispatcher". May be empty.
+	Part string
+	// Group is one of the Group constants and decides when the function stops. Defaults to GroupIntake.
+	Group int
+	// FreshFor is how long one heartbeat counts. Defaults to 30 seconds.
+	FreshFor time.Duration
+	// Run does the work, blocks, and returns nil when ctx ends. Anything else it returns, and a panic, starts it again
+	// after a pause.
+	Run func(ctx context.Context, heartbeat *Heartbeat) error
+}
+
+// Plain makes a Function's Run from a function that has no heartbeats. Such a worker counts as alive as long as it runs.
+func Plain(run func(ctx context.Context) error) func(context.Context, *Heartbeat) error {
+	return func(ctx context.Context, heartbeat *Heartbeat) error {
+		const forever = 100 * 365 * 24 * time.Hour
+		defer heartbeat.Step(forever)()
+		return run(ctx)
+	}
+}
+
+// WorkerStatus is what readiness shows of one worker.
+type WorkerStatus struct {
+	Name    string
+	Running bool
+	// Message is what the worker waits for or why it does not run; empty when there is nothing to say.
+	Message string
+	// Restarts counts how often functions of this worker were started again since the process started.
+	Restarts int
+}
+
+// Options of a Supervisor.
+type Options struct {
+	Log *slog.Logger
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+	// Backoff is the pause before start number attempt (1 for the first restart). Defaults to 1 s doubled each time, at most
+	// 30 s, with a quarter of jitter.
+	Backoff func(attempt int) time.Duration
+	// StopTimeout is how long one group may take to stop before the next group is told to. Defaults to 5 s.
+	StopTimeout time.Duration
+}
+
+// Supervisor runs named functions.
+type Supervisor struct {
+	options Options
+	log     *slog.Logger
+	now     func() time.Time
+
+	mu      sync.Mutex
+	members []*member // guarded by mu
+	started bool      // guarded by mu
+}
+
+// member is one function and its state.
+type member struct {
+	Function
+	heartbeat *Heartbeat
+
+	mu       sync.Mutex
+	running  bool   // guarded by mu
+	message  string // guarded by mu; why it does not run
+	restarts int    // guarded by mu
+}
+
+// New makes a supervisor that runs nothing yet.
+func New(options Options) *Supervisor {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Backoff == nil {
+		options.Backoff = defaultBackoff
+	}
+	if options.StopTimeout == 0 {
+		options.StopTimeout = 5 * time.Second
+	}
+	return &Supervisor{options: options, log: options.Log, now: options.Now}
+}
+
+// Add registers a function. It must be called before Run and panics afterwards, because that is a mistake in the program.
+func (s *Supervisor) Add(functions ...Function) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		panic("pipeline: Add after Run")
+	}
+	for _, f := range functions {
+		if f.FreshFor == 0 {
+			f.FreshFor = defaultFreshFor
+		}
+		s.members = append(s.members, &member{Function: f, message: "not started", heartbeat: newHeartbeat(s.now)})
+	}
+}
+
+// Run starts all functions and blocks until ctx ends and they have stopped, group by group. A group that does not stop within
+// StopTimeout is left behind and named in the log. A second Run returns an error.
+func (s *Supervisor) Run(ctx context.Context) error {
+	s.mu.Lock()
+	if s.started {
+		s.mu.Unlock()
+		return errors.New("pipeline: the supervisor already runs")
+	}
+	s.started = true
+	members := s.members
+	s.mu.Unlock()
+
+	var (
+		done    [groupCount]sync.WaitGroup
+		cancels [groupCount]context.CancelFunc
+	)
+	for group := range groupCount {
+		// The groups outlive ctx: they are cancelled one after the other below.
+		groupCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		cancels[group] = cancel
+		for _, m := range members {
+			if m.Group != group {
+				continue
+			}
+			done[group].Go(func() { s.keep(groupCtx, m) })
+		}
+	}
+	<-ctx.Done()
+	for group := range groupCount {
+		cancels[group]()
+		if !waitFor(&done[group], s.options.StopTimeout) {
+			s.logLate(context.WithoutCancel(ctx), members, group)
+		}
+	}
+	return nil
+}
+
+// logLate names the functions of a group that did not stop in time.
+func (s *Supervisor) logLate(ctx context.Context, members []*member, group int) {
+	for _, m := range members {
+		if m.Group == group && m.isRunning() {
+			s.log.WarnContext(ctx, "worker did not stop in time", "worker", m.Name, "part", m.Part)
+		}
+	}
+}
+
+// waitFor waits for wg, at most for limit.
+func waitFor(wg *sync.WaitGroup, limit time.Duration) bool {
+	stopped := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(stopped)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-stopped:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// keep runs one function again and again until ctx ends.
+func (s *Supervisor) keep(ctx context.Context, m *member) {
+	const healthyAfter = time.Minute // after so long a run the pauses start from the shortest again
+	attempt := 0
+	for {
+		startedAt := s.now()
+		m.setRunning()
+		err := runSafely(ctx, m)
+		if ctx.Err() != nil {
+			m.setStopped("stopped", false)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				s.log.WarnContext(ctx, "worker stopped with an error", "worker", m.Name, "part", m.Part, "error", err)
+			}
+			return
+		}
+		if err == nil {
+			err = errReturned
+		}
+		if s.now().Sub(startedAt) >= healthyAfter {
+			attempt = 0
+		}
+		attempt++
+		pause := s.options.Backoff(attempt)
+		m.setStopped(fmt.Sprintf("failed, starts again (failure %d in a row)", attempt), true)
+		s.logFailure(ctx, m, err, attempt, pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			m.setStopped("stopped", false)
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (s *Supervisor) logFailure(ctx context.Context, m *member, err error, attempt int, pause time.Duration) {
+	attrs := []any{"worker", m.Name, "part", m.Part, "error", err, "attempt", attempt, "restart_in", pause}
+	var panicked *panicError
+	if errors.As(err, &panicked) {
+		attrs = append(attrs, "stack", string(panicked.stack))
+	}
+	s.log.ErrorContext(ctx, "worker failed", attrs...)
+}
+
+// panicError is a panic turned into an error.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+func runSafely(ctx context.Context, m *member) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{value: value, stack: debug.Stack()}
+		}
+	}()
+	return m.Run(ctx, m.currentHeartbeat())
+}
+
+func (m *member) setRunning() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running = true
+	m.message = ""
+	m.heartbeat = newHeartbeat(m.heartbeat.now) // steps that the last run left open are gone with it
+}
+
+func (m *member) setStopped(message string, restart bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running = false
+	m.message = message
+	if restart {
+		m.restarts++
+	}
+}
+
+func (m *member) currentHeartbeat() *Heartbeat {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heartbeat
+}
+
+func (m *member) isRunning() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.running
+}
+
+func (m *member) status() WorkerStatus {
+	m.mu.Lock()
+	heartbeat, running, message, restarts := m.heartbeat, m.running, m.message, m.restarts
+	m.mu.Unlock()
+	if running {
+		running, message = heartbeat.verdict(m.FreshFor)
+	}
+	return WorkerStatus{Name: m.Name, Running: running, Message: message, Restarts: restarts}
+}
+
+// Workers lists the six workers of readiness, always all of them and in a fixed order. A worker that nobody registered is
+// reported as not running. Functions with other names are supervised without being listed.
+func (s *Supervisor) Workers() []WorkerStatus {
+	s.mu.Lock()
+	members := slices.Clone(s.members)
+	s.mu.Unlock()
+	names := [...]string{GPUMonitor, CleanupService, DetectionWorker, AnalysisWorker, FileWatcher, BatchWorker}
+	statuses := make([]WorkerStatus, 0, len(names))
+	for _, name := range names {
+		statuses = append(statuses, combine(name, members))
+	}
+	return statuses
+}
+
+// combine makes one status from all functions of a worker: it runs when all of them run, and the message is the first one of a
+// function that does not run, else the first one at all.
+func combine(name string, members []*member) WorkerStatus {
+	combined := WorkerStatus{Name: name, Running: true}
+	found := false
+	for _, m := range members {
+		if m.Name != name {
+			continue
+		}
+		found = true
+		status := m.status()
+		combined.Restarts += status.Restarts
+		if combined.Running && !status.Running {
+			combined.Running, combined.Message = false, status.Message
+		}
+		if combined.Message == "" {
+			combined.Message = status.Message
+		}
+	}
+	if !found {
+		return WorkerStatus{Name: name, Message: "not started"}
+	}
+	return combined
+}
+
+func defaultBackoff(attempt int) time.Duration {
+	const longest = 30 * time.Second
+	pause := longest
+	if attempt <= 5 {
+		pause = time.Second << (attempt - 1)
+	}
+	jitter := rand.Float64() / 4 //nolint:gosec // jitter needs no cryptographic randomness
+	return pause + time.Duration(float64(pause)*jitter)
+}
