@@ -1,0 +1,65 @@
+# Home Security Intelligence. `make` lists the commands. They work from any folder (make -C DIR ...), as root and as an ordinary user.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# A home folder that cannot be written (a service account, a dropped privilege) would stop Go's caches: use one of our own then.
+ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(CURDIR)/.home
+endif
+
+# go-nvml's C header marks old calls as deprecated; the flags must be the same in every build or the cache is useless.
+export CGO_ENABLED := 1
+export CGO_CFLAGS := -O2 -g -Wno-deprecated-declarations
+export EMBEDDED_DEPS_DIR ?= $(CURDIR)/.deps
+
+VERSION ?= $(shell git -C $(CURDIR) describe --tags --always --dirty 2>/dev/null || echo 0.1.0)
+GO_BUILD = go build -buildvcs=false -ldflags "-X main.version=$(VERSION)"
+LINT_VERSION := v2.15.0
+LINT := $(CURDIR)/.tools/golangci-lint-$(LINT_VERSION)
+
+.PHONY: help
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: deps build ## Build and start the server on http://127.0.0.1:8000; Ctrl-C stops it
+	@exec bin/hsi serve
+
+.PHONY: build
+build: ## Build bin/hsi
+	@$(GO_BUILD) -o bin/hsi ./cmd/hsi
+
+.PHONY: deps
+deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
+	@scripts/deps.sh
+
+.PHONY: test
+test: deps ## Run all tests with the race detector, in random order, on real PostgreSQL and Redis
+	go test -race -shuffle=on -timeout 15m ./...
+
+.PHONY: lint
+lint: $(LINT) ## Run the linters
+	$(LINT) run ./...
+	go mod tidy -diff
+
+$(LINT):
+	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@mv .tools/golangci-lint $(LINT)
+
+.PHONY: generate
+generate: ## Generate gen/ from openapi.yaml
+	go generate ./gen/...
+
+.PHONY: verify
+verify: generate ## Fail when generated code differs from what is committed
+	@git diff --exit-code -- gen || { echo "gen/ differs from openapi.yaml: run make generate and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; echo "gen/ has files that are not committed"; exit 1; }
+
+.PHONY: demo
+demo: build ## Beside make run: write pictures with moving objects into the camera folder demo
+	@exec bin/hsi demo
+
+.PHONY: ci
+ci: verify lint test build ## What continuous integration runs
+	@bin/hsi version
