@@ -1,0 +1,116 @@
+package embeddedtest_test
+
+import (
+	"bufio"
+	"database/sql"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/lib/pq"
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+func open(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("postgres", url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() }) // a session to a killed server does not close well
+	return db
+}
+
+func TestPostgresURL_SameServerForAll(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, embeddedtest.PostgresURL(t), embeddedtest.PostgresURL(t))
+	var zone, super string
+	db := open(t, embeddedtest.PostgresURL(t))
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT current_setting('TimeZone'), current_setting('is_superuser')").Scan(&zone, &super))
+	require.Equal(t, "America/St_Johns", zone)
+	require.Equal(t, "on", super)
+}
+
+func TestNewPostgres_KillKeepsData(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t)
+	db := open(t, server.URL())
+	_, err := db.ExecContext(t.Context(), "CREATE TABLE x (n int); INSERT INTO x VALUES (7)")
+	require.NoError(t, err)
+	server.Kill(t)
+	require.Error(t, db.PingContext(t.Context()))
+	server.Start(t)
+	var n int
+	require.NoError(t, open(t, server.URL()).QueryRowContext(t.Context(), "SELECT n FROM x").Scan(&n))
+	require.Equal(t, 7, n)
+	server.Stop(t)
+	server.Stop(t) // a stopped server is left alone
+	require.Error(t, db.PingContext(t.Context()))
+}
+
+func TestNewPostgres_PauseFreezesOpenSessions(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t)
+	db := open(t, server.URL())
+	db.SetMaxOpenConns(1)
+	require.NoError(t, db.PingContext(t.Context()))
+	server.Pause(t)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := db.ExecContext(t.Context(), "SELECT 1")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Fatalf("a frozen server answered: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	server.Resume(t)
+	require.NoError(t, <-answered)
+}
+
+// ask sends one Redis command and returns the first line of the answer.
+func ask(t *testing.T, url, command string) (string, error) {
+	t.Helper()
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(t.Context(), "unix", strings.TrimPrefix(url, "unix://"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		return "", err
+	}
+	if _, err := conn.Write([]byte(command + "\r\n")); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+func TestNewRedis_StopKeepsDataPauseFreezes(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewRedis(t)
+	answer, err := ask(t, server.URL(), "SET a 1")
+	require.NoError(t, err)
+	require.Equal(t, "+OK", answer)
+	server.Stop(t)
+	_, err = ask(t, server.URL(), "PING")
+	require.Error(t, err)
+	server.Start(t)
+	answer, err = ask(t, server.URL(), "EXISTS a")
+	require.NoError(t, err)
+	require.Equal(t, ":1", answer)
+	server.Pause(t)
+	_, err = ask(t, server.URL(), "PING")
+	require.Error(t, err)
+	server.Resume(t)
+	answer, err = ask(t, server.URL(), "PING")
+	require.NoError(t, err)
+	require.Equal(t, "+PONG", answer)
+	server.Kill(t)
+	_, err = ask(t, server.URL(), "PING")
+	require.Error(t, err)
+}

@@ -1,0 +1,26 @@
+package embeddedtest
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// Main is the body of a package's TestMain: it runs the tests, stops and removes every server that they started, looks
+// for goroutines that were left running, and exits. Options are passed to goleak.
+func Main(m *testing.M, options ...goleak.Option) {
+	code := m.Run()
+	if shared.server != nil {
+		shared.server.discard()
+	}
+	removeBase()
+	if code == 0 {
+		if err := goleak.Find(options...); err != nil {
+			_, _ = fmt.Fprintf(os.Stderr, "goroutines left running: %v\n", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
