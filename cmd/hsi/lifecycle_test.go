@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRunStages_StopsInTheOppositeOrder(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	var order []string
+	started := make(chan struct{}, 3)
+	part := func(name string) namedRun {
+		return namedRun{name, func(ctx context.Context) error {
+			started <- struct{}{}
+			<-ctx.Done()
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, name)
+			return nil
+		}}
+	}
+	go func() {
+		for range 3 {
+			<-started
+		}
+		cancel()
+	}()
+	err := runStages(ctx, slog.New(slog.DiscardHandler), []stage{
+		{"database", time.Minute, []namedRun{part("database")}},
+		{"workers", time.Minute, []namedRun{part("workers")}},
+		{"http", time.Minute, []namedRun{part("http")}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"http", "workers", "database"}, order)
+}
+
+func TestRunStages_AFailureStopsAllAndIsReturned(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("foreign database")
+	stopped := make(chan struct{})
+	err := runStages(t.Context(), slog.New(slog.DiscardHandler), []stage{
+		{"http", time.Minute, []namedRun{{"http", func(ctx context.Context) error { <-ctx.Done(); close(stopped); return nil }}}},
+		{"store", time.Minute, []namedRun{{"store", func(context.Context) error { return broken }}}},
+	})
+	require.ErrorIs(t, err, broken)
+	<-stopped
+}
+
+func TestRunStages_AFunctionThatJustEndsIsAFailure(t *testing.T) {
+	t.Parallel()
+	err := runStages(t.Context(), slog.New(slog.DiscardHandler), []stage{
+		{"store", time.Minute, []namedRun{{"store", func(context.Context) error { return nil }}}},
+	})
+	require.ErrorContains(t, err, "store ended")
+}
+
+func TestRunStages_AStuckPartIsNotWaitedForBeyondItsLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		release := make(chan struct{})
+		begun := time.Now()
+		err := runStages(ctx, slog.New(slog.DiscardHandler), []stage{
+			{"gpu", 2 * time.Second, []namedRun{{"gpu", func(context.Context) error { <-release; return nil }}}},
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(begun))
+		close(release)
+	})
+}
