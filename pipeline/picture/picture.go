@@ -1,0 +1,83 @@
+// Package picture reads camera images without trusting them: it checks them by header and end marker before anything decodes
+// them, bounds how large they may be, and draws the thumbnails of detections.
+package picture
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/gif"  // decoder
+	_ "image/jpeg" // decoder
+	_ "image/png"  // decoder
+
+	_ "golang.org/x/image/bmp"  // decoder
+	_ "golang.org/x/image/webp" // decoder
+)
+
+// Errors that say why a file is no usable image. All but ErrTruncated are final for these bytes; a truncated file may still be
+// growing.
+var (
+	ErrEmpty         = errors.New("the file is empty")
+	ErrNotAnImage    = errors.New("the file is not an image of a known format")
+	ErrTruncated     = errors.New("the image has no end")
+	ErrTooManyPixels = errors.New("the image has too many pixels")
+	ErrTooLarge      = errors.New("the file is too large")
+)
+
+// Format is an image file format.
+type Format string
+
+// Formats that are recognised by content, whatever the file is called.
+const (
+	JPEG Format = "jpeg"
+	PNG  Format = "png"
+	GIF  Format = "gif"
+	BMP  Format = "bmp"
+	WebP Format = "webp"
+)
+
+// MediaType returns the MIME type, such as "image/jpeg".
+func (f Format) MediaType() string { return "image/" + string(f) }
+
+// Info is what the header of an image says.
+type Info struct {
+	Format Format
+	// Width and Height are in pixels.
+	Width, Height int
+}
+
+// Limits bound what is accepted. The zero value of a field means its default.
+type Limits struct {
+	// MaxBytes is the largest file. Defaults to 64 MiB.
+	MaxBytes int64
+	// MaxPixels is the largest width times height. Defaults to 40 million, which decode into about 60 MB.
+	MaxPixels int64
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxBytes == 0 {
+		l.MaxBytes = 64 << 20
+	}
+	if l.MaxPixels == 0 {
+		l.MaxPixels = 40_000_000
+	}
+	return l
+}
+
+// Decode turns the bytes of an image into pixels after checking them with Verify. Errors of a broken image that only decoding
+// shows are returned as they are.
+func Decode(data []byte, limits Limits) (image.Image, Info, error) {
+	info, err := Verify(bytes.NewReader(data), int64(len(data)), limits)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	decoded, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("decode %s: %w", info.Format, err)
+	}
+	if size := decoded.Bounds().Size(); size.X <= 0 || size.Y <= 0 {
+		return nil, Info{}, ErrNotAnImage
+	}
+	return decoded, info, nil
+}
