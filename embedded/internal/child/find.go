@@ -114,8 +114,8 @@ func FindRedis(ctx context.Context, identity Identity, dirs []string) (Program, 
 	return Program{}, missing("redis-server", refused)
 }
 
-// candidates lists the programs of a name: on PATH, in the system's usual folders (pattern, relative to /), in dirs, and in the roots of
-// packages unpacked under dirs and SystemDepsDir.
+// candidates lists the programs of a name: on PATH, in the system's usual folders (pattern, relative to /), in dirs, and
+// in packages unpacked into folders of dirs and of SystemDepsDir (scripts/deps.sh makes "postgres" and "redis" there).
 func candidates(name string, dirs []string, pattern string) []Program {
 	var programs []Program
 	add := func(path string, libraries []string) {
@@ -139,20 +139,19 @@ func candidates(name string, dirs []string, pattern string) []Program {
 			programs = append(programs, Program{Path: path, LibraryDirs: libraries})
 		}
 	}
-	if forced := os.Getenv("EMBEDDED_DEPS_ONLY"); forced == "" {
-		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-			if filepath.IsAbs(dir) {
-				add(filepath.Join(dir, name), nil)
-			}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) {
+			add(filepath.Join(dir, name), nil)
 		}
-		addAll(filepath.Join("/", pattern, name), nil, add)
 	}
+	addAll(filepath.Join("/", pattern, name), nil, add)
 	for _, dir := range append(slices.Clone(dirs), SystemDepsDir) {
 		if dir == "" {
 			continue
 		}
 		add(filepath.Join(dir, name), nil)
-		for _, root := range []string{filepath.Join(dir, "root"), dir} {
+		roots, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, root := range append(roots, dir) {
 			addAll(filepath.Join(root, pattern, name), libraryDirs(root), add)
 		}
 	}
