@@ -60,7 +60,8 @@ func requireExact(t *testing.T, samples []time.Duration, got Summary) {
 	require.EqualValues(t, len(sorted), got.Count)
 	require.Equal(t, sorted[0], got.Min)
 	require.Equal(t, sorted[len(sorted)-1], got.Max)
-	require.InDelta(t, sum/float64(len(sorted)), float64(got.Avg), 1)
+	mean := sum / float64(len(sorted))
+	require.InDelta(t, mean, float64(got.Avg), 1+1e-14*mean)
 	for percent, value := range map[int]time.Duration{50: got.P50, 95: got.P95, 99: got.P99} {
 		rank := (len(sorted)*percent + 99) / 100
 		exact := sorted[rank-1]
