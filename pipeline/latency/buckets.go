@@ -18,7 +18,7 @@ const (
 // bucketOf returns the bucket of a value in nanoseconds.
 func bucketOf(nanos uint64) int {
 	if nanos < perDoubling {
-		return int(nanos) //nolint:gosec // below 64
+		return int(nanos)
 	}
 	shift := bits.Len64(nanos) - 1 - mantissaBits
 	return shift*perDoubling + int(nanos>>shift) //nolint:gosec // nanos>>shift is below 128

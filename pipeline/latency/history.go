@@ -74,7 +74,7 @@ func (h *history) loaded(number int64, others [stageCount]*histogram) {
 		m := h.at(number)
 		if known := m.others[stage]; known == nil || found.count > known.count {
 			m.others[stage] = found
-			h.touch(m, Stage(stage)) //nolint:gosec // an index below stageCount fits
+			h.touch(m, Stage(stage))
 		}
 	}
 }
@@ -156,7 +156,7 @@ func (f *figures) summary(stage Stage, window int) Summary {
 	if known, ok := f.summaries[key]; ok {
 		return known
 	}
-	sum := accumulators.Get().(*accumulator) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	sum := accumulators.Get().(*accumulator) //nolint:forcetypeassert // the pool holds nothing else
 	defer accumulators.Put(sum)
 	sum.reset()
 	for number := f.newest - int64(window); number <= f.newest; {

@@ -50,7 +50,7 @@ func (s Stage) String() string {
 func stageNamed(name string) (Stage, bool) {
 	for stage, known := range stageNames {
 		if known == name {
-			return Stage(stage), true //nolint:gosec // an index below stageCount fits
+			return Stage(stage), true
 		}
 	}
 	return 0, false

@@ -30,13 +30,13 @@ func (c *clock) now() time.Time        { return time.Unix(0, c.nanos.Load()) }
 func (c *clock) move(by time.Duration) { c.nanos.Add(int64(by)) }
 
 // connectTo returns a Connect like the one of pipeline/redis: it connects when it is first used.
-func connectTo(t testing.TB, url string) Connect {
-	t.Helper()
+func connectTo(tb testing.TB, url string) Connect {
+	tb.Helper()
 	option, err := rueidis.ParseURL(url)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	option.DisableCache, option.DisableRetry, option.ForceSingleClient = true, true, true
 	var client rueidis.Client
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if client != nil {
 			client.Close()
 		}
@@ -55,15 +55,15 @@ func connectTo(t testing.TB, url string) Connect {
 
 func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-func newRecorder(t testing.TB, url string, c *clock) *Recorder {
-	t.Helper()
-	return New(connectTo(t, url), Options{Log: discardLog(), Now: c.now})
+func newRecorder(tb testing.TB, url string, c *clock) *Recorder {
+	tb.Helper()
+	return New(connectTo(tb, url), Options{Log: discardLog(), Now: c.now})
 }
 
-func count(t testing.TB, r *Recorder, stage Stage, window int) int64 {
-	t.Helper()
+func count(tb testing.TB, r *Recorder, stage Stage, window int) int64 {
+	tb.Helper()
 	s, err := r.Summary(stage, window)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return s.Count
 }
 
