@@ -67,6 +67,12 @@ func count(tb testing.TB, r *Recorder, stage Stage, window int) int64 {
 	return s.Count
 }
 
+// heal refreshes until Redis answers again: the first call after a restart may still meet the dead connection.
+func heal(t *testing.T, r *Recorder) {
+	t.Helper()
+	require.Eventually(t, func() bool { r.refresh(t.Context()); return !r.sync.failing }, 5*time.Second, 10*time.Millisecond)
+}
+
 func TestRecorder_SeveralWritersAndARestartAgreeWithSortedSamples(t *testing.T) {
 	t.Parallel()
 	for name, next := range distributions() {
@@ -125,7 +131,7 @@ func TestRecorder_IsUnavailableUntilReadAndWhenStale(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnavailable)
 
 	redis.Start(t)
-	r.refresh(t.Context())
+	heal(t, r)
 	require.EqualValues(t, 2, count(t, r, Watch, 1), "what was observed meanwhile is there, once")
 	other := newRecorder(t, redis.URL(), c)
 	other.refresh(t.Context())
@@ -176,7 +182,7 @@ func TestRecorder_FrozenRedisCountsNothingTwice(t *testing.T) {
 	redis.Resume(t)
 	for range 3 {
 		r.Observe(Analyze, time.Second)
-		require.Eventually(t, func() bool { r.refresh(t.Context()); return !r.sync.failing }, 5*time.Second, 10*time.Millisecond)
+		heal(t, r)
 	}
 	r.refresh(t.Context())
 	require.EqualValues(t, 13, count(t, r, Analyze, 1))
@@ -197,7 +203,7 @@ func TestRecorder_WritesTwiceAfterAFailure(t *testing.T) {
 	r.refresh(t.Context())
 	r.Observe(Watch, time.Second)
 	redis.Start(t)
-	r.refresh(t.Context())
+	heal(t, r)
 	client, err := r.connect(t.Context())
 	require.NoError(t, err)
 	key, field := minuteKey(c.now().Unix()/60), fieldName(Watch, r.writer)
