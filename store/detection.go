@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Detection is one object found in one image. Rows loaded from elsewhere may lack everything that is a pointer.
+type Detection struct {
+	ID            int64     `db:"id"`
+	CameraID      string    `db:"camera_id"`
+	ImageID       *int64    `db:"image_id"`
+	BatchID       *int64    `db:"batch_id"`
+	EventID       *int64    `db:"event_id"`
+	FilePath      string    `db:"file_path"`
+	FileType      *string   `db:"file_type"`   // MIME type
+	DetectedAt    time.Time `db:"detected_at"` // image time
+	ObjectType    *string   `db:"object_type"`
+	Confidence    *float64  `db:"confidence"`
+	BBoxX         *int      `db:"bbox_x"` // pixels of the original image, origin at the top left
+	BBoxY         *int      `db:"bbox_y"`
+	BBoxWidth     *int      `db:"bbox_width"`
+	BBoxHeight    *int      `db:"bbox_height"`
+	ThumbnailPath *string   `db:"thumbnail_path"`
+	Detector      *string   `db:"detector"` // what made the row
+}
+
+const detectionColumns = `id, camera_id, image_id, batch_id, event_id, file_path, file_type, detected_at, object_type,
+	confidence, bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, detector`
+
+// NewDetection is one object that a detector found, above the threshold.
+type NewDetection struct {
+	ObjectType    string
+	Confidence    float64
+	BBoxX         int // pixels of the original image, origin at the top left
+	BBoxY         int
+	BBoxWidth     int
+	BBoxHeight    int
+	ThumbnailPath string        // empty: none. The file must be safely there
+	MediaType     string        // image or video; empty means image
+	Offset        time.Duration // position in a video: added to the image time
+}
+
+// DetectionResult is what a detector made of one image.
+type DetectionResult struct {
+	Detector   string         // what looked: rtdetr, motion
+	ImageAt    time.Time      // image time: becomes detected_at and drives the window
+	FileType   string         // MIME type, empty when unknown
+	Detections []NewDetection // none: the image is filtered with ReasonNoDetections
+}
+
+// insertDetections writes the rows of one image and returns their ids in order.
+func insertDetections(ctx context.Context, tx *sqlx.Tx, img Image, batchID int64, result DetectionResult) ([]int64, error) {
+	type row struct {
+		Detection
+		MediaType string `db:"media_type"`
+	}
+	ids := make([]int64, 0, len(result.Detections))
+	const chunk = 1000 // the protocol allows 65535 parameters in one statement
+	for start := 0; start < len(result.Detections); start += chunk {
+		rows := make([]row, 0, chunk)
+		for i := range result.Detections[start:min(start+chunk, len(result.Detections))] {
+			d := &result.Detections[start+i]
+			mediaType := d.MediaType
+			if mediaType == "" {
+				mediaType = "image"
+			}
+			rows = append(rows, row{MediaType: mediaType, Detection: Detection{
+				CameraID: img.CameraID, ImageID: &img.ID, BatchID: &batchID,
+				FilePath: img.FilePath, FileType: nullString(result.FileType),
+				DetectedAt: storable(result.ImageAt.Add(d.Offset)),
+				ObjectType: &d.ObjectType, Confidence: &d.Confidence,
+				BBoxX: &d.BBoxX, BBoxY: &d.BBoxY, BBoxWidth: &d.BBoxWidth, BBoxHeight: &d.BBoxHeight,
+				ThumbnailPath: nullString(d.ThumbnailPath), Detector: nullString(result.Detector),
+			}})
+		}
+		query, args, err := sqlx.Named(`
+			INSERT INTO detections (camera_id, image_id, batch_id, file_path, file_type, detected_at, object_type, confidence,
+				bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, detector, media_type)
+			VALUES (:camera_id, :image_id, :batch_id, :file_path, :file_type, :detected_at, :object_type, :confidence,
+				:bbox_x, :bbox_y, :bbox_width, :bbox_height, :thumbnail_path, :detector, :media_type)
+			RETURNING id`, rows)
+		if err != nil {
+			return nil, fmt.Errorf("bind detections: %w", err)
+		}
+		var inserted []int64
+		if err := tx.SelectContext(ctx, &inserted, tx.Rebind(query), args...); err != nil {
+			return nil, fmt.Errorf("insert detections: %w", err)
+		}
+		ids = append(ids, inserted...)
+	}
+	return ids, nil
+}

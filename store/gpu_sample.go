@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// GPUSample is one reading of a GPU. Nil means unknown, never 0.
+type GPUSample struct {
+	RecordedAt         time.Time `db:"recorded_at"`
+	GPUName            *string   `db:"gpu_name"`
+	UtilizationPercent *float64  `db:"gpu_utilization"`
+	MemoryUsedMiB      *int64    `db:"memory_used"`
+	MemoryTotalMiB     *int64    `db:"memory_total"`
+	TemperatureCelsius *float64  `db:"temperature"`
+	PowerWatts         *float64  `db:"power_usage"`
+	InferenceFPS       *float64  `db:"inference_fps"`
+	Host               *string   `db:"host"`
+	GPUUUID            *string   `db:"gpu_uuid"`
+}
+
+const gpuSampleColumns = `recorded_at, gpu_name, gpu_utilization, memory_used, memory_total, temperature, power_usage,
+	inference_fps, host, gpu_uuid`
+
+// InsertGPUSample stores one reading.
+func (db *DB) InsertGPUSample(ctx context.Context, s GPUSample) error {
+	_, err := db.exec(ctx, "insert gpu sample", `
+		INSERT INTO gpu_stats (`+gpuSampleColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		storable(s.RecordedAt), s.GPUName, s.UtilizationPercent, s.MemoryUsedMiB, s.MemoryTotalMiB,
+		s.TemperatureCelsius, s.PowerWatts, s.InferenceFPS, s.Host, s.GPUUUID)
+	return err
+}
+
+// ListGPUSamples lists the newest limit readings, oldest first; since, when given, is an inclusive lower bound.
+func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]GPUSample, error) {
+	from := minTime
+	if since != nil {
+		from = ceilMicrosecond(*since)
+	}
+	var samples []GPUSample
+	err := db.read(ctx, "list gpu samples", func(ctx context.Context) error {
+		samples = make([]GPUSample, 0, min(limit, 5000))
+		rows, err := db.pool.QueryContext(ctx, `
+			SELECT `+gpuSampleColumns+` FROM gpu_stats
+			WHERE recorded_at >= $1 ORDER BY recorded_at DESC, id DESC LIMIT $2`, from, limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err below tells
+		for rows.Next() {
+			var s GPUSample
+			if err := rows.Scan(&s.RecordedAt, &s.GPUName, &s.UtilizationPercent, &s.MemoryUsedMiB, &s.MemoryTotalMiB,
+				&s.TemperatureCelsius, &s.PowerWatts, &s.InferenceFPS, &s.Host, &s.GPUUUID); err != nil {
+				return err
+			}
+			s.RecordedAt = s.RecordedAt.UTC()
+			samples = append(samples, s)
+		}
+		return rows.Err()
+	})
+	slices.Reverse(samples)
+	return samples, err
+}
+
+// ceilMicrosecond rounds a lower bound up to what the database can compare with.
+func ceilMicrosecond(t time.Time) time.Time {
+	floor := storable(t)
+	if floor.Before(t) && floor.After(minTime) {
+		return floor.Add(time.Microsecond)
+	}
+	return floor
+}

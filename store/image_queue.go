@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+)
+
+// farFuture bounds how far a retry or a lease may lie ahead. What lies further was written under a clock that
+// has since been set back, and counts as due.
+const farFuture = "interval '1 hour'"
+
+// WaitingImages lists up to limit images that can be handed to the queue: not handed over yet and due, handed
+// over longer than requeueAfter ago and not claimed since, or claimed under a lease that has ended. Cameras take
+// turns, oldest image first, so that a camera with a long backlog does not starve the others. The cost follows
+// limit and the number of cameras, not the backlog.
+func (db *DB) WaitingImages(ctx context.Context, limit int, requeueAfter time.Duration) ([]WaitingImage, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	cameras, err := db.cameraCount(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A camera contributes at most perCamera. When the others have too little to fill the limit it may give more.
+	for perCamera := max(limit/max(cameras, 1), 1) + 1; ; perCamera *= 4 {
+		perCamera = min(perCamera, limit)
+		images, err := list[WaitingImage](ctx, db, "list waiting images", waitingImagesQuery,
+			limit, perCamera, requeueAfter.Seconds())
+		if err != nil {
+			return nil, err
+		}
+		if len(images) == limit || perCamera == limit {
+			for i := range images {
+				images[i].SeenAt = images[i].SeenAt.UTC()
+			}
+			return images, nil
+		}
+	}
+}
+
+// cameraCount is exact and cheap: it reads the primary key of a table with one row for each folder.
+func (db *DB) cameraCount(ctx context.Context) (int, error) {
+	var n int
+	err := db.get(ctx, "count cameras", &n, `SELECT count(*) FROM cameras`)
+	return n, err
+}
+
+const waitingImagesQuery = `
+	WITH lost AS (
+		(SELECT id, camera_id, seen_at FROM images
+		 WHERE state = 'queued' AND queued_at < clock_timestamp() - make_interval(secs => $3) ORDER BY queued_at, id LIMIT $1)
+		UNION ALL
+		(SELECT id, camera_id, seen_at FROM images
+		 WHERE state = 'queued' AND queued_at > clock_timestamp() + ` + farFuture + ` ORDER BY queued_at, id LIMIT $1)
+		UNION ALL
+		(SELECT id, camera_id, seen_at FROM images
+		 WHERE state = 'detecting' AND claimed_until < clock_timestamp() ORDER BY claimed_until, id LIMIT $1)
+		UNION ALL
+		(SELECT id, camera_id, seen_at FROM images
+		 WHERE state = 'detecting' AND claimed_until > clock_timestamp() + ` + farFuture + ` ORDER BY claimed_until, id LIMIT $1)
+	), waiting AS (
+		SELECT id, camera_id, seen_at FROM lost
+		UNION ALL
+		SELECT w.id, c.id, w.seen_at
+		FROM cameras AS c
+		CROSS JOIN LATERAL (
+			(SELECT id, seen_at FROM images
+			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at IS NULL ORDER BY seen_at, id LIMIT $2)
+			UNION ALL
+			(SELECT id, seen_at FROM images
+			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at <= clock_timestamp()
+			 ORDER BY next_attempt_at, id LIMIT $2)
+			UNION ALL
+			(SELECT id, seen_at FROM images
+			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at > clock_timestamp() + ` + farFuture + `
+			 ORDER BY next_attempt_at, id LIMIT $2)
+		) AS w
+	), ranked AS (
+		SELECT id, camera_id, seen_at, row_number() OVER (PARTITION BY camera_id ORDER BY seen_at, id) AS turn
+		FROM waiting
+	)
+	SELECT id, camera_id, seen_at FROM ranked ORDER BY turn, seen_at, id LIMIT $1`
+
+// MarkImagesQueued marks those of the images that still wait, by the same rule as WaitingImages, as handed to the
+// queue now and returns them in the order of ids. An ended claim on one of them is lost by this.
+func (db *DB) MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter time.Duration) ([]QueuedImage, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	images, err := write[QueuedImage](ctx, db, "mark images queued", `
+		WITH waiting AS (
+			SELECT i.id, k.position, i.queued_at IS NULL AS first
+			FROM unnest($1::bigint[]) WITH ORDINALITY AS k (id, position)
+			JOIN images AS i ON i.id = k.id
+			WHERE i.state = 'seen'
+			   OR i.state = 'queued' AND (i.queued_at < clock_timestamp() - make_interval(secs => $2)
+			                              OR i.queued_at > clock_timestamp() + `+farFuture+`)
+			   OR i.state = 'detecting' AND (i.claimed_until < clock_timestamp()
+			                                 OR i.claimed_until > clock_timestamp() + `+farFuture+`)
+			FOR UPDATE OF i SKIP LOCKED
+		), marked AS (
+			UPDATE images AS i
+			SET state = 'queued', queued_at = clock_timestamp(), next_attempt_at = NULL, claimed_by = NULL, claimed_until = NULL
+			FROM waiting AS w WHERE i.id = w.id
+			RETURNING i.id, i.camera_id, i.seen_at, i.queued_at, w.first, w.position
+		)
+		SELECT id, camera_id, seen_at, queued_at, first FROM marked ORDER BY position`,
+		pq.Array(ids), requeueAfter.Seconds())
+	for i := range images {
+		images[i].SeenAt, images[i].QueuedAt = images[i].SeenAt.UTC(), images[i].QueuedAt.UTC()
+	}
+	return images, err
+}
+
+// ResetQueued makes everything that was handed to the queue and not claimed since wait again, images and batches,
+// and returns how many. It is for a queue that has lost its entries.
+func (db *DB) ResetQueued(ctx context.Context) (int64, error) {
+	var n int64
+	err := db.InTx(ctx, "reset queued", func(ctx context.Context, tx *sqlx.Tx) error {
+		return tx.GetContext(ctx, &n, `
+			WITH i AS (UPDATE images SET state = 'seen' WHERE state = 'queued' RETURNING 1),
+			     b AS (UPDATE batches SET state = 'closed' WHERE state = 'queued' RETURNING 1)
+			SELECT (SELECT count(*) FROM i) + (SELECT count(*) FROM b)`)
+	})
+	return n, err
+}
+
+// QueueDepths is how much work waits.
+type QueueDepths struct {
+	Detection       int64      `db:"detection"`        // images not yet detected, those in work included
+	Analysis        int64      `db:"analysis"`         // closed batches without an event, those in work included
+	OldestDetection *time.Time `db:"oldest_detection"` // seen_at of the oldest such image
+	OldestAnalysis  *time.Time `db:"oldest_analysis"`  // closed_at of the oldest such batch
+}
+
+// QueueDepths counts waiting work from the ledger. Its cost follows the backlog, not the history.
+func (db *DB) QueueDepths(ctx context.Context) (QueueDepths, error) {
+	var d QueueDepths
+	err := db.get(ctx, "read queue depths", &d, `
+		SELECT i.n AS detection, i.oldest AS oldest_detection, b.n AS analysis, b.oldest AS oldest_analysis
+		FROM (SELECT count(*) AS n, min(seen_at) AS oldest FROM images WHERE state IN ('seen', 'queued', 'detecting')) AS i,
+		     (SELECT count(*) AS n, min(closed_at) AS oldest FROM batches WHERE state IN ('closed', 'queued', 'analyzing')) AS b`)
+	toUTC(&d.OldestDetection, &d.OldestAnalysis)
+	return d, err
+}

@@ -1,0 +1,214 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// condition is an immutable picture of the folders at one moment.
+type condition struct {
+	at       time.Time
+	problems []string // empty when all is well
+	disk     *disk    // nil when it could not be read
+}
+
+// disk is the file system of the thumbnail folder, in bytes.
+type disk struct {
+	used, total, free int64
+}
+
+// writeState remembers whether the last write of a kind failed for a reason that lies with the disk.
+type writeState struct {
+	mu     sync.Mutex
+	failed map[Kind]string // guarded by mu
+}
+
+// note records how a write ended.
+func (w *writeState) note(kind Kind, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(w.failed, kind)
+	case diskFull(err):
+		if w.failed == nil {
+			w.failed = make(map[Kind]string)
+		}
+		w.failed[kind] = rootCause(err)
+	}
+}
+
+func (w *writeState) problem(kind Kind) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	why, failed := w.failed[kind]
+	return why, failed
+}
+
+func rootCause(err error) string {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		if errors.Is(err, errno) {
+			return errno.Error()
+		}
+	}
+	return err.Error()
+}
+
+// watchCondition looks at the folders at each interval. A file system that hangs, such as a lost network mount, holds up one
+// look and no more: the next one starts when that is over, and Health says meanwhile that the folders do not answer.
+func (s *Store) watchCondition(ctx context.Context) error {
+	results := make(chan *condition, 1)
+	looking := false
+	ticker := time.NewTicker(s.options.CheckInterval)
+	defer ticker.Stop()
+	var last []string
+	for {
+		if !looking {
+			looking = true
+			go func() { results <- s.look() }()
+		}
+		select {
+		case <-ctx.Done():
+			if looking && !s.stuck() {
+				<-results // a look takes microseconds unless the disk hangs
+			}
+			return nil
+		case found := <-results:
+			looking = false
+			s.condition.Store(found)
+			s.logChange(ctx, last, found.problems)
+			last = found.problems
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// stuck tells whether the last look is so long ago that the present one must be hanging.
+func (s *Store) stuck() bool {
+	found := s.condition.Load()
+	return found != nil && s.now().Sub(found.at) > s.patience()
+}
+
+// patience is how old the last look may be.
+func (s *Store) patience() time.Duration {
+	return 3*s.options.CheckInterval + 3*time.Second
+}
+
+func (s *Store) logChange(ctx context.Context, before, after []string) {
+	for _, problem := range after {
+		if !slices.Contains(before, problem) {
+			s.log.WarnContext(ctx, "media storage has a problem", "problem", problem)
+		}
+	}
+	if len(before) > 0 && len(after) == 0 {
+		s.log.InfoContext(ctx, "media storage is in order again")
+	}
+}
+
+// look examines every folder once.
+func (s *Store) look() *condition {
+	found := &condition{at: s.now()}
+	for _, r := range s.markedRoots() {
+		problem, reachable := s.lookAtMarked(r)
+		s.tallies[r.kind].seen(found.at, reachable)
+		if problem != "" {
+			found.problems = append(found.problems, problem)
+		}
+	}
+	if info, err := os.Stat(s.cameras.path); err != nil {
+		found.problems = append(found.problems, s.cameras.unavailable(describe(err)).Error())
+	} else if !info.IsDir() {
+		found.problems = append(found.problems, s.cameras.unavailable("is not a folder").Error())
+	}
+	found.problems = append(found.problems, s.images.problems()...)
+	if usage, err := statDisk(s.thumbnails.path); err == nil {
+		found.disk = &usage
+	}
+	return found
+}
+
+// lookAtMarked examines a folder that we write. A reachable folder is there and the right one, full or not.
+func (s *Store) lookAtMarked(r *root) (problem string, reachable bool) {
+	dir, err := r.open()
+	if err != nil {
+		return err.Error(), false
+	}
+	defer func() { _ = dir.Close() }() // only read
+	var stat unix.Statfs_t
+	if err := unix.Statfs(r.path, &stat); err != nil {
+		return r.unavailable(describe(err)).Error(), false
+	}
+	switch {
+	case stat.Flags&unix.ST_RDONLY != 0:
+		return r.unavailable("is on a read-only file system").Error(), true
+	case blocks(stat.Bavail, stat.Frsize) < s.options.MinFreeBytes:
+		return r.unavailable(fmt.Sprintf("is on a full disk: less than %d MiB free", s.options.MinFreeBytes>>20)).Error(), true
+	case stat.Files > 0 && stat.Ffree == 0:
+		return r.unavailable("is on a full disk: no free inodes").Error(), true
+	}
+	if why, failed := s.writes.problem(r.kind); failed {
+		// Nobody may try again for a long time: find out ourselves whether the disk takes writes.
+		if err := tryWrite(dir); err != nil {
+			return r.unavailable("cannot be written: " + why).Error(), true
+		}
+		s.writes.note(r.kind, nil)
+	}
+	return "", true
+}
+
+// tryWrite writes and removes a small file.
+func tryWrite(dir *os.Root) error {
+	const name = ownPrefix + "write-test"
+	_ = dir.Remove(name) // left by a crash
+	err := writeFileDurably(dir, name, make([]byte, 4096))
+	if removeErr := dir.Remove(name); err == nil {
+		err = removeErr
+	}
+	return err
+}
+
+// statDisk reads the size of the file system that a folder is on. Free is what an ordinary user may still write, so used and
+// free do not add up to the total where blocks are reserved.
+func statDisk(path string) (disk, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(path, &stat); err != nil {
+		return disk{}, fmt.Errorf("read the size of the file system of %s: %w", path, err)
+	}
+	return disk{
+		total: blocks(stat.Blocks, stat.Frsize),
+		free:  blocks(stat.Bavail, stat.Frsize),
+		used:  blocks(stat.Blocks-stat.Bfree, stat.Frsize),
+	}, nil
+}
+
+// blocks turns a number of blocks into bytes.
+func blocks(count uint64, size int64) int64 {
+	return int64(count) * size //nolint:gosec // a file system of 2^63 bytes does not exist
+}
+
+// Health tells whether the media folders can be used, and if not why. It answers from the last look and never touches the disk.
+func (s *Store) Health() (ok bool, message string) {
+	found := s.condition.Load()
+	switch {
+	case found == nil:
+		return false, "the media folders were not looked at yet"
+	case s.now().Sub(found.at) > s.patience():
+		return false, fmt.Sprintf("the media folders do not answer since %s", found.at.UTC().Format(time.RFC3339))
+	case len(found.problems) > 0:
+		return false, strings.Join(found.problems, "; ")
+	}
+	return true, "media folders in order"
+}

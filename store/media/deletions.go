@@ -1,0 +1,367 @@
+package media
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"hsi.home.arpa/store"
+)
+
+// sweepLock is the advisory lock of whoever removes marked files ("hsi-swp" in ASCII).
+const sweepLock = 0x6873692d737770
+
+// sweepPage is how many marks are worked on at once.
+const sweepPage = 500
+
+// Mark names a file to be removed.
+type Mark struct {
+	Kind Kind
+	// Path is the path as the row named it.
+	Path string
+	// ImageID is the ledger row of an image, 0 for other kinds. The file is removed only while it is still the one the row
+	// describes, and the row goes with it.
+	ImageID int64
+	// Wait is how long the file must stay at least.
+	Wait time.Duration
+}
+
+// Mark records in the caller's transaction that files are to be removed. Nothing happens to them before that transaction has been
+// committed and a sweep comes by. A file that a row still names by then stays.
+func (s *Store) Mark(ctx context.Context, tx *sqlx.Tx, marks []Mark) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	kinds := make([]string, len(marks))
+	paths := make([]string, len(marks))
+	images := make([]sql.NullInt64, len(marks))
+	waits := make([]float64, len(marks))
+	for i, mark := range marks {
+		kinds[i] = string(mark.Kind)
+		paths[i] = mark.Path
+		images[i] = sql.NullInt64{Int64: mark.ImageID, Valid: mark.ImageID != 0}
+		waits[i] = mark.Wait.Seconds()
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO media_deletions (kind, path, image_id, marked_at, not_before)
+		SELECT m.kind, m.path, m.image_id, $5::timestamptz, CASE WHEN m.wait > 0 THEN $5::timestamptz + make_interval(secs => m.wait) END
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[]) AS m (kind, path, image_id, wait)`,
+		pq.Array(kinds), pq.Array(paths), pq.Array(images), pq.Array(waits), s.now())
+	if err != nil {
+		return fmt.Errorf("mark files: %w", err)
+	}
+	return nil
+}
+
+// Removed is what a sweep took off the disk.
+type Removed struct {
+	Thumbnails, Clips, Images int64
+	// Bytes is the sum of the sizes of these files.
+	Bytes int64
+	// Failed counts files that could not be removed. They stay marked and are tried again later.
+	Failed int64
+}
+
+func (r *Removed) add(other Removed) {
+	r.Thumbnails += other.Thumbnails
+	r.Clips += other.Clips
+	r.Images += other.Images
+	r.Bytes += other.Bytes
+	r.Failed += other.Failed
+}
+
+// Sweeper has the sole right to remove marked files, in all processes that share the database. Close it.
+type Sweeper struct {
+	store *Store
+	conn  *sqlx.Conn
+}
+
+// Sweeper waits for the right to remove marked files and returns it. The background gives it up after each page of files, so the
+// wait is short.
+func (s *Store) Sweeper(ctx context.Context) (*Sweeper, error) {
+	sweeper, err := s.sweeper(ctx, `SELECT pg_advisory_lock($1) IS NOT NULL`)
+	return sweeper, store.Classify(ctx, "wait for the media sweep", err)
+}
+
+func (s *Store) sweeper(ctx context.Context, takeLock string) (*Sweeper, error) {
+	if err := s.options.DB.Ready(); err != nil {
+		return nil, err
+	}
+	conn, err := s.sql.Connx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var got bool
+	if err := conn.GetContext(ctx, &got, takeLock, int64(sweepLock)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	if !got {
+		return nil, conn.Close()
+	}
+	return &Sweeper{store: s, conn: conn}, nil
+}
+
+// Close gives the right back.
+func (w *Sweeper) Close(ctx context.Context) error {
+	_, err := w.conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(sweepLock))
+	if err != nil {
+		// A session that may still hold the lock must not go back to the pool.
+		_ = w.conn.Raw(func(any) error { return sqlBadConn })
+	}
+	return errors.Join(err, w.conn.Close())
+}
+
+// Sweep removes all marked files that are due, and their marks. A file that is already gone counts as done. What cannot be
+// removed is set aside and does not stop the rest. The error wraps ErrUnavailable when a media folder is missing; what was
+// removed until then is in the result.
+func (w *Sweeper) Sweep(ctx context.Context) (Removed, error) {
+	var (
+		total Removed
+		after int64
+	)
+	for {
+		removed, last, err := w.page(ctx, after)
+		total.add(removed)
+		if err != nil {
+			return total, store.Classify(ctx, "sweep media files", err)
+		}
+		if last == 0 {
+			return total, nil
+		}
+		after = last
+	}
+}
+
+// Sweep takes the right to remove files, sweeps once, and gives the right back.
+func (s *Store) Sweep(ctx context.Context) (removed Removed, err error) {
+	sweeper, err := s.Sweeper(ctx)
+	if err != nil {
+		return Removed{}, err
+	}
+	defer func() {
+		// The lock is given back also when ctx has ended; the time is bounded by the session.
+		if closeErr := sweeper.Close(context.WithoutCancel(ctx)); err == nil {
+			err = closeErr
+		}
+	}()
+	return sweeper.Sweep(ctx)
+}
+
+// mark is a row of media_deletions with what the ledger knows of its image.
+type mark struct {
+	ID        int64         `db:"id"`
+	Kind      Kind          `db:"kind"`
+	Path      string        `db:"path"`
+	ImageID   sql.NullInt64 `db:"image_id"`
+	SizeBytes sql.NullInt64 `db:"size_bytes"`
+	ModTime   sql.NullTime  `db:"mtime"`
+	Expired   bool          `db:"expired"`
+	Named     bool          `db:"named"`
+}
+
+// dueMarks selects marks after an id. A mark's file is still named when a row has its path in either of the two spellings.
+const dueMarks = `
+	SELECT d.id, d.kind, d.path, d.image_id, i.size_bytes, i.mtime, coalesce(i.state = 'expired', false) AS expired,
+		CASE d.kind
+			WHEN 'thumbnail' THEN EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = d.path)
+				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = other_spelling(d.path, $3))
+			WHEN 'clip' THEN EXISTS (SELECT FROM events AS e WHERE e.clip_path = d.path)
+				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = other_spelling(d.path, $4))
+			ELSE false
+		END AS named
+	FROM media_deletions AS d LEFT JOIN images AS i ON i.id = d.image_id
+	WHERE d.id > $1 AND (d.not_before IS NULL OR d.not_before <= $2)
+	ORDER BY d.id
+	LIMIT $5`
+
+// page works on the next marks after an id and returns the last id it saw, 0 when there are none left.
+func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last int64, err error) {
+	s := w.store
+	var marks []mark
+	err = w.conn.SelectContext(ctx, &marks, dueMarks, after, s.now(), s.thumbnails.prefix(), s.clips.prefix(), sweepPage)
+	if err != nil {
+		return Removed{}, 0, fmt.Errorf("read marks: %w", err)
+	}
+	if len(marks) == 0 {
+		return Removed{}, 0, nil
+	}
+	done, removed, stop := w.unlink(ctx, marks)
+	if err := w.settle(ctx, done); err != nil {
+		return removed, 0, err
+	}
+	return removed, marks[len(marks)-1].ID, stop
+}
+
+// outcome is how one mark ended. A nil failure means that its file is gone or is not ours to remove.
+type outcome struct {
+	mark    *mark
+	failure error
+	forget  bool // the ledger row goes too
+}
+
+// unlink removes the files of a page. It stops when a folder is not available or ctx ends.
+func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, removed Removed, stop error) {
+	dirs := openRoots{store: w.store, open: make(map[Kind]*os.Root)}
+	defer dirs.close()
+	for i := range marks {
+		m := &marks[i]
+		if err := ctx.Err(); err != nil {
+			return done, removed, err
+		}
+		result, one, err := w.store.removeMarked(ctx, &dirs, m)
+		if err != nil {
+			return done, removed, err
+		}
+		removed.add(one)
+		done = append(done, result)
+	}
+	return done, removed, nil
+}
+
+// openRoots holds the folders open during one page.
+type openRoots struct {
+	store *Store
+	open  map[Kind]*os.Root
+}
+
+func (o *openRoots) get(ctx context.Context, kind Kind) (*os.Root, error) {
+	if dir := o.open[kind]; dir != nil {
+		return dir, nil
+	}
+	r := o.store.root(kind)
+	if err := o.store.prepare(ctx, r); err != nil {
+		return nil, err
+	}
+	dir, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	o.open[kind] = dir
+	return dir, nil
+}
+
+func (o *openRoots) close() {
+	for _, dir := range o.open {
+		_ = dir.Close() // nothing was written through it
+	}
+}
+
+// removeMarked removes one file. The error is for what stops the sweep; what concerns this file alone is in the outcome.
+func (s *Store) removeMarked(ctx context.Context, dirs *openRoots, m *mark) (outcome, Removed, error) {
+	r := s.root(m.Kind)
+	rel, ok := r.relative(m.Path)
+	if !ok || m.Named {
+		return outcome{mark: m}, Removed{}, nil
+	}
+	dir, err := dirs.get(ctx, m.Kind)
+	if err != nil {
+		return outcome{}, Removed{}, err
+	}
+	found, err := s.inspectMarked(dir, r, rel, m)
+	switch {
+	case err != nil:
+		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil
+	case found.state == fileMissing:
+		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
+	case found.state == fileOther:
+		return outcome{mark: m, failure: errors.New("not a regular file")}, Removed{Failed: 1}, nil
+	case found.replaced:
+		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
+	case m.Kind == Image && !m.Expired:
+		return outcome{mark: m}, Removed{}, nil // the ledger wants the file back, or knows nothing of it
+	}
+	gone := false
+	unlink := func() error {
+		err := dir.Remove(rel)
+		if errors.Is(err, fs.ErrNotExist) {
+			gone = true // somebody was faster: it is not ours to count
+		}
+		return err
+	}
+	if t := s.tallies[m.Kind]; t != nil {
+		err = t.change(ctx, t.shardOf(rel), unlink, -1, -found.size)
+	} else {
+		err = unlink()
+	}
+	switch {
+	case gone:
+		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
+	case err != nil && ctx.Err() != nil:
+		return outcome{}, Removed{}, err
+	case err != nil:
+		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil
+	}
+	return outcome{mark: m, forget: m.Expired}, one(m.Kind, found.size), nil
+}
+
+// one is a single removed file.
+func one(kind Kind, size int64) Removed {
+	removed := Removed{Bytes: size}
+	switch kind {
+	case Thumbnail:
+		removed.Thumbnails = 1
+	case Clip:
+		removed.Clips = 1
+	case Image:
+		removed.Images = 1
+	}
+	return removed
+}
+
+// settle removes the marks that are done, with the ledger rows of removed images, and notes what failed.
+func (w *Sweeper) settle(ctx context.Context, done []outcome) error {
+	if len(done) == 0 {
+		return nil
+	}
+	var finished, forgotten, failed []int64
+	var reasons []string
+	for _, o := range done {
+		if o.failure != nil {
+			failed = append(failed, o.mark.ID)
+			reasons = append(reasons, rootReason(o.failure))
+			w.store.log.WarnContext(ctx, "media file not removed, will try again",
+				"kind", o.mark.Kind, "path", o.mark.Path, "error", o.failure)
+			continue
+		}
+		finished = append(finished, o.mark.ID)
+		if o.forget && o.mark.ImageID.Valid {
+			forgotten = append(forgotten, o.mark.ImageID.Int64)
+		}
+	}
+	tx, err := w.conn.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
+	if _, err := tx.ExecContext(ctx, `DELETE FROM media_deletions WHERE id = ANY ($1)`, pq.Array(finished)); err != nil {
+		return fmt.Errorf("remove marks: %w", err)
+	}
+	if len(forgotten) > 0 {
+		_, err := tx.ExecContext(ctx, `DELETE FROM images WHERE id = ANY ($1) AND state = 'expired'`, pq.Array(forgotten))
+		if err != nil {
+			return fmt.Errorf("remove ledger rows: %w", err)
+		}
+	}
+	if len(failed) > 0 {
+		// The wait doubles from a minute to about a day.
+		_, err := tx.ExecContext(ctx, `
+			UPDATE media_deletions AS d SET attempts = d.attempts + 1, last_error = f.reason,
+				not_before = $3::timestamptz + make_interval(mins => (2 ^ least(d.attempts, 10))::integer)
+			FROM unnest($1::bigint[], $2::text[]) AS f (id, reason) WHERE d.id = f.id`,
+			pq.Array(failed), pq.Array(reasons), w.store.now())
+		if err != nil {
+			return fmt.Errorf("note failures: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
