@@ -19,6 +19,8 @@ import (
 type database interface {
 	// Ping does a query of constant cost. An error means that the database cannot be worked with.
 	Ping(ctx context.Context) error
+	// Migrated is closed once the schema is current.
+	Migrated() <-chan struct{}
 }
 
 // redis is the part of the Redis client that is probed.
@@ -190,10 +192,19 @@ func readPart(p *prober, key, name string, now time.Time) aiPart {
 
 func databaseProbe(db database) func(context.Context) finding {
 	return func(ctx context.Context) finding {
-		if err := db.Ping(ctx); err != nil {
-			return failed(err)
+		err := db.Ping(ctx)
+		if err == nil {
+			return finding{state: Healthy}
 		}
-		return finding{state: Healthy}
+		found := failed(err)
+		if !found.timedOut && !found.atOnce {
+			select {
+			case <-db.Migrated():
+			default:
+				found.text = "not ready yet" // it answers, but it is starting or its tables are being made
+			}
+		}
+		return found
 	}
 }
 

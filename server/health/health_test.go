@@ -27,6 +27,7 @@ type dependency struct {
 	answer  atomic.Pointer[func(ctx context.Context) error]
 	running atomic.Int32
 	most    atomic.Int32
+	fresh   atomic.Bool // not migrated yet
 }
 
 func (d *dependency) set(answer func(ctx context.Context) error) { d.answer.Store(&answer) }
@@ -38,7 +39,16 @@ func (d *dependency) ask(ctx context.Context) error {
 	return (*d.answer.Load())(ctx)
 }
 
-func (d *dependency) Ping(ctx context.Context) error              { return d.ask(ctx) }
+func (d *dependency) Ping(ctx context.Context) error { return d.ask(ctx) }
+
+func (d *dependency) Migrated() <-chan struct{} {
+	migrated := make(chan struct{})
+	if !d.fresh.Load() {
+		close(migrated)
+	}
+	return migrated
+}
+
 func (d *dependency) Version(ctx context.Context) (string, error) { return "7.0.15", d.ask(ctx) }
 
 func (d *dependency) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -89,6 +99,7 @@ func (b *busySince) BusySince() (time.Time, bool) {
 
 // bench is a monitor with scripted dependencies on a virtual clock.
 type bench struct {
+	t *testing.T
 	*Monitor
 	database, redis, ai, storage *dependency
 	busy                         *busySince
@@ -99,7 +110,7 @@ type bench struct {
 // newBench must be called within a synctest bubble. Everything works at first.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &bytes.Buffer{}}
+	b := &bench{t: t, database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &bytes.Buffer{}}
 	for _, d := range []*dependency{b.database, b.redis, b.ai, b.storage} {
 		d.set(works)
 	}
@@ -148,14 +159,14 @@ func until(t *testing.T, limit time.Duration, check func() bool) time.Duration {
 	return time.Since(startedAt)
 }
 
-func inBubble(t *testing.T, name string, test func(t *testing.T, b *bench)) {
+func inBubble(t *testing.T, name string, test func(b *bench)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
 			defer b.stop()
-			test(t, b)
+			test(b)
 		})
 	})
 }
@@ -186,7 +197,8 @@ func TestMonitor_SeesEachFaultInTime(t *testing.T) {
 		"disk full":        {func(b *bench) *dependency { return b.storage }, breaks, storage, Degraded, Degraded, 3 * time.Second, "Media storage degraded: disk full"},
 		"disk silent":      {func(b *bench) *dependency { return b.storage }, hangs, storage, Degraded, Degraded, 3 * time.Second, "Media storage health check timed out"},
 	} {
-		inBubble(t, name, func(t *testing.T, b *bench) {
+		inBubble(t, name, func(b *bench) {
+			t := b.t
 			// The worst moment: right after a probe that went well.
 			test.which(b).set(test.fault)
 			took := until(t, test.limit, func() bool { return test.state(b) == test.want })
@@ -211,7 +223,8 @@ func TestMonitor_SeesEachFaultInTime(t *testing.T) {
 
 func TestMonitor_OneFailureIsTolerated(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "database", func(t *testing.T, b *bench) {
+	inBubble(t, "database", func(b *bench) {
+		t := b.t
 		var failures atomic.Int32
 		goodAt := b.Health().Services.Database.At
 		b.database.set(func(ctx context.Context) error {
@@ -235,7 +248,8 @@ func TestMonitor_OneFailureIsTolerated(t *testing.T) {
 
 func TestMonitor_StuckProbeIsNotJoinedByAnother(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "database", func(t *testing.T, b *bench) {
+	inBubble(t, "database", func(b *bench) {
+		t := b.t
 		release := make(chan struct{})
 		b.database.set(func(context.Context) error { // does not respect its context
 			<-release
@@ -255,7 +269,8 @@ func TestMonitor_StuckProbeIsNotJoinedByAnother(t *testing.T) {
 
 func TestMonitor_SilentWhileOurOwnCallRunsIsBusy(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "detector", func(t *testing.T, b *bench) {
+	inBubble(t, "detector", func(b *bench) {
+		t := b.t
 		began := time.Now()
 		b.busy.since.Store(&began)
 		b.ai.set(hangs)
@@ -268,7 +283,8 @@ func TestMonitor_SilentWhileOurOwnCallRunsIsBusy(t *testing.T) {
 		until(t, 30*time.Second+DefaultAITimeout+3*time.Second, func() bool { return b.Health().Services.AI.State == Degraded })
 		require.Equal(t, "request timed out", b.Health().Services.AI.Details["rtdetr"])
 	})
-	inBubble(t, "refused is not busy", func(t *testing.T, b *bench) {
+	inBubble(t, "refused is not busy", func(b *bench) {
+		t := b.t
 		began := time.Now()
 		b.busy.since.Store(&began)
 		b.ai.set(refuses)
@@ -317,6 +333,7 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		missing := &dependency{}
 		missing.set(breaks)
+		missing.fresh.Store(true)
 		m, err := New(Options{Database: missing, Redis: missing, Workers: workerList{}, Log: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -324,7 +341,7 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 		go func() { done <- m.Run(ctx) }()
 		synctest.Wait()
 		// Nothing good is remembered, so the first failure says it all.
-		require.Equal(t, "Database unavailable: connection failed", m.Health().Services.Database.Message)
+		require.Equal(t, "Database unavailable: not ready yet", m.Health().Services.Database.Message)
 		require.ErrorContains(t, m.Run(ctx), "already runs")
 		missing.set(works)
 		until(t, 2*time.Second, func() bool { return m.Health().State == Healthy })
@@ -335,14 +352,16 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 
 func TestMonitor_Readiness(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "redis down", func(t *testing.T, b *bench) {
+	inBubble(t, "redis down", func(b *bench) {
+		t := b.t
 		require.True(t, b.Readiness().Ready)
 		require.Len(t, b.Readiness().Workers, 2)
 		b.redis.set(refuses)
 		until(t, 3*time.Second, func() bool { return !b.Readiness().Ready })
 		require.Equal(t, ReadyDegraded, b.Readiness().State)
 	})
-	inBubble(t, "AI and storage change nothing", func(t *testing.T, b *bench) {
+	inBubble(t, "AI and storage change nothing", func(b *bench) {
+		t := b.t
 		b.ai.set(refuses)
 		b.storage.set(breaks)
 		until(t, 3*time.Second, func() bool { return b.Health().Services.Storage.State == Degraded })
@@ -353,7 +372,8 @@ func TestMonitor_Readiness(t *testing.T) {
 
 func TestMonitor_TimestampIsTheOldestResult(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "AI", func(t *testing.T, b *bench) {
+	inBubble(t, "AI", func(b *bench) {
+		t := b.t
 		at := b.Health().Services.AI.At
 		b.ai.set(hangs)
 		pass(4 * time.Second) // the health check of the AI service is still waiting
