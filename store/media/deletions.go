@@ -3,10 +3,10 @@ package media
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -113,7 +113,7 @@ func (w *Sweeper) Close(ctx context.Context) error {
 	_, err := w.conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(sweepLock))
 	if err != nil {
 		// A session that may still hold the lock must not go back to the pool.
-		_ = w.conn.Raw(func(any) error { return sqlBadConn })
+		_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 	return errors.Join(err, w.conn.Close())
 }
@@ -123,17 +123,21 @@ func (w *Sweeper) Close(ctx context.Context) error {
 // removed until then is in the result.
 func (w *Sweeper) Sweep(ctx context.Context) (Removed, error) {
 	var (
-		total Removed
-		after int64
+		total       Removed
+		after       int64
+		unavailable error
 	)
 	for {
 		removed, last, err := w.page(ctx, after)
 		total.add(removed)
 		if err != nil {
-			return total, store.Classify(ctx, "sweep media files", err)
+			if !errors.Is(err, ErrUnavailable) {
+				return total, store.Classify(ctx, "sweep media files", err)
+			}
+			unavailable = err
 		}
 		if last == 0 {
-			return total, nil
+			return total, unavailable
 		}
 		after = last
 	}
@@ -167,19 +171,26 @@ type mark struct {
 }
 
 // dueMarks selects marks after an id. A mark's file is still named when a row has its path in either of the two spellings.
-const dueMarks = `
+var dueMarks = `
 	SELECT d.id, d.kind, d.path, d.image_id, i.size_bytes, i.mtime, coalesce(i.state = 'expired', false) AS expired,
 		CASE d.kind
 			WHEN 'thumbnail' THEN EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = d.path)
-				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = other_spelling(d.path, $3))
+				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = ` + otherSpelling("d.path", "$3") + `)
 			WHEN 'clip' THEN EXISTS (SELECT FROM events AS e WHERE e.clip_path = d.path)
-				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = other_spelling(d.path, $4))
+				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = ` + otherSpelling("d.path", "$4") + `)
 			ELSE false
 		END AS named
 	FROM media_deletions AS d LEFT JOIN images AS i ON i.id = d.image_id
 	WHERE d.id > $1 AND (d.not_before IS NULL OR d.not_before <= $2)
 	ORDER BY d.id
 	LIMIT $5`
+
+// otherSpelling is the SQL for the second way to write a path: absolute for a relative one and the reverse. The prefix is that of
+// the folder.
+func otherSpelling(path, prefix string) string {
+	return `(CASE WHEN starts_with(` + path + `, ` + prefix + `) THEN substr(` + path + `, length(` + prefix + `) + 1) ELSE ` +
+		prefix + ` || ` + path + ` END)`
+}
 
 // page works on the next marks after an id and returns the last id it saw, 0 when there are none left.
 func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last int64, err error) {
@@ -192,11 +203,11 @@ func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last 
 	if len(marks) == 0 {
 		return Removed{}, 0, nil
 	}
-	done, removed, stop := w.unlink(ctx, marks)
+	done, removed, unlinkErr := w.unlink(ctx, marks)
 	if err := w.settle(ctx, done); err != nil {
 		return removed, 0, err
 	}
-	return removed, marks[len(marks)-1].ID, stop
+	return removed, marks[len(marks)-1].ID, unlinkErr
 }
 
 // outcome is how one mark ended. A nil failure means that its file is gone or is not ours to remove.
@@ -206,99 +217,60 @@ type outcome struct {
 	forget  bool // the ledger row goes too
 }
 
-// unlink removes the files of a page. It stops when a folder is not available or ctx ends.
-func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, removed Removed, stop error) {
-	dirs := openRoots{store: w.store, open: make(map[Kind]*os.Root)}
+// unlink removes the files of a page. Marks of a folder that is not available are left as they are, and the error says so.
+func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, removed Removed, err error) {
+	dirs := openFolders{store: w.store}
 	defer dirs.close()
+	var unavailable error
 	for i := range marks {
-		m := &marks[i]
-		if err := ctx.Err(); err != nil {
+		result, one, err := w.store.removeMarked(ctx, &dirs, &marks[i])
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			unavailable = err
+		case err != nil:
 			return done, removed, err
+		default:
+			removed.add(one)
+			done = append(done, result)
 		}
-		result, one, err := w.store.removeMarked(ctx, &dirs, m)
-		if err != nil {
-			return done, removed, err
-		}
-		removed.add(one)
-		done = append(done, result)
 	}
-	return done, removed, nil
+	return done, removed, unavailable
 }
 
-// openRoots holds the folders open during one page.
-type openRoots struct {
-	store *Store
-	open  map[Kind]*os.Root
-}
-
-func (o *openRoots) get(ctx context.Context, kind Kind) (*os.Root, error) {
-	if dir := o.open[kind]; dir != nil {
-		return dir, nil
-	}
-	r := o.store.root(kind)
-	if err := o.store.prepare(ctx, r); err != nil {
-		return nil, err
-	}
-	dir, err := r.open()
-	if err != nil {
-		return nil, err
-	}
-	o.open[kind] = dir
-	return dir, nil
-}
-
-func (o *openRoots) close() {
-	for _, dir := range o.open {
-		_ = dir.Close() // nothing was written through it
-	}
-}
-
-// removeMarked removes one file. The error is for what stops the sweep; what concerns this file alone is in the outcome.
-func (s *Store) removeMarked(ctx context.Context, dirs *openRoots, m *mark) (outcome, Removed, error) {
-	r := s.root(m.Kind)
-	rel, ok := r.relative(m.Path)
-	if !ok || m.Named {
-		return outcome{mark: m}, Removed{}, nil
-	}
-	dir, err := dirs.get(ctx, m.Kind)
-	if err != nil {
+// removeMarked removes one file. The error is for what concerns more than this file; the rest is in the outcome.
+func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (outcome, Removed, error) {
+	if err := ctx.Err(); err != nil {
 		return outcome{}, Removed{}, err
 	}
-	found, err := s.inspectMarked(dir, r, rel, m)
+	target, err := s.judge(ctx, dirs, m)
 	switch {
 	case err != nil:
-		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil
-	case found.state == fileMissing:
-		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
-	case found.state == fileOther:
-		return outcome{mark: m, failure: errors.New("not a regular file")}, Removed{Failed: 1}, nil
-	case found.replaced:
-		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
-	case m.Kind == Image && !m.Expired:
-		return outcome{mark: m}, Removed{}, nil // the ledger wants the file back, or knows nothing of it
+		return outcome{}, Removed{}, err
+	case target.failure != nil:
+		return outcome{mark: m, failure: target.failure}, Removed{Failed: 1}, nil
+	case !target.remove:
+		return outcome{mark: m, forget: target.forget}, Removed{}, nil
 	}
 	gone := false
 	unlink := func() error {
-		err := dir.Remove(rel)
-		if errors.Is(err, fs.ErrNotExist) {
-			gone = true // somebody was faster: it is not ours to count
-		}
+		err := target.dir.Remove(target.rel)
+		gone = errors.Is(err, fs.ErrNotExist) // somebody was faster: it is not ours to count
 		return err
 	}
 	if t := s.tallies[m.Kind]; t != nil {
-		err = t.change(ctx, t.shardOf(rel), unlink, -1, -found.size)
+		err = t.change(ctx, t.shardOf(target.rel), unlink, -1, -target.size)
 	} else {
 		err = unlink()
 	}
 	switch {
 	case gone:
-		return outcome{mark: m, forget: m.Expired}, Removed{}, nil
+		return outcome{mark: m, forget: target.forget}, Removed{}, nil
 	case err != nil && ctx.Err() != nil:
 		return outcome{}, Removed{}, err
 	case err != nil:
 		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil
 	}
-	return outcome{mark: m, forget: m.Expired}, one(m.Kind, found.size), nil
+	return outcome{mark: m, forget: target.forget}, one(m.Kind, target.size), nil
 }
 
 // one is a single removed file.

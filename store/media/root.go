@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // markerName is the file in a media folder that carries the folder's id. The same id is in the database, so that an unmounted disk,
@@ -132,7 +133,7 @@ func (r *root) relative(path string) (string, bool) {
 	rel := path
 	if filepath.IsAbs(path) {
 		var below bool
-		rel, below = strings.CutPrefix(path, r.path+string(filepath.Separator))
+		rel, below = strings.CutPrefix(path, r.prefix())
 		if !below {
 			return "", false
 		}
@@ -141,6 +142,11 @@ func (r *root) relative(path string) (string, bool) {
 		return "", false
 	}
 	return rel, true
+}
+
+// prefix begins the absolute spelling of a path in the folder.
+func (r *root) prefix() string {
+	return strings.TrimSuffix(r.path, string(filepath.Separator)) + string(filepath.Separator)
 }
 
 // readMarker returns the id in the folder's marker.
@@ -220,36 +226,43 @@ const (
 	fileOther // a folder, a symbolic link, a device: never ours
 )
 
-// inspect looks at a path without following a symbolic link in any part of it. The size is that of a regular file in bytes.
-// The folder above a missing file must exist, else the file's disk may just not be mounted: that is an error.
-func inspect(dir *os.Root, rel string, parentMustExist bool) (state fileState, sizeBytes int64, err error) {
+// inspected is what inspect found. Size and time are those of a regular file.
+type inspected struct {
+	state     fileState
+	sizeBytes int64
+	modTime   time.Time
+}
+
+// inspect looks at a path without following a symbolic link in any part of it. Where the folder above a missing file must exist
+// and does not, the file's disk may just not be mounted: that is an error.
+func inspect(dir *os.Root, rel string, parentMustExist bool) (inspected, error) {
 	for parent := range parents(rel) {
 		info, err := dir.Lstat(parent)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && parentMustExist:
-			return fileMissing, 0, fmt.Errorf("the folder %q is missing", parent)
+			return inspected{}, fmt.Errorf("the folder %q is missing", parent)
 		case errors.Is(err, fs.ErrNotExist):
-			return fileMissing, 0, nil
+			return inspected{state: fileMissing}, nil
 		case errors.Is(err, syscall.ENAMETOOLONG):
-			return fileOther, 0, nil
+			return inspected{state: fileOther}, nil
 		case err != nil:
-			return fileMissing, 0, err
+			return inspected{}, err
 		case !info.IsDir():
-			return fileOther, 0, nil
+			return inspected{state: fileOther}, nil
 		}
 	}
 	info, err := dir.Lstat(rel)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fileMissing, 0, nil
+		return inspected{state: fileMissing}, nil
 	case errors.Is(err, syscall.ENAMETOOLONG):
-		return fileOther, 0, nil
+		return inspected{state: fileOther}, nil
 	case err != nil:
-		return fileMissing, 0, err
+		return inspected{}, err
 	case !info.Mode().IsRegular():
-		return fileOther, 0, nil
+		return inspected{state: fileOther}, nil
 	}
-	return fileRegular, info.Size(), nil
+	return inspected{state: fileRegular, sizeBytes: info.Size(), modTime: info.ModTime()}, nil
 }
 
 // parents yields the folders above a relative path, the outermost first.

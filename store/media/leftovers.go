@@ -1,0 +1,222 @@
+package media
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"hsi.home.arpa/store"
+)
+
+// Times of the background work on what crashes left behind.
+const (
+	sweepPause  = time.Minute
+	orphanPause = 6 * time.Hour
+)
+
+// orphanWait is how long a file that no row named stays after it was marked: a transaction that was just about to name it has
+// committed by then, and the sweep sees its row.
+const orphanWait = 2 * time.Minute
+
+// cleanLeftovers removes marked files that a crash or a failure left, and marks files that no row names.
+func (s *Store) cleanLeftovers(ctx context.Context) error {
+	var orphansAt time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.options.DB.Migrated():
+		}
+		if !s.now().Before(orphansAt) {
+			if err := s.markAllOrphans(ctx); err == nil {
+				orphansAt = s.now().Add(orphanPause)
+			} else if !s.expected(ctx, err) {
+				s.log.WarnContext(ctx, "looking for media files without a row failed", "error", err)
+			}
+		}
+		if err := s.sweepQuietly(ctx); err != nil && !s.expected(ctx, err) {
+			s.log.WarnContext(ctx, "removing marked media files failed", "error", err)
+		}
+		if !sleep(ctx, sweepPause) {
+			return nil
+		}
+	}
+}
+
+// expected tells whether an error needs no log line here: the stop of the server, or a state that health shows.
+func (s *Store) expected(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, store.ErrUnavailable)
+}
+
+// sweepQuietly removes due files page by page and lets a cleanup go first: it takes the right to sweep only when nobody has it,
+// and gives it back after each page.
+func (s *Store) sweepQuietly(ctx context.Context) error {
+	var after int64
+	for {
+		last, err := s.sweepOnePage(ctx, after)
+		if err != nil || last == 0 {
+			return err
+		}
+		after = last
+	}
+}
+
+func (s *Store) sweepOnePage(ctx context.Context, after int64) (last int64, err error) {
+	sweeper, err := s.sweeper(ctx, `SELECT pg_try_advisory_lock($1)`)
+	if err != nil || sweeper == nil {
+		return 0, store.Classify(ctx, "take the media sweep", err)
+	}
+	defer func() {
+		if closeErr := sweeper.Close(context.WithoutCancel(ctx)); err == nil {
+			err = closeErr
+		}
+	}()
+	removed, last, err := sweeper.page(ctx, after)
+	if files := removed.Thumbnails + removed.Clips + removed.Images; files > 0 {
+		s.log.InfoContext(ctx, "removed media files that were left over", "files", files, "bytes", removed.Bytes)
+	}
+	return last, store.Classify(ctx, "sweep media files", err)
+}
+
+// Orphans are files of ours that no row names.
+type Orphans struct {
+	Marked    int64 // files marked for deletion
+	Temporary int64 // temporary files removed
+}
+
+// markAllOrphans looks through both folders.
+func (s *Store) markAllOrphans(ctx context.Context) error {
+	for _, r := range s.markedRoots() {
+		found, err := s.markOrphans(ctx, r)
+		if found.Marked+found.Temporary > 0 {
+			s.log.InfoContext(ctx, "found media files that no row names",
+				"kind", r.kind, "marked", found.Marked, "temporary", found.Temporary)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MarkOrphans marks the files in both folders that are older than Options.OrphanAge and that no row names, and removes temporary
+// files of that age. Files that we did not write are never touched.
+func (s *Store) MarkOrphans(ctx context.Context) (Orphans, error) {
+	var total Orphans
+	for _, r := range s.markedRoots() {
+		found, err := s.markOrphans(ctx, r)
+		total.Marked += found.Marked
+		total.Temporary += found.Temporary
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (s *Store) markOrphans(ctx context.Context, r *root) (found Orphans, err error) {
+	dir, err := s.openFolder(ctx, r.kind)
+	if err != nil {
+		return found, err
+	}
+	defer closeRoot(dir, &err)
+	err = s.strangers(ctx, r, dir, func(final []string, temporary []string) error {
+		marked, err := s.markUnnamed(ctx, r, final)
+		found.Marked += marked
+		if err != nil {
+			return err
+		}
+		for _, rel := range temporary {
+			// No row can name a temporary file, so it needs no mark.
+			if err := dir.Remove(rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				s.log.WarnContext(ctx, "temporary media file not removed", "kind", r.kind, "path", rel, "error", err)
+				continue
+			}
+			found.Temporary++
+		}
+		return nil
+	})
+	return found, err
+}
+
+// strangers gives use those files of ours that are old enough to have a row, in chunks, and old temporary files.
+func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(final, temporary []string) error) error {
+	oldest := s.now().Add(-s.options.OrphanAge)
+	var final, temporary []string
+	flush := func() error {
+		err := use(final, temporary)
+		final, temporary = final[:0], temporary[:0]
+		return err
+	}
+	for shard := range s.tallies[r.kind].shards {
+		if shard == restShard {
+			continue
+		}
+		if info, err := dir.Lstat(shard); err != nil || !info.IsDir() {
+			continue // not made yet, or not ours
+		}
+		w := walker{
+			dir:   dir,
+			enter: func(string, fs.FileInfo) bool { return false },
+			visit: func(rel string, info fs.FileInfo) error {
+				isFinal, isTemporary := ours(rel)
+				if info.ModTime().After(oldest) || !isFinal && !isTemporary {
+					return nil
+				}
+				if isTemporary {
+					temporary = append(temporary, rel)
+				} else {
+					final = append(final, rel)
+				}
+				if len(final)+len(temporary) >= sweepPage {
+					return flush()
+				}
+				return nil
+			},
+		}
+		if err := w.walk(ctx, shard); err != nil {
+			return fmt.Errorf("look through %s: %w", shard, err)
+		}
+	}
+	return flush()
+}
+
+// markUnnamed marks those of the files that neither a row nor a mark names.
+func (s *Store) markUnnamed(ctx context.Context, r *root, files []string) (int64, error) {
+	if len(files) == 0 {
+		return 0, nil
+	}
+	var unnamed []string
+	err := s.options.DB.InTx(ctx, "mark media files without a row", func(ctx context.Context, tx *sqlx.Tx) error {
+		unnamed = unnamed[:0]
+		if err := tx.SelectContext(ctx, &unnamed, unnamedFiles(r.kind), pq.Array(files), r.prefix()); err != nil {
+			return err
+		}
+		marks := make([]Mark, len(unnamed))
+		for i, path := range unnamed {
+			marks[i] = Mark{Kind: r.kind, Path: path, Wait: orphanWait}
+		}
+		return s.Mark(ctx, tx, marks)
+	})
+	return int64(len(unnamed)), err
+}
+
+// unnamedFiles is the query for those of the files $1 (relative paths) that no row and no mark names; $2 is the folder's prefix.
+func unnamedFiles(kind Kind) string {
+	table, column := "detections", "thumbnail_path"
+	if kind == Clip {
+		table, column = "events", "clip_path"
+	}
+	return `
+	SELECT f.path FROM unnest($1::text[]) AS f (path)
+	WHERE NOT EXISTS (SELECT FROM ` + table + ` AS t WHERE t.` + column + ` = f.path)
+		AND NOT EXISTS (SELECT FROM ` + table + ` AS t WHERE t.` + column + ` = $2::text || f.path)
+		AND NOT EXISTS (SELECT FROM media_deletions AS d WHERE md5(d.path) IN (md5(f.path), md5($2::text || f.path))
+			AND d.path IN (f.path, $2::text || f.path))`
+}
