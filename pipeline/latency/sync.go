@@ -97,7 +97,7 @@ func (r *Recorder) load(ctx context.Context, client rueidis.Client, newest int64
 		s.readFrom = oldest
 	}
 	for s.readFrom <= newest {
-		next := min(s.readFrom+minutesPerCall, newest+1)
+		next := min(s.readFrom+minutesPerCall, newest)
 		if err := r.loadMinutes(ctx, client, s.readFrom, next); err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (l Limits) withDefaults() Limits {
 // Decode turns the bytes of an image into pixels after checking them with Verify. Errors of a broken image that only decoding
 // shows are returned as they are.
 func Decode(data []byte, limits Limits) (image.Image, Info, error) {
-	info, err := Verify(bytes.NewReader(data), int64(len(data)), limits)
+	info, err := VerifyBytes(data, limits)
 	if err != nil {
 		return nil, Info{}, err
 	}

@@ -49,6 +49,11 @@ func Verify(file io.ReaderAt, size int64, limits Limits) (Info, error) {
 	return info, nil
 }
 
+// VerifyBytes is Verify for a file that is in memory.
+func VerifyBytes(data []byte, limits Limits) (Info, error) {
+	return Verify(bytes.NewReader(data), int64(len(data)), limits)
+}
+
 // inspect reads the header of whichever format the first bytes announce, and tells whether the end marker is there.
 func inspect(file io.ReaderAt, size int64, head []byte) (info Info, complete bool, err error) {
 	switch {

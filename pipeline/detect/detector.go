@@ -1,0 +1,67 @@
+// Package detect finds objects in images: with RT-DETR over HTTP, or with the built-in motion detector where none is configured.
+// The worker takes waiting images from the queue and commits what the detector found.
+package detect
+
+import (
+	"context"
+	"image"
+	"time"
+
+	"hsi.home.arpa/pipeline/picture"
+)
+
+// Detection is one object found in an image.
+type Detection struct {
+	// ObjectType is what it is, such as "person"; the motion detector says "motion".
+	ObjectType string
+	// Confidence is between 0 and 1.
+	Confidence float64
+	// Box is in pixels of the image with the origin at its top left, and lies inside the image.
+	Box image.Rectangle
+}
+
+// Detector finds objects in images. It is safe for concurrent use.
+type Detector interface {
+	// Name is stored with each detection, such as "motion" or "rtdetr".
+	Name() string
+	// Detect returns what it found, in an order of its own. The error tells by the types of this package whether to
+	// wait for a service (Unavailable), to try this image again (BadReply), or to give this image up (Unusable).
+	Detect(ctx context.Context, img *Image) ([]Detection, error)
+}
+
+// Image is what a detector gets to see. It belongs to one goroutine.
+type Image struct {
+	CameraID string
+	// Name is the file's name without its folder.
+	Name string
+	// TakenAt is the image time.
+	TakenAt time.Time
+	// Data is the file's content.
+	Data []byte
+	// Info is what the header says.
+	Info picture.Info
+
+	limits  picture.Limits
+	decoded image.Image
+}
+
+// NewImage checks data and makes an image of it. The error is one of package picture's.
+func NewImage(cameraID, name string, takenAt time.Time, data []byte, limits picture.Limits) (*Image, error) {
+	info, err := picture.VerifyBytes(data, limits)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{CameraID: cameraID, Name: name, TakenAt: takenAt, Data: data, Info: info, limits: limits}, nil
+}
+
+// Pixels decodes the image when it is first asked for.
+func (i *Image) Pixels() (image.Image, error) {
+	if i.decoded == nil {
+		decoded, _, err := picture.Decode(i.Data, i.limits)
+		if err != nil {
+			return nil, err
+		}
+		i.decoded = decoded
+	}
+	return i.decoded, nil
+}

@@ -1,0 +1,185 @@
+package detect_test
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/demo"
+	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/picture"
+)
+
+var startedAt = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+func toImage(t testing.TB, camera string, pixels image.Image, quality int, takenAt time.Time) *detect.Image {
+	t.Helper()
+	var buffer bytes.Buffer
+	require.NoError(t, jpeg.Encode(&buffer, pixels, &jpeg.Options{Quality: quality}))
+	img, err := detect.NewImage(camera, "a.jpg", takenAt, buffer.Bytes(), picture.Limits{})
+	require.NoError(t, err)
+	return img
+}
+
+// labelled is a generated scene of which it is known what every image shows.
+type labelled struct {
+	scene    demo.Scene
+	frames   int
+	quality  int           // of JPEG
+	interval time.Duration // between images
+}
+
+func walker(from, until int) demo.Object {
+	return demo.Object{Width: 44, Height: 110, Luma: 235, From: from, Until: until, X: -20, Y: 150, StepX: 25}
+}
+
+// labelledScenes is the set on which precision and recall are measured.
+func labelledScenes() map[string]labelled {
+	flash := func(at int, factor float64) func(int) float64 {
+		return func(frame int) float64 {
+			if frame == at {
+				return factor
+			}
+			return 1
+		}
+	}
+	scenes := map[string]labelled{
+		"walker":       {scene: demo.Scene{Noise: 2, Objects: []demo.Object{walker(5, 25)}}},
+		"dark walker":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 44, Height: 110, Luma: 20, From: 5, Until: 25, X: 600, Y: 150, StepX: -25}}}},
+		"faint walker": {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 50, Height: 120, Luma: 150, From: 5, Until: 25, X: 0, Y: 40, StepX: 22}}}},
+		"small walker": {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 18, Height: 44, Luma: 235, From: 5, Until: 25, X: 100, Y: 100, StepX: 20}}}},
+		"two at once": {scene: demo.Scene{Noise: 2, Objects: []demo.Object{
+			walker(5, 25),
+			{Width: 120, Height: 70, Luma: 30, From: 8, Until: 20, X: 560, Y: 280, StepX: -40},
+		}}},
+		"walker in noise":       {scene: demo.Scene{Noise: 12, Objects: []demo.Object{walker(8, 28)}}},
+		"walker, hard JPEG":     {scene: demo.Scene{Noise: 4, Objects: []demo.Object{walker(8, 28)}}, quality: 20},
+		"walker as light fades": {scene: demo.Scene{Noise: 2, Objects: []demo.Object{walker(5, 25)}, Light: func(f int) float64 { return 1 - 0.012*float64(f) }}},
+		"walker after a cloud":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{walker(10, 30)}, Light: func(f int) float64 { return 1 - 0.35*min(1, float64(f)/8) }}},
+		"there from the start":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 44, Height: 110, Luma: 235, From: 0, Until: 22, X: 60, Y: 150, StepX: 25}}}},
+		"nothing":               {scene: demo.Scene{Noise: 2}},
+		"nothing, noisy":        {scene: demo.Scene{Noise: 14}},
+		"nothing, hard JPEG":    {scene: demo.Scene{Noise: 5}, quality: 10},
+		"light flickers":        {scene: demo.Scene{Noise: 2, Light: func(f int) float64 { return 1 + 0.15*math.Sin(float64(f)*2.1) }}},
+		"one flash":             {scene: demo.Scene{Noise: 2, Light: flash(12, 1.9)}},
+		"one dark image":        {scene: demo.Scene{Noise: 2, Light: flash(12, 0.1)}},
+		"lights off":            {scene: demo.Scene{Noise: 2, Light: func(f int) float64 { return map[bool]float64{true: 1, false: 0.3}[f < 15] }}},
+		"flicker in one image":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 80, Height: 60, Luma: 250, From: 12, Until: 13, X: 200, Y: 100}}}},
+		"flicker now and then":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 80, Height: 60, Luma: 250, From: 9, Until: 10, X: 200, Y: 100}, {Width: 60, Height: 60, Luma: 10, From: 14, Until: 15, X: 400, Y: 200}, {Width: 80, Height: 60, Luma: 250, From: 20, Until: 21, X: 200, Y: 100}}}},
+		"alarm pictures":        {scene: demo.Scene{Noise: 2, Objects: []demo.Object{walker(6, 9), walker(15, 17), walker(24, 25)}}, interval: 5 * time.Minute},
+		"small camera":          {scene: demo.Scene{Width: 160, Height: 120, Noise: 2, Objects: []demo.Object{{Width: 16, Height: 40, Luma: 235, From: 5, Until: 20, X: 0, Y: 50, StepX: 9}}}},
+		"large camera":          {scene: demo.Scene{Width: 1280, Height: 720, Noise: 3, Objects: []demo.Object{{Width: 80, Height: 200, Luma: 235, From: 5, Until: 15, X: 0, Y: 300, StepX: 100}}}, frames: 16},
+	}
+	seed := uint64(1)
+	for name, l := range scenes {
+		if l.scene.Width == 0 {
+			l.scene.Width, l.scene.Height = 640, 360
+		}
+		if l.frames == 0 {
+			l.frames = 32
+		}
+		if l.quality == 0 {
+			l.quality = 80
+		}
+		if l.interval == 0 {
+			l.interval = time.Second
+		}
+		l.scene.Seed = seed
+		seed++
+		scenes[name] = l
+	}
+	return scenes
+}
+
+// tally counts objects found, missed and invented.
+type tally struct{ found, missed, invented int }
+
+func (t tally) precision() float64 { return share(t.found, t.found+t.invented) }
+func (t tally) recall() float64    { return share(t.found, t.found+t.missed) }
+
+func share(part, whole int) float64 {
+	if whole == 0 {
+		return 1
+	}
+	return float64(part) / float64(whole)
+}
+
+// overlap is intersection over union.
+func overlap(a, b image.Rectangle) float64 {
+	area := func(r image.Rectangle) float64 { return float64(r.Dx() * r.Dy()) }
+	both := area(a.Intersect(b))
+	return both / (area(a) + area(b) - both)
+}
+
+// measure runs a scene through a fresh detector.
+func measure(t *testing.T, l labelled) (result tally) {
+	t.Helper()
+	motion := detect.NewMotion()
+	for frame := range l.frames {
+		img := toImage(t, "front", l.scene.Frame(frame), l.quality, startedAt.Add(time.Duration(frame)*l.interval))
+		detections, err := motion.Detect(t.Context(), img)
+		require.NoError(t, err)
+		shown := l.scene.Boxes(frame)
+		// An object that is only just coming in or that appeared in this very image need not be found, but may be.
+		due := slices.DeleteFunc(slices.Clone(shown), func(box image.Rectangle) bool {
+			return box.Dx()*box.Dy() < 200 || (l.interval < 15*time.Second && !slices.ContainsFunc(l.scene.Boxes(frame-1), func(before image.Rectangle) bool {
+				return before.Dx()*before.Dy() >= 200
+			}))
+		})
+		for _, d := range detections {
+			require.True(t, d.Box.In(image.Rect(0, 0, l.scene.Width, l.scene.Height)), "%v", d.Box)
+			require.GreaterOrEqual(t, d.Confidence, 0.5)
+			require.Less(t, d.Confidence, 1.0)
+			if !slices.ContainsFunc(shown, func(box image.Rectangle) bool { return overlap(box, d.Box) > 0.2 }) {
+				result.invented++
+			}
+		}
+		for _, box := range due {
+			if slices.ContainsFunc(detections, func(d detect.Detection) bool { return overlap(box, d.Box) > 0.2 }) {
+				result.found++
+			} else {
+				result.missed++
+			}
+		}
+	}
+	return result
+}
+
+func TestMotion_PrecisionAndRecall(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var total tally
+	var lines []string
+	t.Run("scenes", func(t *testing.T) {
+		t.Parallel()
+		for name, l := range labelledScenes() {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				got := measure(t, l)
+				mu.Lock()
+				defer mu.Unlock()
+				total.found += got.found
+				total.missed += got.missed
+				total.invented += got.invented
+				lines = append(lines, fmt.Sprintf("%-24s found %3d missed %2d invented %2d", name, got.found, got.missed, got.invented))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		slices.Sort(lines)
+		for _, line := range lines {
+			t.Log(line)
+		}
+		t.Logf("motion detector: precision %.3f, recall %.3f", total.precision(), total.recall())
+		require.GreaterOrEqual(t, total.precision(), 0.95)
+		require.GreaterOrEqual(t, total.recall(), 0.90)
+	})
+}
