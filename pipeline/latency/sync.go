@@ -97,7 +97,7 @@ func (r *Recorder) load(ctx context.Context, client rueidis.Client, newest int64
 		s.readFrom = oldest
 	}
 	for s.readFrom <= newest {
-		next := min(s.readFrom+minutesPerCall, newest)
+		next := min(s.readFrom+minutesPerCall, newest+1)
 		if err := r.loadMinutes(ctx, client, s.readFrom, next); err != nil {
 			return err
 		}
