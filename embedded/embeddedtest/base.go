@@ -1,7 +1,6 @@
 package embeddedtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,11 +33,11 @@ var base struct {
 }
 
 // newHome makes a folder for one server, owned by the user that servers run as.
-func newHome(ctx context.Context, kind string) (string, child.Identity, error) {
+func newHome(kind string) (string, child.Identity, error) {
 	base.Lock()
 	defer base.Unlock()
 	if base.dir == "" {
-		if err := makeBase(ctx); err != nil {
+		if err := makeBase(); err != nil {
 			return "", child.Identity{}, err
 		}
 	}
@@ -47,12 +46,12 @@ func newHome(ctx context.Context, kind string) (string, child.Identity, error) {
 	return home, base.identity, base.identity.MakeDir(home, 0o700)
 }
 
-func makeBase(ctx context.Context) error {
+func makeBase() error {
 	base.identity = child.ChooseIdentity()
 	prefix := "hsi-test-" + strconv.Itoa(os.Geteuid()) + "-"
 	var problems []error
 	for _, parent := range []string{"/dev/shm", os.TempDir(), "/tmp", "/var/tmp"} {
-		if err := usable(ctx, parent); err != nil {
+		if err := usable(parent); err != nil {
 			problems = append(problems, err)
 			continue
 		}
@@ -77,7 +76,7 @@ func makeBase(ctx context.Context) error {
 	return fmt.Errorf("no folder for test data: %w", errors.Join(problems...))
 }
 
-func usable(ctx context.Context, parent string) error {
+func usable(parent string) error {
 	if len(parent) > maxBasePath-30 {
 		return fmt.Errorf("%s: too long for sockets", parent)
 	}
@@ -88,7 +87,7 @@ func usable(ctx context.Context, parent string) error {
 	if stat.Bavail*uint64(stat.Bsize) < minFreeBytes { //nolint:gosec // a block size is positive
 		return fmt.Errorf("%s: less than 1 GiB free", parent)
 	}
-	if !base.identity.CanReach(ctx, parent) {
+	if !base.identity.CanReach(parent) {
 		return fmt.Errorf("%s: %s cannot enter it", parent, base.identity.Name)
 	}
 	return nil
@@ -96,7 +95,7 @@ func usable(ctx context.Context, parent string) error {
 
 // own locks the folder's owner file: a folder whose lock is free belongs to a dead test process.
 func own(dir string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, ownerName), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // a folder we just made
+	file, err := os.OpenFile(filepath.Join(dir, ownerName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("mark the test folder: %w", err)
 	}
@@ -119,7 +118,7 @@ func sweep(parent, prefix string) {
 			continue
 		}
 		dir := filepath.Join(parent, entry.Name())
-		owner, err := os.OpenFile(filepath.Join(dir, ownerName), os.O_RDWR|unix.O_NOFOLLOW, 0) //nolint:gosec // only locked
+		owner, err := os.OpenFile(filepath.Join(dir, ownerName), os.O_RDWR|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			continue
 		}

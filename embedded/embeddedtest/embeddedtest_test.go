@@ -26,7 +26,8 @@ func open(t *testing.T, url string) *sql.DB {
 
 func TestPostgresURL_SameServerForAll(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, embeddedtest.PostgresURL(t), embeddedtest.PostgresURL(t))
+	first, second := embeddedtest.PostgresURL(t), embeddedtest.PostgresURL(t)
+	require.Equal(t, first, second)
 	var zone, super string
 	db := open(t, embeddedtest.PostgresURL(t))
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT current_setting('TimeZone'), current_setting('is_superuser')").Scan(&zone, &super))

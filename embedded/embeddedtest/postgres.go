@@ -90,7 +90,7 @@ func newPostgres(ctx context.Context, durable bool) (*PostgresServer, error) {
 	if shared.templateErr != nil {
 		return nil, shared.templateErr
 	}
-	home, identity, err := newHome(ctx, "pg")
+	home, identity, err := newHome("pg")
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +123,11 @@ func newPostgres(ctx context.Context, durable bool) (*PostgresServer, error) {
 }
 
 func makeTemplate(ctx context.Context) (string, child.Postgres, error) {
-	home, identity, err := newHome(ctx, "template")
+	home, identity, err := newHome("template")
 	if err != nil {
 		return "", child.Postgres{}, err
 	}
-	installation, err := child.FindPostgres(ctx, identity, depsDirs(), 0)
+	installation, err := child.NewFinder(identity, depsDirs()).Postgres(0)
 	if err != nil {
 		return "", child.Postgres{}, err
 	}

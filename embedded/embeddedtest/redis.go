@@ -26,14 +26,12 @@ var redisProgram struct {
 // NewRedis starts a server for one test.
 func NewRedis(tb testing.TB) *RedisServer {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), startTimeout)
-	defer cancel()
-	home, identity, err := newHome(ctx, "redis")
+	home, identity, err := newHome("redis")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	redisProgram.once.Do(func() {
-		redisProgram.program, redisProgram.err = child.FindRedis(ctx, identity, depsDirs())
+		redisProgram.program, redisProgram.err = child.NewFinder(identity, depsDirs()).Redis()
 	})
 	if redisProgram.err != nil {
 		tb.Fatal(redisProgram.err)

@@ -1,7 +1,6 @@
 package child
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,17 +62,31 @@ func missing(program string, refused []string) error {
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
-// FindPostgres looks in dirs (folders with programs, or roots of unpacked packages), then on PATH, then where
-// distributions put PostgreSQL. A program counts only if it runs as the given user. Of several the one of major version
-// want is taken, or, for want = 0, the newest. It returns *MissingError when there is none.
-func FindPostgres(ctx context.Context, identity Identity, dirs []string, want int) (Postgres, error) {
+// Finder looks for programs: on the search path, in the system's usual folders, then in Dirs.
+type Finder struct {
+	// Identity is the user that must be able to run a program for it to count.
+	Identity Identity
+	// Dirs are folders with programs in them, or folders with unpacked packages.
+	Dirs []string
+	// SearchPath is a PATH; SystemRoot is where the usual folders are looked for, normally "/".
+	SearchPath, SystemRoot string
+}
+
+// NewFinder looks on this machine and in dirs.
+func NewFinder(identity Identity, dirs []string) Finder {
+	return Finder{Identity: identity, Dirs: append(slices.Clone(dirs), SystemDepsDir), SearchPath: os.Getenv("PATH"), SystemRoot: "/"}
+}
+
+// Postgres finds PostgreSQL: of several the one of major version want, or else the newest. It returns *MissingError when
+// there is none.
+func (f Finder) Postgres(want int) (Postgres, error) {
 	var found []Postgres
 	var refused []string
-	for _, program := range candidates("postgres", dirs, "usr/lib/postgresql/*/bin") {
+	for _, program := range f.candidates("postgres", "usr/lib/postgresql/*/bin") {
 		if _, err := os.Stat(program.Sibling("initdb").Path); err != nil {
 			continue
 		}
-		output, err := identity.Run(ctx, program, "/", "", nil, "--version")
+		output, err := f.Identity.Probe(program, "/", "--version")
 		if err != nil {
 			refused = append(refused, program.Path+": "+err.Error())
 			continue
@@ -101,11 +114,11 @@ func FindPostgres(ctx context.Context, identity Identity, dirs []string, want in
 	return best, nil
 }
 
-// FindRedis looks for redis-server like FindPostgres.
-func FindRedis(ctx context.Context, identity Identity, dirs []string) (Program, error) {
+// Redis finds redis-server. It returns *MissingError when there is none.
+func (f Finder) Redis() (Program, error) {
 	var refused []string
-	for _, program := range candidates("redis-server", dirs, "usr/bin") {
-		if _, err := identity.Run(ctx, program, "/", "", nil, "--version"); err != nil {
+	for _, program := range f.candidates("redis-server", "usr/bin") {
+		if _, err := f.Identity.Probe(program, "/", "--version"); err != nil {
 			refused = append(refused, program.Path+": "+err.Error())
 			continue
 		}
@@ -114,38 +127,23 @@ func FindRedis(ctx context.Context, identity Identity, dirs []string) (Program, 
 	return Program{}, missing("redis-server", refused)
 }
 
-// candidates lists the programs of a name: on PATH, in the system's usual folders (pattern, relative to /), in dirs, and
-// in packages unpacked into folders of dirs and of SystemDepsDir (scripts/deps.sh makes "postgres" and "redis" there).
-func candidates(name string, dirs []string, pattern string) []Program {
+// candidates lists the programs of a name: on the search path, in the system's usual folders (pattern, relative to the
+// root), in Dirs, and in packages unpacked into folders of Dirs (scripts/deps.sh makes "postgres" and "redis" there).
+func (f Finder) candidates(name, pattern string) []Program {
 	var programs []Program
 	add := func(path string, libraries []string) {
-		resolved, err := filepath.EvalSymlinks(filepath.Dir(path))
-		if err != nil {
-			return
-		}
-		path = filepath.Join(resolved, filepath.Base(path))
-		// A link to another folder leads to the installation it belongs to, but a program may also be a link beside its
-		// target (redis-server is one) and must keep its name.
-		if target, err := filepath.EvalSymlinks(path); err != nil {
-			return
-		} else if filepath.Base(target) == name {
-			path = target
-		}
-		info, err := os.Stat(path)
-		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-			return
-		}
-		if !slices.ContainsFunc(programs, func(p Program) bool { return p.Path == path }) {
+		path, ok := executable(path)
+		if ok && !slices.ContainsFunc(programs, func(p Program) bool { return p.Path == path }) {
 			programs = append(programs, Program{Path: path, LibraryDirs: libraries})
 		}
 	}
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+	for _, dir := range filepath.SplitList(f.SearchPath) {
 		if filepath.IsAbs(dir) {
 			add(filepath.Join(dir, name), nil)
 		}
 	}
-	addAll(filepath.Join("/", pattern, name), nil, add)
-	for _, dir := range append(slices.Clone(dirs), SystemDepsDir) {
+	addAll(filepath.Join(f.SystemRoot, pattern, name), nil, add)
+	for _, dir := range f.Dirs {
 		if dir == "" {
 			continue
 		}
@@ -156,6 +154,25 @@ func candidates(name string, dirs []string, pattern string) []Program {
 		}
 	}
 	return programs
+}
+
+// executable resolves links: one to another folder leads to the installation that a program belongs to, which finds
+// its other files from there. A link beside a target of another name is kept (redis-server is one).
+func executable(path string) (string, bool) {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", false
+	}
+	resolved := filepath.Join(dir, filepath.Base(path))
+	target, err := filepath.EvalSymlinks(resolved)
+	if err != nil {
+		return "", false
+	}
+	if filepath.Base(target) == filepath.Base(path) {
+		resolved = target
+	}
+	info, err := os.Stat(target)
+	return resolved, err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 func addAll(pattern string, libraries []string, add func(string, []string)) {

@@ -1,7 +1,6 @@
 package child
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/user"
@@ -51,17 +50,15 @@ func (i Identity) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(i.UID), Gid: uint32(i.GID)} //nolint:gosec // user ids fit
 }
 
-// Run runs a short program to its end as this user in dir, with its own input and a bounded output, and returns what it
-// printed. The program dies with us.
-func (i Identity) Run(ctx context.Context, program Program, dir string, input string, extra []*os.File, args ...string) (string, error) {
-	return runShort(ctx, i, program, dir, input, extra, args)
+// OtherIdentity is the user of the given numbers.
+func OtherIdentity(uid, gid int) Identity {
+	return Identity{Name: "uid " + strconv.Itoa(uid), UID: uid, GID: gid, switched: uid != os.Geteuid()}
 }
 
 // CanReach reports whether the user can enter dir. Asked by really entering it: mode bits do not tell about access
 // lists and network mounts.
-func (i Identity) CanReach(ctx context.Context, dir string) bool {
-	shell := Program{Path: "/bin/sh"}
-	_, err := i.Run(ctx, shell, dir, "", nil, "-c", ":")
+func (i Identity) CanReach(dir string) bool {
+	_, err := i.Probe(Program{Path: "/bin/sh"}, dir, "-c", ":")
 	return err == nil
 }
 
@@ -81,4 +78,3 @@ func (i Identity) MakeDir(dir string, mode os.FileMode) error {
 	}
 	return nil
 }
-

@@ -43,6 +43,20 @@ func DataMajor(home string) (int, error) {
 	return major, nil
 }
 
+// HasData reports whether a home holds data of either server.
+func HasData(home string) (bool, error) {
+	for _, name := range []string{filepath.Join(dataName, "PG_VERSION"), "appendonlydir"} {
+		_, err := os.Stat(filepath.Join(home, name))
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return false, fmt.Errorf("look for data: %w", err)
+		}
+	}
+	return false, nil
+}
+
 // Init makes the cluster in home unless there is one. It works under a temporary name and renames at the end, so that a
 // start that was cut off in the middle leaves nothing that looks like data.
 func (p Postgres) Init(ctx context.Context, identity Identity, home string, cluster Cluster) error {
@@ -86,7 +100,7 @@ func (p Postgres) Init(ctx context.Context, identity Identity, home string, clus
 }
 
 func syncDir(path string) error {
-	dir, err := os.Open(path) //nolint:gosec // our own folder
+	dir, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
 	}

@@ -25,14 +25,14 @@ var serverNames = []string{"postgres", "initdb", "redis-server", "redis-check-rd
 // make sure that nobody else supervises the home: what still runs there is then an orphan. An orphan is on its way out
 // (the kernel told it when its parent died); one that does not go is told again, then killed.
 func waitForPredecessor(ctx context.Context, home string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(home, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600) //nolint:gosec // home is our own folder
+	lock, err := os.OpenFile(filepath.Join(home, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}
 	escalation := []struct {
 		after  time.Duration
 		signal syscall.Signal
-	}{{5 * time.Second, syscall.SIGTERM}, {8 * time.Second, syscall.SIGQUIT}, {11 * time.Second, syscall.SIGKILL}}
+	}{{5 * time.Second, syscall.SIGQUIT}, {8 * time.Second, syscall.SIGKILL}}
 	start := time.Now()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -48,6 +48,7 @@ func waitForPredecessor(ctx context.Context, home string) (*os.File, error) {
 		if len(escalation) > 0 && time.Since(start) > escalation[0].after {
 			for _, pid := range processesIn(home) {
 				_ = syscall.Kill(pid, escalation[0].signal)
+				_ = syscall.Kill(pid, syscall.SIGCONT) // it may be frozen
 			}
 			escalation = escalation[1:]
 		}
@@ -101,7 +102,7 @@ func killAll(home string) {
 // For homes that will be deleted; a home that is started again cleans up by itself.
 func RemoveLeftovers(home, dataDir string) {
 	killAll(home)
-	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid")) //nolint:gosec // our own folder
+	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
 	if err != nil {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // leftoverPatience is how long the children of a dead server may take to notice that it is gone before they are killed.
-const leftoverPatience = 2 * time.Second
+const leftoverPatience = 500 * time.Millisecond
 
 // Spec says how a server is started.
 type Spec struct {

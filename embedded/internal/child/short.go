@@ -14,41 +14,61 @@ import (
 	"time"
 )
 
-// runShort runs a program to its end on a thread of its own (the parent-death signal follows the thread).
-func runShort(ctx context.Context, identity Identity, program Program, dir, input string, extra []*os.File, args []string) (string, error) {
-	type result struct {
-		output string
-		err    error
+const (
+	// probeTimeout bounds a Probe, on a busy machine; runTimeout a Run, such as initdb on a slow disk.
+	probeTimeout = 20 * time.Second
+	runTimeout   = 5 * time.Minute
+)
+
+// Run runs a program to its end as this user in dir, with input on its standard input, and returns what it printed. It
+// and what it starts are ended when ctx ends, and when we die. Files in extra are inherited.
+func (i Identity) Run(ctx context.Context, program Program, dir, input string, extra []*os.File, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program.Path, args...) //nolint:gosec // programs that we chose
+	cmd.Stdin = strings.NewReader(input)
+	cmd.ExtraFiles = extra
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	output, err := i.runShort(cmd, program, dir, runTimeout)
+	if err != nil && ctx.Err() != nil {
+		return output, fmt.Errorf("run %s: %w", filepath.Base(program.Path), ctx.Err())
 	}
-	results := make(chan result, 1)
+	return output, err
+}
+
+// Probe runs a program that ends at once and returns what it printed.
+func (i Identity) Probe(program Program, dir string, args ...string) (string, error) {
+	cmd := exec.Command(program.Path, args...) //nolint:gosec,noctx // programs that we chose; bounded by probeTimeout
+	return i.runShort(cmd, program, dir, probeTimeout)
+}
+
+// runShort runs cmd on a thread of its own: the parent-death signal follows the thread.
+func (i Identity) runShort(cmd *exec.Cmd, program Program, dir string, limit time.Duration) (string, error) {
+	var output bytes.Buffer
+	cmd.Dir = dir
+	cmd.Env = program.environment(dir)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: i.credential()}
+	cmd.WaitDelay = 3 * time.Second
+	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		var output bytes.Buffer
-		cmd := exec.CommandContext(ctx, program.Path, args...) //nolint:gosec // programs that we chose
-		cmd.Dir = dir
-		cmd.Env = program.environment(dir)
-		cmd.Stdin = strings.NewReader(input)
-		cmd.Stdout, cmd.Stderr = &output, &output
-		cmd.ExtraFiles = extra
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: identity.credential()}
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-		cmd.WaitDelay = 3 * time.Second
-		err := cmd.Run()
-		results <- result{output.String(), err}
+		if err := cmd.Start(); err != nil {
+			ended <- err
+			return
+		}
+		group := -cmd.Process.Pid
+		timer := time.AfterFunc(limit, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+		defer timer.Stop()
+		ended <- cmd.Wait()
 	}()
-	got := <-results
-	if got.err == nil {
-		return got.output, nil
+	err := <-ended
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return output.String(), fmt.Errorf("run %s: %w: %s", filepath.Base(program.Path), err, lastLines(output.String(), 3))
 	}
-	name := filepath.Base(program.Path)
-	if ctx.Err() != nil {
-		return got.output, fmt.Errorf("run %s: %w", name, ctx.Err())
+	if err != nil {
+		return output.String(), fmt.Errorf("run %s: %w", filepath.Base(program.Path), err)
 	}
-	if exit := (*exec.ExitError)(nil); errors.As(got.err, &exit) {
-		return got.output, fmt.Errorf("run %s: %w: %s", name, got.err, lastLines(got.output, 3))
-	}
-	return got.output, fmt.Errorf("run %s: %w", name, got.err)
+	return output.String(), nil
 }
 
 // lastLines joins the last lines of an output into one.
