@@ -1,0 +1,193 @@
+// Package queue hands ids of waiting work to workers through Redis Streams. The ledger in PostgreSQL says what is to be done; the
+// streams only say who does it next. Losing a stream loses nothing, and an id that is in it twice does no harm, because a worker
+// claims the row before it works.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"hsi.home.arpa/pipeline/redis"
+)
+
+// ErrUnavailable says that Redis cannot be reached now.
+var ErrUnavailable = redis.ErrUnavailable
+
+// commandTimeout bounds every command that does not block.
+const commandTimeout = 3 * time.Second
+
+// Connect returns the Redis client, see (*redis.Client).Conn.
+type Connect func(ctx context.Context) (rueidis.Client, error)
+
+// Queue is one stream with its consumer group. It is safe for concurrent use and connects when it is used.
+type Queue struct {
+	connect Connect
+	name    Name
+	log     *slog.Logger
+}
+
+// New makes a queue. It does not connect.
+func New(connect Connect, name Name, log *slog.Logger) *Queue {
+	return &Queue{connect: connect, name: name, log: log}
+}
+
+// State is what a stream holds.
+type State struct {
+	// Length counts entries, Pending those of them that a worker holds.
+	Length, Pending int64
+	// Oldest is when the oldest entry was added, by the clock of Redis; zero when there is none.
+	Oldest time.Time
+}
+
+// add appends ids to the stream.
+func (q *Queue) add(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	client, ctx, cancel, err := q.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	commands := make(rueidis.Commands, 0, len(ids))
+	for _, id := range ids {
+		commands = append(commands, client.B().Xadd().Key(q.name.key()).Id("*").
+			FieldValue().FieldValue(idField, strconv.FormatInt(id, 10)).Build())
+	}
+	for _, result := range client.DoMulti(ctx, commands...) {
+		if err := result.Error(); err != nil {
+			return fmt.Errorf("add to queue %s: %w", q.name, redis.Classify(err))
+		}
+	}
+	return nil
+}
+
+// entries returns the ids that are in the stream, held by workers or not, oldest first. Entries that are none of ours are left
+// out; the workers remove them.
+func (q *Queue) entries(ctx context.Context) ([]int64, error) {
+	client, ctx, cancel, err := q.client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	list, err := client.Do(ctx, client.B().Xrange().Key(q.name.key()).Start("-").End("+").Build()).AsXRange()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return nil, fmt.Errorf("list queue %s: %w", q.name, redis.Classify(err))
+	}
+	ids := make([]int64, 0, len(list))
+	for _, entry := range list {
+		if id, err := parseEntry(entry.FieldValues); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// length counts the entries of the stream.
+func (q *Queue) length(ctx context.Context) (int, error) {
+	client, ctx, cancel, err := q.client(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer cancel()
+	n, err := client.Do(ctx, client.B().Xlen().Key(q.name.key()).Build()).AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	}
+	return int(n), nil
+}
+
+// State reads how much the stream holds.
+func (q *Queue) State(ctx context.Context) (State, error) {
+	client, ctx, cancel, err := q.client(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	defer cancel()
+	results := client.DoMulti(ctx,
+		client.B().Xlen().Key(q.name.key()).Build(),
+		client.B().Xrange().Key(q.name.key()).Start("-").End("+").Count(1).Build(),
+		client.B().Xpending().Key(q.name.key()).Group(groupName).Build(),
+	)
+	var state State
+	if state.Length, err = results[0].AsInt64(); err != nil {
+		return State{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	}
+	oldest, err := results[1].AsXRange()
+	if err != nil {
+		return State{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	}
+	if len(oldest) > 0 {
+		state.Oldest = entryTime(oldest[0].ID)
+	}
+	pending, err := results[2].ToArray()
+	switch {
+	case redis.IsNoGroup(err): // nobody has read yet
+	case err != nil:
+		return State{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	case len(pending) > 0:
+		if state.Pending, err = pending[0].AsInt64(); err != nil {
+			return State{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+		}
+	}
+	return state, nil
+}
+
+// createGroup makes the consumer group, and the stream with it, where they are missing. The group starts at the beginning, so
+// that entries from before it are delivered too.
+func (q *Queue) createGroup(ctx context.Context) error {
+	client, ctx, cancel, err := q.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	err = client.Do(ctx, client.B().XgroupCreate().Key(q.name.key()).Group(groupName).Id("0").Mkstream().Build()).Error()
+	if err != nil && !isGroupExists(err) {
+		return fmt.Errorf("create group of queue %s: %w", q.name, redis.Classify(err))
+	}
+	return nil
+}
+
+// client connects and bounds the time of one command.
+func (q *Queue) client(ctx context.Context) (rueidis.Client, context.Context, context.CancelFunc, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	client, err := q.connect(ctx)
+	if err != nil {
+		cancel()
+		return nil, nil, nil, fmt.Errorf("queue %s: %w", q.name, err)
+	}
+	return client, ctx, cancel, nil
+}
+
+func isGroupExists(err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(reply.Error(), "BUSYGROUP")
+}
+
+var errNotOurs = errors.New("the entry names no id")
+
+// parseEntry reads the id of an entry.
+func parseEntry(fields map[string]string) (int64, error) {
+	id, err := strconv.ParseInt(fields[idField], 10, 64)
+	if err != nil || id <= 0 {
+		return 0, errNotOurs
+	}
+	return id, nil
+}
+
+// entryTime reads the time out of a stream id, "<milliseconds>-<number>"; zero when it is none.
+func entryTime(entry string) time.Time {
+	milliseconds, _, _ := strings.Cut(entry, "-")
+	n, err := strconv.ParseInt(milliseconds, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}

@@ -1,0 +1,446 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/pipeline/queue"
+	"hsi.home.arpa/pipeline/redis"
+)
+
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+var discard = slog.New(slog.DiscardHandler)
+
+// ledger is a source in memory with the rules of the real one.
+type ledger struct {
+	mu      sync.Mutex
+	order   []int64
+	state   map[int64]string // waiting, queued, done
+	handled map[int64]int    // how often each id was worked on
+	changed chan struct{}    // closed and replaced at each change
+	down    error
+}
+
+func newLedger(ids ...int64) *ledger {
+	l := &ledger{state: map[int64]string{}, handled: map[int64]int{}, changed: make(chan struct{})}
+	l.put(ids...)
+	return l
+}
+
+func (l *ledger) put(ids ...int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range ids {
+		l.order = append(l.order, id)
+		l.state[id] = "waiting"
+	}
+}
+
+func (l *ledger) breakDown(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = err
+}
+
+func (l *ledger) Waiting(_ context.Context, limit int) ([]int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []int64
+	for _, id := range l.order {
+		if l.state[id] == "waiting" && len(ids) < limit {
+			ids = append(ids, id)
+		}
+	}
+	return ids, l.down
+}
+
+func (l *ledger) MarkQueued(_ context.Context, ids []int64) ([]int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var marked []int64
+	for _, id := range ids {
+		if l.state[id] == "waiting" {
+			l.state[id] = "queued"
+			marked = append(marked, id)
+		}
+	}
+	return marked, l.down
+}
+
+func (l *ledger) ResetQueued(context.Context) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n int64
+	for id, state := range l.state {
+		if state == "queued" {
+			l.state[id] = "waiting"
+			n++
+		}
+	}
+	return n, l.down
+}
+
+// finish is a handler: it works on each id once.
+func (l *ledger) finish(_ context.Context, id int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down != nil {
+		return l.down
+	}
+	if l.state[id] != "done" {
+		l.state[id] = "done"
+		l.handled[id]++
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
+	return nil
+}
+
+// waitDone waits until n ids have been worked on.
+func (l *ledger) waitDone(t *testing.T, n int) {
+	t.Helper()
+	timeout := time.NewTimer(20 * time.Second)
+	defer timeout.Stop()
+	for {
+		l.mu.Lock()
+		count, changed := len(l.handled), l.changed
+		l.mu.Unlock()
+		if count >= n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			require.Fail(t, "not all was worked on", "%d of %d", count, n)
+		}
+	}
+}
+
+// alive records what a function says of itself.
+type alive struct {
+	mu       sync.Mutex
+	message  string
+	messages []string
+}
+
+func (*alive) Beat()                     {}
+func (*alive) Step(time.Duration) func() { return func() {} }
+func (a *alive) Say(message string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if message != a.message {
+		a.messages = append(a.messages, message)
+	}
+	a.message = message
+}
+
+func (a *alive) now() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.message
+}
+
+type fixture struct {
+	server *embeddedtest.RedisServer
+	client *redis.Client
+	queue  *queue.Queue
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	server := embeddedtest.NewRedis(t)
+	client, err := redis.Open(redis.Config{URL: server.URL()})
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return &fixture{server: server, client: client, queue: queue.New(client.Conn, queue.Detect, discard)}
+}
+
+func (f *fixture) do(t *testing.T, args ...string) rueidis.RedisResult {
+	t.Helper()
+	conn, err := f.client.Conn(t.Context())
+	require.NoError(t, err)
+	return conn.Do(t.Context(), conn.B().Arbitrary(args...).Build())
+}
+
+// run starts a function and stops it at the end of the test, or when the returned function is called.
+func run(t *testing.T, function func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- function(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (f *fixture) dispatch(t *testing.T, l *ledger) (*queue.Dispatcher, *alive) {
+	t.Helper()
+	d, a := queue.NewDispatcher(f.queue, l), &alive{}
+	run(t, func(ctx context.Context) error { return d.Run(ctx, a) })
+	return d, a
+}
+
+func (f *fixture) consume(t *testing.T, name string, handle queue.Handler) (stop func(), a *alive) {
+	t.Helper()
+	a = &alive{}
+	consumer := f.queue.NewConsumer(name, time.Second)
+	return run(t, func(ctx context.Context) error { return consumer.Run(ctx, a, handle) }), a
+}
+
+func numbers(n int) []int64 {
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = int64(i + 1)
+	}
+	return ids
+}
+
+func TestQueue_AllWaitingWorkIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(2500)...)
+	d, _ := f.dispatch(t, l)
+	for n := range 3 {
+		f.consume(t, fmt.Sprint("worker-", n), l.finish)
+	}
+	l.waitDone(t, 2500)
+	l.put(9001)
+	d.Wake()
+	l.waitDone(t, 2501)
+	for id, times := range l.handled {
+		require.Equal(t, 1, times, id)
+	}
+	require.Eventually(t, func() bool {
+		state, err := f.queue.State(t.Context())
+		return err == nil && state == queue.State{}
+	}, 5*time.Second, 5*time.Millisecond, "finished entries leave the stream")
+}
+
+func TestDispatcher_KeepsABoundedWindow(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(3000)...)
+	d, _ := f.dispatch(t, l)
+	length := func() int64 {
+		state, err := f.queue.State(t.Context())
+		require.NoError(t, err)
+		return state.Length
+	}
+	require.Eventually(t, func() bool { return length() == 1000 }, 5*time.Second, 5*time.Millisecond)
+	d.Wake()
+	state, err := f.queue.State(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, state.Length)
+	require.Zero(t, state.Pending)
+	require.WithinDuration(t, time.Now(), state.Oldest, time.Minute)
+}
+
+func TestDispatcher_RefillsAfterAFlush(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(50)...)
+	d, _ := f.dispatch(t, l)
+	require.Eventually(t, func() bool {
+		state, err := f.queue.State(t.Context())
+		return err == nil && state.Length == 50
+	}, 5*time.Second, 5*time.Millisecond)
+	require.NoError(t, f.do(t, "FLUSHALL").Error())
+	l.put(51)
+	d.Wake()
+	f.consume(t, "worker", l.finish)
+	l.waitDone(t, 51)
+}
+
+func TestQueue_SurvivesFlushesWhileWorking(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	f, l := setup(t), newLedger(numbers(n)...)
+	f.dispatch(t, l)
+	for w := range 2 {
+		f.consume(t, fmt.Sprint("worker-", w), func(ctx context.Context, id int64) error {
+			if id%100 == 0 {
+				f.do(t, "FLUSHALL")
+			}
+			return l.finish(ctx, id)
+		})
+	}
+	l.waitDone(t, n)
+}
+
+func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(20)...)
+	stop := run(t, func(ctx context.Context) error { return queue.NewDispatcher(f.queue, l).Run(ctx, &alive{}) })
+	require.Eventually(t, func() bool {
+		state, err := f.queue.State(t.Context())
+		return err == nil && state.Length == 20
+	}, 5*time.Second, 5*time.Millisecond)
+	stop()
+	// Redis comes back with an old file: some entries are gone, one that was finished long ago is there again.
+	require.NoError(t, f.do(t, "XTRIM", "hsi:queue:detect", "MAXLEN", "15").Error())
+	require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "*", "id", "777").Error())
+	l.state[777] = "done"
+	f.dispatch(t, l)
+	f.consume(t, "worker", l.finish)
+	l.waitDone(t, 20)
+	state := func() queue.State {
+		state, err := f.queue.State(t.Context())
+		require.NoError(t, err)
+		return state
+	}
+	require.Eventually(t, func() bool { return state() == queue.State{} }, 5*time.Second, 5*time.Millisecond)
+	require.NotContains(t, l.handled, int64(777))
+}
+
+func TestConsumer_TakesOverWhatADeadOneHeld(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(1)
+	f.dispatch(t, l)
+	require.Eventually(t, func() bool {
+		return f.do(t, "XGROUP", "CREATE", "hsi:queue:detect", "workers", "0").Error() == nil
+	}, 5*time.Second, 5*time.Millisecond)
+	require.NoError(t, f.do(t, "XREADGROUP", "GROUP", "workers", "dead", "STREAMS", "hsi:queue:detect", ">").Error())
+	state, err := f.queue.State(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 1, state.Pending)
+	f.consume(t, "worker", l.finish)
+	l.waitDone(t, 1)
+}
+
+func TestConsumer_HandsBackWhatItHoldsWhenStopped(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(1)
+	f.dispatch(t, l)
+	holding := make(chan struct{})
+	stop, _ := f.consume(t, "first", func(ctx context.Context, _ int64) error {
+		close(holding)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	<-holding
+	stop()
+	consumers, err := f.do(t, "XINFO", "CONSUMERS", "hsi:queue:detect", "workers").ToArray()
+	require.NoError(t, err)
+	require.Empty(t, consumers)
+	f.consume(t, "second", l.finish)
+	l.waitDone(t, 1)
+}
+
+func TestConsumer_RemovesForeignEntries(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger()
+	for _, value := range [][]string{{"id", "seven"}, {"id", "-1"}, {"job", "1"}, {"id", "99999999999999999999"}, {"id", ""}} {
+		require.NoError(t, f.do(t, append([]string{"XADD", "hsi:queue:detect", "*"}, value...)...).Error())
+	}
+	l.put(1)
+	f.dispatch(t, l)
+	f.consume(t, "worker", l.finish)
+	l.waitDone(t, 1)
+	require.Eventually(t, func() bool {
+		state, err := f.queue.State(t.Context())
+		return err == nil && state == queue.State{}
+	}, 5*time.Second, 5*time.Millisecond)
+}
+
+func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(1)
+	f.dispatch(t, l)
+	var mu sync.Mutex
+	calls := 0
+	_, a := f.consume(t, "worker", func(ctx context.Context, id int64) error {
+		mu.Lock()
+		calls++
+		failing := calls < 3
+		mu.Unlock()
+		if failing {
+			return errors.New("connection refused")
+		}
+		return l.finish(ctx, id)
+	})
+	l.waitDone(t, 1)
+	require.Contains(t, a.messages, "waiting for the database")
+	require.Eventually(t, func() bool { return a.now() == "" }, 5*time.Second, 5*time.Millisecond)
+}
+
+func TestConsumer_PausesWhenAServiceIsAway(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(1, 2)
+	f.dispatch(t, l)
+	var mu sync.Mutex
+	var calls []int64
+	_, a := f.consume(t, "worker", func(ctx context.Context, id int64) error {
+		mu.Lock()
+		calls = append(calls, id)
+		mu.Unlock()
+		if id == 1 {
+			return &queue.Later{Message: "waiting for the detector", Err: errors.New("refused")}
+		}
+		return l.finish(ctx, id)
+	})
+	l.waitDone(t, 1)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []int64{1, 2}, calls, "the entry is finished, its row decides when it comes again")
+	require.True(t, slices.Contains(a.messages, "waiting for the detector"))
+}
+
+func TestQueue_WaitsForRedis(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(10)...)
+	f.server.Stop(t)
+	_, dispatcher := f.dispatch(t, l)
+	_, worker := f.consume(t, "worker", l.finish)
+	require.Eventually(t, func() bool {
+		return worker.now() == "waiting for Redis" && dispatcher.now() == "waiting for Redis and the database"
+	}, 5*time.Second, 5*time.Millisecond)
+	_, err := f.queue.State(t.Context())
+	require.ErrorIs(t, err, queue.ErrUnavailable)
+	f.server.Start(t)
+	l.waitDone(t, 10)
+
+	f.server.Kill(t)
+	l.put(11, 12)
+	f.server.Start(t)
+	l.waitDone(t, 12)
+	require.Eventually(t, func() bool { return worker.now() == "" && dispatcher.now() == "" }, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestQueue_WaitsForTheDatabase(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(10)...)
+	l.breakDown(errors.New("connection refused"))
+	_, dispatcher := f.dispatch(t, l)
+	f.consume(t, "worker", l.finish)
+	require.Eventually(t, func() bool { return dispatcher.now() != "" }, 5*time.Second, 5*time.Millisecond)
+	l.breakDown(nil)
+	l.waitDone(t, 10)
+}
+
+func TestQueue_AFrozenRedisIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(1)
+	d, _ := f.dispatch(t, l)
+	stop, worker := f.consume(t, "worker", l.finish)
+	l.waitDone(t, 1)
+	f.server.Pause(t)
+	require.Eventually(t, func() bool { return worker.now() == "waiting for Redis" }, 10*time.Second, 5*time.Millisecond)
+	f.server.Resume(t)
+	l.put(2)
+	d.Wake()
+	l.waitDone(t, 2)
+	stop()
+}
