@@ -1,0 +1,228 @@
+package server
+
+import (
+	"strings"
+	"time"
+
+	"hsi.home.arpa/gen"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/media"
+	"hsi.home.arpa/store/retention"
+)
+
+func toAPIHealth(report health.Report) gen.Health {
+	return gen.Health{Status: gen.HealthState(report.State), Services: toAPIServices(report.Services), Timestamp: report.At.UTC()}
+}
+
+func toAPIReadiness(readiness health.Readiness) gen.Readiness {
+	workers := make([]gen.Worker, len(readiness.Workers))
+	for i, worker := range readiness.Workers {
+		workers[i] = gen.Worker{Name: worker.Name, Running: worker.Running, Message: orNull(worker.Message)}
+	}
+	return gen.Readiness{
+		Ready:     readiness.Ready,
+		Status:    gen.ReadinessState(readiness.State),
+		Services:  toAPIServices(readiness.Services),
+		Workers:   workers,
+		Timestamp: readiness.At.UTC(),
+	}
+}
+
+func toAPIServices(services health.Services) gen.Services {
+	storage := toAPIService(services.Storage)
+	return gen.Services{
+		Database: toAPIService(services.Database),
+		Redis:    toAPIService(services.Redis),
+		AI:       toAPIService(services.AI),
+		Storage:  &storage,
+	}
+}
+
+func toAPIService(service health.Service) gen.ServiceStatus {
+	return gen.ServiceStatus{Status: gen.HealthState(service.State), Message: orNull(service.Message), Details: service.Details}
+}
+
+// orNull makes no text null.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+func toAPIGPUStats(sample store.GPUSample) gen.GPUStats {
+	return gen.GPUStats{
+		GPUName:      sample.GPUName,
+		Utilization:  sample.UtilizationPercent,
+		MemoryUsed:   sample.MemoryUsedMiB,
+		MemoryTotal:  sample.MemoryTotalMiB,
+		Temperature:  sample.TemperatureCelsius,
+		PowerUsage:   sample.PowerWatts,
+		InferenceFPS: sample.InferenceFPS,
+	}
+}
+
+func toAPIGPUHistory(samples []store.GPUSample, limit int32) gen.GPUHistory {
+	history := gen.GPUHistory{Samples: make([]gen.GPUSample, len(samples)), Limit: limit}
+	for i, sample := range samples {
+		history.Samples[i] = gen.GPUSample{
+			RecordedAt:   sample.RecordedAt.UTC(),
+			GPUName:      sample.GPUName,
+			Utilization:  sample.UtilizationPercent,
+			MemoryUsed:   sample.MemoryUsedMiB,
+			MemoryTotal:  sample.MemoryTotalMiB,
+			Temperature:  sample.TemperatureCelsius,
+			PowerUsage:   sample.PowerWatts,
+			InferenceFPS: sample.InferenceFPS,
+		}
+	}
+	history.Count = int32(len(samples)) //nolint:gosec // at most limit
+	return history
+}
+
+// firstInstant is the earliest bound that makes sense; nothing was recorded before it.
+var firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// fromAPISince reads a lower bound: RFC 3339, and UTC without a zone. The contract's pattern has seen to the form; what is left are
+// days that do not exist and leap seconds, of which the second after is meant.
+func fromAPISince(since *string) (*time.Time, error) {
+	if since == nil {
+		return nil, nil //nolint:nilnil // no bound
+	}
+	text := strings.ToUpper(*since)
+	leap := len(text) >= 19 && text[17:19] == "60"
+	if leap {
+		text = text[:17] + "59" + text[19:]
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		at, err = time.Parse("2006-01-02T15:04:05", text)
+	}
+	if err != nil {
+		return nil, invalid(gen.ValidationErrorItem{Loc: []string{"query", "since"}, Msg: "is not a time that exists", Type: "format"})
+	}
+	if leap {
+		at = at.Truncate(time.Second).Add(time.Second)
+	}
+	if at.Before(firstInstant) {
+		at = firstInstant
+	}
+	at = at.UTC()
+	return &at, nil
+}
+
+func (s *Server) toAPIConfig(config store.SystemConfig) gen.SystemConfig {
+	return gen.SystemConfig{
+		AppName:                      s.options.AppName,
+		Version:                      s.options.AppVersion,
+		RetentionDays:                int32(config.RetentionDays),                  //nolint:gosec // 1 to 365
+		BatchWindowSeconds:           int32(config.BatchWindow / time.Second),      //nolint:gosec // came from 32 bits
+		BatchIdleTimeoutSeconds:      int32(config.BatchIdleTimeout / time.Second), //nolint:gosec // came from 32 bits
+		DetectionConfidenceThreshold: config.DetectionConfidenceThreshold + 0,      // never -0
+	}
+}
+
+func fromAPIConfigUpdate(update gen.SystemConfigUpdate) store.SystemConfigUpdate {
+	var changed store.SystemConfigUpdate
+	if days := update.RetentionDays; days != nil {
+		changed.RetentionDays = new(int(*days))
+	}
+	if seconds := update.BatchWindowSeconds; seconds != nil {
+		changed.BatchWindow = new(time.Duration(*seconds) * time.Second)
+	}
+	if seconds := update.BatchIdleTimeoutSeconds; seconds != nil {
+		changed.BatchIdleTimeout = new(time.Duration(*seconds) * time.Second)
+	}
+	if threshold := update.DetectionConfidenceThreshold; threshold != nil {
+		changed.DetectionConfidenceThreshold = new(*threshold + 0) // -0 becomes 0
+	}
+	return changed
+}
+
+func toActor(from requester) store.Actor {
+	return store.Actor{Name: from.actor, IPAddress: from.ip, UserAgent: from.userAgent, RequestID: from.requestID}
+}
+
+// toAPILatencySummary makes a summary without samples null.
+func toAPILatencySummary(summary latency.Summary) *gen.LatencySummary {
+	if summary.Count == 0 {
+		return nil
+	}
+	return &gen.LatencySummary{
+		AvgMs:       milliseconds(summary.Avg),
+		MinMs:       milliseconds(summary.Min),
+		MaxMs:       milliseconds(summary.Max),
+		P50Ms:       milliseconds(summary.P50),
+		P95Ms:       milliseconds(summary.P95),
+		P99Ms:       milliseconds(summary.P99),
+		SampleCount: summary.Count,
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func toAPISeverity(thresholds store.SeverityThresholds) gen.SeverityMetadata {
+	definitions := thresholds.Definitions()
+	metadata := gen.SeverityMetadata{
+		Definitions: make([]gen.SeverityDefinition, len(definitions)),
+		Thresholds: gen.SeverityThresholds{
+			LowMax:    int32(thresholds.LowMax),    //nolint:gosec // 0 to 100
+			MediumMax: int32(thresholds.MediumMax), //nolint:gosec // 0 to 100
+			HighMax:   int32(thresholds.HighMax),   //nolint:gosec // 0 to 100
+		},
+	}
+	for i, definition := range definitions {
+		metadata.Definitions[i] = gen.SeverityDefinition{
+			Severity:    gen.Severity(definition.Severity),
+			Label:       definition.Label,
+			Description: definition.Description,
+			Color:       definition.Color,
+			Priority:    int32(definition.Priority), //nolint:gosec // 0 to 3
+			MinScore:    int32(definition.MinScore), //nolint:gosec // 0 to 100
+			MaxScore:    int32(definition.MaxScore), //nolint:gosec // 0 to 100
+		}
+	}
+	return metadata
+}
+
+func toAPIStorage(files media.Report, counts store.Counts, countedAt time.Time) gen.Storage {
+	at := files.At
+	if countedAt.Before(at) {
+		at = countedAt
+	}
+	return gen.Storage{
+		DiskUsedBytes:    files.DiskUsedBytes,
+		DiskTotalBytes:   files.DiskTotalBytes,
+		DiskFreeBytes:    files.DiskFreeBytes,
+		DiskUsagePercent: files.DiskUsagePercent,
+		Thumbnails:       toAPICategory(files.Thumbnails),
+		Images:           toAPICategory(files.Images),
+		Clips:            toAPICategory(files.Clips),
+		EventsCount:      counts.Events,
+		DetectionsCount:  counts.Detections,
+		GPUStatsCount:    counts.GPUSamples,
+		LogsCount:        counts.Logs,
+		Timestamp:        at.UTC(),
+	}
+}
+
+func toAPICategory(figure media.Figure) gen.StorageCategory {
+	return gen.StorageCategory{FileCount: figure.FileCount, SizeBytes: figure.SizeBytes}
+}
+
+func toAPICleanup(report retention.Report) gen.CleanupResult {
+	return gen.CleanupResult{
+		EventsDeleted:     report.EventsDeleted,
+		DetectionsDeleted: report.DetectionsDeleted,
+		GPUStatsDeleted:   report.GPUStatsDeleted,
+		LogsDeleted:       report.LogsDeleted,
+		ThumbnailsDeleted: report.ThumbnailsDeleted,
+		ImagesDeleted:     report.ImagesDeleted,
+		SpaceReclaimed:    report.SpaceReclaimedBytes,
+		RetentionDays:     int32(report.RetentionDays), //nolint:gosec // 1 to 365
+		DryRun:            report.DryRun,
+		Timestamp:         report.At.UTC(),
+	}
+}

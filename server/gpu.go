@@ -1,0 +1,30 @@
+package server
+
+import (
+	"context"
+
+	"hsi.home.arpa/gen"
+)
+
+// GetGPUStats returns the newest sample from memory; without a fresh one everything is null.
+func (s *Server) GetGPUStats(context.Context, gen.GetGPUStatsRequestObject) (gen.GetGPUStatsResponseObject, error) {
+	sample, ok := s.options.GPU.Current()
+	if !ok {
+		return gen.GetGPUStats200JSONResponse{}, nil
+	}
+	return gen.GetGPUStats200JSONResponse(toAPIGPUStats(sample)), nil
+}
+
+// ListGPUHistory returns the newest samples of a time range, oldest first.
+func (s *Server) ListGPUHistory(ctx context.Context, request gen.ListGPUHistoryRequestObject) (gen.ListGPUHistoryResponseObject, error) {
+	since, err := fromAPISince(request.Params.Since)
+	if err != nil {
+		return nil, err
+	}
+	limit := *request.Params.Limit // the validator fills in the default
+	samples, err := s.options.Store.ListGPUSamples(ctx, since, int(limit))
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListGPUHistory200JSONResponse(toAPIGPUHistory(samples, limit)), nil
+}

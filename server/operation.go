@@ -1,0 +1,148 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+
+	"hsi.home.arpa/gen"
+)
+
+// inMemory are the operations that answer from memory. They need no deadline, because they wait for nothing.
+var inMemory = map[string]bool{
+	"getLiveness": true, "getReadinessProbe": true, "getHealth": true, "getReadiness": true,
+	"getGPUStats": true, "getSeverity": true, "getPipelineLatency": true,
+}
+
+// longRunning are the operations that bring a deadline of their own and may run for minutes.
+var longRunning = map[string]bool{"runCleanup": true}
+
+// operation is what the edge does for one operation of the contract.
+type operation struct {
+	*validator
+	probe    bool
+	needsKey bool
+	inMemory bool
+	isLong   bool
+}
+
+// operations reads the contract.
+func operations(doc *openapi3.T) (map[string]*operation, error) {
+	found := map[string]*operation{}
+	for path, item := range doc.Paths.Map() {
+		for method, specified := range item.Operations() {
+			v, err := newValidator(doc, path, method, item, specified)
+			if err != nil {
+				return nil, fmt.Errorf("read the contract: %w", err)
+			}
+			id := specified.OperationID
+			found[id] = &operation{
+				validator: v,
+				probe:     isProbe(path),
+				needsKey:  specified.Security != nil && len(*specified.Security) > 0,
+				inMemory:  inMemory[id],
+				isLong:    longRunning[id],
+			}
+		}
+	}
+	return found, nil
+}
+
+// middleware goes on where edge ends: 401, then 413 and 415, then 422, then the handler with its deadline.
+func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		if op.probe {
+			return next
+		}
+		return func(c echo.Context) error {
+			r := c.Request()
+			from := requester{actor: anonymous, requestID: c.Response().Header().Get("X-Request-Id")}
+			if op.needsKey {
+				actor, err := s.keys.actor(r)
+				if err != nil {
+					return err
+				}
+				from.actor, from.ip, from.userAgent = actor, s.proxies.clientIP(r), r.UserAgent()
+			}
+			if err := op.check(r); err != nil {
+				return err
+			}
+			ctx := withRequester(r.Context(), from)
+			switch {
+			case op.isLong:
+				liftDeadlines(c.Response(), s.now())
+			case !op.inMemory:
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, s.options.RequestTimeout)
+				defer cancel()
+			}
+			c.SetRequest(r.WithContext(ctx))
+			return next(c)
+		}
+	}
+}
+
+// liftDeadlines gives the connection of a long request the time that the request may take. Where that is not possible, the
+// request runs all the same and only its answer may be cut off.
+func liftDeadlines(w http.ResponseWriter, now time.Time) {
+	control := http.NewResponseController(w)
+	until := now.Add(CleanupTimeout + WriteTimeout)
+	_ = control.SetReadDeadline(until)
+	_ = control.SetWriteDeadline(until)
+}
+
+// within is the strict middleware around every handler: no request waits longer than its deadline, also when what it waits for
+// ignores its context, and a handler without an answer is a fault.
+func within(next gen.StrictHandlerFunc, _ string) gen.StrictHandlerFunc {
+	return func(c echo.Context, request any) (any, error) {
+		response, err := call(next, c, request)
+		if err == nil && response == nil {
+			return nil, errNoResponse
+		}
+		return response, err
+	}
+}
+
+// call runs a handler that has a deadline in a goroutine of its own and leaves it behind when the deadline passes. What is left
+// behind is bounded by the connections of the pool that it waits on.
+func call(next gen.StrictHandlerFunc, c echo.Context, request any) (any, error) {
+	ctx := c.Request().Context()
+	if _, bounded := ctx.Deadline(); !bounded {
+		return next(c, request)
+	}
+	type answer struct {
+		response any
+		err      error
+	}
+	done := make(chan answer, 1)
+	own := &detachedContext{Context: c, request: c.Request()}
+	go func() {
+		var a answer
+		defer func() {
+			if value := recover(); value != nil {
+				a.err = newPanicError(value)
+			}
+			done <- a
+		}()
+		a.response, a.err = next(own, request)
+	}()
+	select {
+	case a := <-done:
+		return a.response, a.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// detachedContext is what a handler in a goroutine of its own may touch: the framework gives the real context to another request
+// as soon as this one is answered.
+type detachedContext struct {
+	echo.Context
+	request *http.Request
+}
+
+func (d *detachedContext) Request() *http.Request { return d.request }

@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+)
+
+// maxRequestIDLength bounds a request id that a client sends, in characters.
+const maxRequestIDLength = 64
+
+// requestID keeps a sane id of the client, so that both sides can find the request in their logs, or makes one.
+func requestID(sent []string) string {
+	if len(sent) == 1 && saneRequestID(sent[0]) {
+		return sent[0]
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(random[:])
+}
+
+func saneRequestID(id string) bool {
+	if id == "" || len(id) > maxRequestIDLength {
+		return false
+	}
+	for i := range len(id) {
+		switch b := id[i]; {
+		case b >= 'A' && b <= 'Z', b >= 'a' && b <= 'z', b >= '0' && b <= '9', b == '.', b == '_', b == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// requester is who sends a request.
+type requester struct {
+	// actor is "api_key:" and the start of the key's hash, or anonymous.
+	actor                    string
+	ip, userAgent, requestID string
+}
+
+// requesterKey is the key of the requester in a request's context.
+type requesterKey struct{}
+
+func withRequester(ctx context.Context, from requester) context.Context {
+	return context.WithValue(ctx, requesterKey{}, from)
+}
+
+// requesterOf returns who sends the request that ctx belongs to.
+func requesterOf(ctx context.Context) requester {
+	from, ok := ctx.Value(requesterKey{}).(requester)
+	if !ok {
+		from.actor = anonymous
+	}
+	return from
+}
+
+// RequestID returns the id of the request that ctx belongs to, or "" outside a request. Log handlers use it.
+func RequestID(ctx context.Context) string { return requesterOf(ctx).requestID }

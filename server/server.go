@@ -1,0 +1,231 @@
+// Package server is the HTTP edge: it checks requests against the contract, translates between the wire types of gen and the types
+// below, and turns errors into answers. It knows no SQL, no Redis and no GPU driver.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+
+	"hsi.home.arpa/gen"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/media"
+	"hsi.home.arpa/store/retention"
+)
+
+// Times of the HTTP server.
+const (
+	// ReadHeaderTimeout is how long a client may take to send the request line and headers.
+	ReadHeaderTimeout = 5 * time.Second
+	// ReadTimeout is how long it may take to send the whole request.
+	ReadTimeout = 15 * time.Second
+	// WriteTimeout is how long handling a request and sending the answer may take. A cleanup has longer.
+	WriteTimeout = 30 * time.Second
+	// IdleTimeout is how long a kept connection may wait for its next request.
+	IdleTimeout = 2 * time.Minute
+	// DrainTimeout is how long requests under way may take to finish once the server stops.
+	DrainTimeout = 10 * time.Second
+	// DefaultRequestTimeout is how long a request may wait for what it depends on.
+	DefaultRequestTimeout = 5 * time.Second
+	// CleanupTimeout is how long a cleanup may run.
+	CleanupTimeout = 15 * time.Minute
+	// MaxHeaderBytes bounds the request line and headers.
+	MaxHeaderBytes = 32 << 10
+)
+
+// healthReader is the health monitor. It must not wait.
+type healthReader interface {
+	Health() health.Report
+	Readiness() health.Readiness
+}
+
+// gpuReader is the GPU sampler.
+type gpuReader interface {
+	// Current returns the newest reading; false when there is none or it is too old. It must not wait.
+	Current() (store.GPUSample, bool)
+}
+
+// database is what the server reads from the store.
+type database interface {
+	ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error)
+	Counts(ctx context.Context) (store.Counts, error)
+	QueueDepths(ctx context.Context) (store.QueueDepths, error)
+}
+
+// configStore keeps the settings that can be changed while the system runs.
+type configStore interface {
+	Get(ctx context.Context) (store.SystemConfig, error)
+	Update(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error)
+}
+
+// latencyReader has the latencies of the last minutes. It must not wait.
+type latencyReader interface {
+	Summary(stage latency.Stage, windowMinutes int) (latency.Summary, error)
+}
+
+// mediaReader knows the disk and the files. It must not wait.
+type mediaReader interface {
+	Storage() (media.Report, error)
+}
+
+// cleaner runs cleanups.
+type cleaner interface {
+	// Cleanup deletes what is too old, or with dryRun only counts it. It gives up after CleanupTimeout.
+	Cleanup(ctx context.Context, dryRun bool) (retention.Report, error)
+}
+
+// Options of a Server. All fields without a default are required.
+type Options struct {
+	Health  healthReader
+	GPU     gpuReader
+	Store   database
+	Config  configStore
+	Latency latencyReader
+	Media   mediaReader
+	Cleanup cleaner
+	// Severity are the thresholds that the process runs with.
+	Severity store.SeverityThresholds
+
+	// AppName and AppVersion are shown by GET /api/system/config.
+	AppName, AppVersion string
+	// MachineName is the machine's own host name, which the Host check accepts. May be empty.
+	MachineName string
+	// AllowedHosts are extra names that the Host check accepts, without port.
+	AllowedHosts []string
+	// APIKeyEnabled makes PATCH and POST require one of APIKeys.
+	APIKeyEnabled bool
+	// APIKeys are plain keys, or "sha256:" and 64 hexadecimal digits.
+	APIKeys []string
+	// CORSOrigins, each scheme://host[:port], may read from a browser and are trusted for writes. None: no CORS header is ever sent.
+	CORSOrigins []string
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+	// SpecYAML is the contract as it was written, served at /openapi.yaml. Defaults to the embedded one, written as YAML again.
+	SpecYAML []byte
+	// Dashboard serves / and /assets/. Without it / leads to /docs.
+	Dashboard http.Handler
+
+	// RequestTimeout is how long a request may wait for the database. Defaults to 5 s.
+	RequestTimeout time.Duration
+	Log            *slog.Logger
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+
+	// strict are more middlewares around the handlers, for tests.
+	strict []gen.StrictMiddlewareFunc
+}
+
+// Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine of
+// its own: HTTPServer says how to run it.
+type Server struct {
+	options   Options
+	echo      *echo.Echo
+	log       *slog.Logger
+	now       func() time.Time
+	startedAt time.Time
+
+	hosts   *hostCheck
+	origins *origins
+	keys    *keys
+	proxies proxies
+
+	stopping chan struct{}
+	stop     sync.Once
+}
+
+var _ gen.StrictServerInterface = (*Server)(nil)
+
+// New checks the options, reports everything that is wrong with them at once, and makes a server.
+func New(options Options) (*Server, error) {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.RequestTimeout == 0 {
+		options.RequestTimeout = DefaultRequestTimeout
+	}
+	s := &Server{
+		options: options, log: options.Log, now: options.Now, startedAt: options.Now(),
+		proxies: options.TrustedProxies, stopping: make(chan struct{}),
+	}
+	var hostErr, originErr, keyErr error
+	s.hosts, hostErr = newHostCheck(options.MachineName, options.AllowedHosts)
+	s.origins, originErr = newOrigins(options.CORSOrigins)
+	s.keys, keyErr = newKeys(options.APIKeyEnabled, options.APIKeys)
+	if err := errors.Join(options.missing(), options.Severity.Validate(), hostErr, originErr, keyErr); err != nil {
+		return nil, err
+	}
+	doc, err := gen.GetSpec()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded contract: %w", err)
+	}
+	if err := s.route(doc); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (o *Options) missing() error {
+	var problems []error
+	for name, absent := range map[string]bool{
+		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
+		"Media": o.Media == nil, "Cleanup": o.Cleanup == nil, "Log": o.Log == nil,
+	} {
+		if absent {
+			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// route sets up the router. Echo's own ways of answering and logging are not used.
+func (s *Server) route(doc *openapi3.T) error {
+	found, err := operations(doc)
+	if err != nil {
+		return err
+	}
+	e := echo.New()
+	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
+	e.Pre(s.edge)
+	middlewares := map[string][]echo.MiddlewareFunc{}
+	for id, op := range found {
+		middlewares[id] = []echo.MiddlewareFunc{s.middleware(op)}
+	}
+	strict := gen.NewStrictHandler(s, append([]gen.StrictMiddlewareFunc{}, append(s.options.strict, within)...))
+	gen.RegisterHandlersWithOptions(e, strict, gen.RegisterHandlersOptions{OperationMiddlewares: middlewares})
+	if err := s.routePages(e); err != nil {
+		return err
+	}
+	s.echo = e
+	return nil
+}
+
+// Handler returns the handler of all paths.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// HTTPServer returns an HTTP server for the handler, with limits and times set. The caller gives it a listener, and at the end calls
+// its Shutdown with DrainTimeout and then Close of this Server.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler:           s.echo,
+		ReadHeaderTimeout: ReadHeaderTimeout,
+		ReadTimeout:       ReadTimeout,
+		WriteTimeout:      WriteTimeout,
+		IdleTimeout:       IdleTimeout,
+		MaxHeaderBytes:    MaxHeaderBytes,
+		// Broken connections of clients; what went wrong in a handler is logged with its request.
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Close ends a cleanup that still runs. Requests that come later are answered, but a cleanup is refused.
+func (s *Server) Close() { s.stop.Do(func() { close(s.stopping) }) }

@@ -1,0 +1,243 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"hsi.home.arpa/gen"
+)
+
+// maxBodyBytes bounds a request body.
+const maxBodyBytes = 64 << 10
+
+// Bounds of what a 422 says, so that a hostile request does not make a long answer.
+const (
+	maxItems    = 20
+	maxLocRunes = 64
+)
+
+// validator checks the requests of one operation against the contract.
+type validator struct {
+	route *routers.Route
+	query map[string]struct{} // the names of the parameters
+	body  *openapi3.Schema    // nil when the operation has no body
+	// limitsBody: the contract has an answer for a body that is too large.
+	limitsBody bool
+}
+
+func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem, operation *openapi3.Operation) (*validator, error) {
+	v := &validator{
+		route:      &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: operation},
+		query:      map[string]struct{}{},
+		limitsBody: operation.Responses.Status(http.StatusRequestEntityTooLarge) != nil,
+	}
+	for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
+		if parameter.Value.In != openapi3.ParameterInQuery {
+			return nil, fmt.Errorf("%s: parameter %s is in %s; the validator knows only query parameters", operation.OperationID, parameter.Value.Name, parameter.Value.In)
+		}
+		v.query[parameter.Value.Name] = struct{}{}
+	}
+	if operation.RequestBody != nil {
+		content := operation.RequestBody.Value.Content["application/json"]
+		if content == nil || len(operation.RequestBody.Value.Content) != 1 {
+			return nil, fmt.Errorf("%s: the validator knows only JSON bodies", operation.OperationID)
+		}
+		v.body = content.Schema.Value
+	}
+	return v, nil
+}
+
+// check validates the request and fills in the defaults of absent parameters. It puts back the body that it reads.
+func (v *validator) check(r *http.Request) error {
+	body, err := v.readBody(r)
+	if err != nil {
+		return err
+	}
+	items := checkQuery(r.URL.RawQuery, v.query)
+	if v.body != nil {
+		found, readable := checkJSON(body, v.body)
+		items = append(items, found...)
+		if !readable {
+			return invalid(items...)
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	if len(items) == 0 && len(v.query) == 0 && v.body == nil {
+		return nil
+	}
+	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r,
+		Route:   v.route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, // the key was checked before
+			KeepValidatedValue: true,
+			MultiError:         true,
+		},
+	})
+	if err != nil {
+		items = mergeItems(items, toItems(nil, err))
+	}
+	if len(items) > 0 {
+		return invalid(items[:min(len(items), maxItems)]...)
+	}
+	return nil
+}
+
+// readBody checks size, encoding and type of the body, in this order, and reads it.
+func (v *validator) readBody(r *http.Request) ([]byte, error) {
+	if v.limitsBody && r.ContentLength > maxBodyBytes {
+		return nil, errTooLarge()
+	}
+	if v.body == nil {
+		return nil, nil
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, &problem{status: http.StatusUnsupportedMediaType, detail: "Content-Encoding is not supported", header: "Accept-Encoding", value: "identity"}
+	}
+	if !isJSON(r.Header.Values("Content-Type")) {
+		return nil, &problem{status: http.StatusUnsupportedMediaType, detail: "Content-Type must be application/json"}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
+	switch {
+	case len(body) > maxBodyBytes:
+		return nil, errTooLarge()
+	case err != nil: // cut off, or too slow
+		return nil, invalid(gen.ValidationErrorItem{Loc: []string{"body"}, Msg: "ended before it was complete", Type: "truncated"})
+	}
+	return body, nil
+}
+
+func errTooLarge() *problem {
+	return &problem{status: http.StatusRequestEntityTooLarge, detail: "Request body is larger than 64 kB"}
+}
+
+// isJSON accepts application/json, also with charset=utf-8.
+func isJSON(contentType []string) bool {
+	if len(contentType) != 1 {
+		return false
+	}
+	media, parameters, err := mime.ParseMediaType(contentType[0])
+	charset, given := parameters["charset"]
+	return err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+}
+
+// checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters.
+func checkQuery(raw string, known map[string]struct{}) []gen.ValidationErrorItem {
+	if raw == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil || !utf8.ValidString(raw) {
+		return []gen.ValidationErrorItem{{Loc: []string{"query"}, Msg: "cannot be read: wrong percent encoding or separator", Type: "parse"}}
+	}
+	var items []gen.ValidationErrorItem
+	for name, sent := range values {
+		item := gen.ValidationErrorItem{Loc: []string{"query", shorten(name)}}
+		_, ok := known[name]
+		switch {
+		case !ok:
+			item.Msg, item.Type = "unknown parameter", "unknown"
+		case len(sent) > 1:
+			item.Msg, item.Type = "given more than once", "duplicate"
+		case !utf8.ValidString(sent[0]):
+			item.Msg, item.Type = "is not UTF-8", "parse"
+		default:
+			continue
+		}
+		items = append(items, item)
+	}
+	slices.SortFunc(items, func(a, b gen.ValidationErrorItem) int { return slices.Compare(a.Loc, b.Loc) })
+	return items
+}
+
+// toItems words the errors of openapi3filter, one item per field. loc is where the error was found so far.
+func toItems(loc []string, err error) []gen.ValidationErrorItem {
+	// The errors come as a tree of lists, of which errors.As would show only the first branch.
+	switch found := err.(type) { //nolint:errorlint // see above
+	case openapi3.MultiError:
+		var items []gen.ValidationErrorItem
+		for _, each := range found {
+			items = append(items, toItems(loc, each)...)
+		}
+		return items
+	case *openapi3filter.RequestError:
+		if found.Parameter != nil {
+			return toItems([]string{found.Parameter.In, found.Parameter.Name}, found.Err)
+		}
+		return toItems([]string{"body"}, found.Err)
+	case *openapi3.SchemaError:
+		item := gen.ValidationErrorItem{Loc: slices.Concat(loc, found.JSONPointer()), Msg: found.Reason, Type: found.SchemaField}
+		if found.SchemaField == "pattern" {
+			item.Msg = "does not have the documented form"
+		}
+		return []gen.ValidationErrorItem{tidy(item)}
+	case *openapi3filter.ParseError:
+		return []gen.ValidationErrorItem{{Loc: orRequest(loc), Msg: "must be " + parseReason(found.Reason), Type: "type"}}
+	}
+	item := gen.ValidationErrorItem{Loc: orRequest(loc), Msg: "does not fit the contract", Type: "invalid"}
+	switch {
+	case errors.Is(err, openapi3filter.ErrInvalidRequired):
+		item.Msg, item.Type = "is required", "missing"
+	case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
+		item.Msg, item.Type = "must not be empty", "missing"
+	}
+	return []gen.ValidationErrorItem{item}
+}
+
+// parseReason turns "an invalid integer" into "a valid integer".
+func parseReason(reason string) string {
+	if kind, ok := strings.CutPrefix(reason, "an invalid "); ok {
+		return "a valid " + kind
+	}
+	return "readable"
+}
+
+func orRequest(loc []string) []string {
+	if len(loc) == 0 {
+		return []string{"request"}
+	}
+	return loc
+}
+
+// tidy shortens what a client made long.
+func tidy(item gen.ValidationErrorItem) gen.ValidationErrorItem {
+	item.Loc = orRequest(item.Loc)
+	for i := range item.Loc {
+		item.Loc[i] = shorten(item.Loc[i])
+	}
+	return item
+}
+
+func shorten(text string) string { return shortenTo(text, maxLocRunes) }
+
+func shortenTo(text string, runes int) string {
+	if utf8.RuneCountInString(text) <= runes {
+		return text
+	}
+	return string([]rune(text)[:runes]) + "…"
+}
+
+// mergeItems adds the items of fields that are not named yet.
+func mergeItems(items, more []gen.ValidationErrorItem) []gen.ValidationErrorItem {
+	for _, item := range more {
+		if item.Type == "properties" { // an unknown key: named already, with its place
+			continue
+		}
+		if !slices.ContainsFunc(items, func(known gen.ValidationErrorItem) bool { return slices.Equal(known.Loc, item.Loc) }) {
+			items = append(items, item)
+		}
+	}
+	return items
+}
