@@ -11,6 +11,8 @@ const (
 	window, lowWater = 1000, 500
 	// pollInterval is how often the ledger is asked for waiting work when nobody wakes the dispatcher.
 	pollInterval = time.Second
+	// refillInterval is how often the stream is looked at while the ledger has more work than fits.
+	refillInterval = 100 * time.Millisecond
 	// lostCheckEmpty and lostCheck are how often rows that were handed over are compared with the stream: more often while
 	// the stream is empty, because then there should be none.
 	lostCheckEmpty, lostCheck = 5 * time.Second, 30 * time.Second
@@ -36,6 +38,8 @@ type Dispatcher struct {
 	wake   chan struct{}
 
 	resetAt  time.Time // when rows were last compared with the stream; zero forces it
+	added    entryID   // the last entry that this dispatcher added
+	more     bool      // whether the ledger had more work than fitted
 	failures int
 }
 
@@ -55,14 +59,17 @@ func (d *Dispatcher) Wake() {
 // Run dispatches until ctx ends. Redis or the database being away is waited for.
 func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 	for ctx.Err() == nil {
-		pause := pollInterval
 		done := alive.Step(dispatchLimit)
 		err := d.dispatch(ctx)
 		done()
+		pause := pollInterval
 		switch {
 		case err == nil:
 			d.failures = 0
 			alive.Say("")
+			if d.more {
+				pause = refillInterval
+			}
 		case ctx.Err() == nil:
 			pause = d.failed(ctx, alive, err)
 		}
@@ -96,9 +103,13 @@ func (d *Dispatcher) failed(ctx context.Context, alive heartbeat, err error) tim
 
 // dispatch makes one turn: it fills the stream up from the ledger.
 func (d *Dispatcher) dispatch(ctx context.Context) error {
-	length, err := d.queue.length(ctx)
+	length, last, err := d.queue.position(ctx)
 	if err != nil {
 		return err
+	}
+	if last.before(d.added) { // flushed, or back with an old file
+		d.resetAt = time.Time{}
+		d.log.WarnContext(ctx, "queue has lost entries, filling it again", "queue", string(d.queue.name))
 	}
 	reset, err := d.resetLost(ctx, length == 0)
 	if err != nil {
@@ -125,10 +136,12 @@ func (d *Dispatcher) fill(ctx context.Context, entries, waiting []int64) error {
 		present[id] = true
 	}
 	room := window - len(entries)
+	d.more = len(waiting) == window
 	chosen := make([]int64, 0, len(waiting))
 	for _, id := range waiting {
 		if !present[id] {
 			if room <= 0 {
+				d.more = true
 				continue
 			}
 			room--
@@ -145,7 +158,11 @@ func (d *Dispatcher) fill(ctx context.Context, entries, waiting []int64) error {
 			missing = append(missing, id)
 		}
 	}
-	return d.queue.add(ctx, missing)
+	if len(missing) == 0 {
+		return nil
+	}
+	d.added, err = d.queue.add(ctx, missing)
+	return err
 }
 
 // resetLost makes rows that were handed over wait again, now and then. Those that are in the stream are recognised and only

@@ -46,14 +46,11 @@ type State struct {
 	Oldest time.Time
 }
 
-// add appends ids to the stream.
-func (q *Queue) add(ctx context.Context, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
+// add appends ids to the stream and returns the id of the last entry.
+func (q *Queue) add(ctx context.Context, ids []int64) (last entryID, err error) {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
-		return err
+		return entryID{}, err
 	}
 	defer cancel()
 	commands := make(rueidis.Commands, 0, len(ids))
@@ -62,11 +59,13 @@ func (q *Queue) add(ctx context.Context, ids []int64) error {
 			FieldValue().FieldValue(idField, strconv.FormatInt(id, 10)).Build())
 	}
 	for _, result := range client.DoMulti(ctx, commands...) {
-		if err := result.Error(); err != nil {
-			return fmt.Errorf("add to queue %s: %w", q.name, redis.Classify(err))
+		text, err := result.ToString()
+		if err != nil {
+			return entryID{}, fmt.Errorf("add to queue %s: %w", q.name, redis.Classify(err))
 		}
+		last = parseEntryID(text)
 	}
-	return nil
+	return last, nil
 }
 
 // entries returns the ids that are in the stream, held by workers or not, oldest first. Entries that are none of ours are left
@@ -90,18 +89,30 @@ func (q *Queue) entries(ctx context.Context) ([]int64, error) {
 	return ids, nil
 }
 
-// length counts the entries of the stream.
-func (q *Queue) length(ctx context.Context) (int, error) {
+// position reads how many entries the stream holds and the id of the last one ever added, both zero when there is no stream.
+func (q *Queue) position(ctx context.Context) (length int, last entryID, err error) {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
-		return 0, err
+		return 0, entryID{}, err
 	}
 	defer cancel()
-	n, err := client.Do(ctx, client.B().Xlen().Key(q.name.key()).Build()).AsInt64()
-	if err != nil {
-		return 0, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	info, err := client.Do(ctx, client.B().XinfoStream().Key(q.name.key()).Build()).AsMap()
+	if isNoSuchKey(err) {
+		return 0, entryID{}, nil
 	}
-	return int(n), nil
+	if err != nil {
+		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+	}
+	count, last64 := info["length"], info["last-generated-id"]
+	n, err := count.AsInt64()
+	if err != nil {
+		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+	}
+	text, err := last64.ToString()
+	if err != nil {
+		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+	}
+	return int(n), parseEntryID(text), nil
 }
 
 // State reads how much the stream holds.
@@ -125,7 +136,7 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 		return State{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
 	}
 	if len(oldest) > 0 {
-		state.Oldest = entryTime(oldest[0].ID)
+		state.Oldest = parseEntryID(oldest[0].ID).time()
 	}
 	pending, err := results[2].ToArray()
 	switch {
@@ -171,6 +182,11 @@ func isGroupExists(err error) bool {
 	return ok && strings.HasPrefix(reply.Error(), "BUSYGROUP")
 }
 
+func isNoSuchKey(err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasSuffix(reply.Error(), "no such key")
+}
+
 var errNotOurs = errors.New("the entry names no id")
 
 // parseEntry reads the id of an entry.
@@ -182,12 +198,26 @@ func parseEntry(fields map[string]string) (int64, error) {
 	return id, nil
 }
 
-// entryTime reads the time out of a stream id, "<milliseconds>-<number>"; zero when it is none.
-func entryTime(entry string) time.Time {
-	milliseconds, _, _ := strings.Cut(entry, "-")
-	n, err := strconv.ParseInt(milliseconds, 10, 64)
-	if err != nil {
-		return time.Time{}
+// entryID is the id of a stream entry: a time in milliseconds by the clock of Redis and a number within it. Ids only grow.
+type entryID struct{ milliseconds, number uint64 }
+
+// parseEntryID reads "<milliseconds>-<number>"; zero when it is none.
+func parseEntryID(text string) entryID {
+	left, right, _ := strings.Cut(text, "-")
+	milliseconds, err := strconv.ParseUint(left, 10, 63)
+	number, err2 := strconv.ParseUint(right, 10, 64)
+	if err != nil || err2 != nil {
+		return entryID{}
 	}
-	return time.UnixMilli(n).UTC()
+	return entryID{milliseconds: milliseconds, number: number}
+}
+
+// before tells whether e was made before other.
+func (e entryID) before(other entryID) bool {
+	return e.milliseconds < other.milliseconds || e.milliseconds == other.milliseconds && e.number < other.number
+}
+
+// time returns when the entry was added.
+func (e entryID) time() time.Time {
+	return time.UnixMilli(int64(e.milliseconds)).UTC() //nolint:gosec // parsed as 63 bits
 }
