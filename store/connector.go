@@ -17,6 +17,9 @@ import (
 // in the kernel and never answers.
 const cancelTimeout = 2 * time.Second
 
+// cancelGrace is how long a call may outlive its context, so that lib/pq gets to ask the server to stop working.
+const cancelGrace = 50 * time.Millisecond
+
 // pastDeadline makes every read and write of a net.Conn fail at once.
 func pastDeadline() time.Time { return time.Unix(1, 0) }
 
@@ -66,7 +69,7 @@ type sessionDialer struct {
 	mu   sync.Mutex // guards the fields below
 	done bool
 	conn *watchedConn
-	stop func() bool
+	stop func()
 }
 
 func (d *sessionDialer) current() *watchedConn {
@@ -108,8 +111,9 @@ func (d *sessionDialer) DialContext(ctx context.Context, network, address string
 	if err != nil {
 		return nil, err
 	}
-	if d.stop != nil {
+	if d.stop != nil { // lib/pq forgets the connection on which TLS was refused
 		d.stop()
+		_ = d.conn.Close() //nolint:errcheck // nothing was sent on it
 	}
 	d.conn = &watchedConn{Conn: c}
 	d.stop = d.conn.endWith(d.ctx)
@@ -156,12 +160,25 @@ func (c *watchedConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// endWith ends the connection when ctx ends; the function returned stops watching.
-func (c *watchedConn) endWith(ctx context.Context) func() bool {
-	return context.AfterFunc(ctx, func() {
-		c.ended.Store(true)
-		_ = c.Conn.SetDeadline(pastDeadline()) //nolint:errcheck,gosec // the connection is given up either way
+// endWith ends the connection soon after ctx ends. The function returned stops watching, and must be called once.
+func (c *watchedConn) endWith(ctx context.Context) (release func()) {
+	released := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(cancelGrace)
+		defer timer.Stop()
+		select {
+		case <-released:
+		case <-timer.C:
+			c.ended.Store(true)
+			_ = c.Conn.SetDeadline(pastDeadline()) //nolint:errcheck // the connection is given up either way
+		}
 	})
+	return func() {
+		if !stop() { // ctx ended: the watcher may still be on its way, so nobody may use this connection again
+			c.ended.Store(true)
+		}
+		close(released)
+	}
 }
 
 // innerConn is what a connection of lib/pq can do and database/sql makes use of.
@@ -187,12 +204,7 @@ type guardedConn struct {
 // guard watches ctx during one call.
 func (c *guardedConn) guard(ctx context.Context) (release func()) {
 	c.net.sent.Store(false)
-	stop := c.net.endWith(ctx)
-	return func() {
-		if !stop() { // ctx ended: the watcher may still be on its way, so nobody may use this connection again
-			c.net.ended.Store(true)
-		}
-	}
+	return c.net.endWith(ctx)
 }
 
 // final hides driver.ErrBadConn from database/sql when something was sent.
@@ -237,6 +249,14 @@ func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 		return nil, err
 	}
 	return &guardedTx{Tx: tx, conn: c, release: release}, nil
+}
+
+// Close is part of driver.Conn. That the other side has gone already is no trouble.
+func (c *guardedConn) Close() error {
+	if err := c.innerConn.Close(); err != nil && !isConnectionError(err) {
+		return err
+	}
+	return nil
 }
 
 // Ping is part of driver.Pinger.

@@ -1,0 +1,265 @@
+package store_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+// within fails when the call takes longer than its deadline and a little.
+func within(t *testing.T, deadline time.Duration, call func(ctx context.Context) error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	started := time.Now()
+	err := call(ctx)
+	require.Less(t, time.Since(started), deadline+500*time.Millisecond, "the caller hung")
+	return err
+}
+
+func TestFrozenServer_NobodyHangs(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t)
+	db := storetest.Open(t, server.URL())
+	storetest.Exec(t, db, `INSERT INTO cameras (id, name, folder_path) VALUES ('a', 'A', '/a')`)
+	require.NoError(t, db.Ping(t.Context()))
+
+	// One transaction is in the middle of its work when the server freezes.
+	inside, release := make(chan struct{}), make(chan struct{})
+	var transaction errgroup.Group
+	transaction.Go(func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		return db.InTx(ctx, "freeze inside", func(ctx context.Context, tx *sqlx.Tx) error {
+			if _, err := tx.ExecContext(ctx, `UPDATE cameras SET name = 'B'`); err != nil {
+				return err
+			}
+			close(inside)
+			<-release
+			return nil
+		})
+	})
+	wait(t, inside, "transaction begun")
+	server.Pause(t)
+	close(release)
+	for range 3 { // with kept connections first, then with new ones
+		for name, call := range map[string]func(ctx context.Context) error{
+			"ping":  db.Ping,
+			"read":  func(ctx context.Context) error { _, err := db.Counts(ctx); return err },
+			"write": func(ctx context.Context) error { return db.InsertGPUSample(ctx, store.GPUSample{RecordedAt: time.Now()}) },
+			"transaction": func(ctx context.Context) error {
+				_, err := db.RecordImage(ctx, newImage("a", "/a/1.jpg"))
+				return err
+			},
+		} {
+			err := within(t, 150*time.Millisecond, call)
+			require.ErrorIs(t, err, store.ErrUnavailable, name)
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+		}
+	}
+	require.ErrorIs(t, transaction.Wait(), store.ErrUnavailable)
+
+	server.Resume(t)
+	require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, patience, 10*time.Millisecond)
+	_, err := db.Counts(t.Context())
+	require.NoError(t, err, "heals by itself")
+}
+
+func TestFrozenServer_CancelReturnsAtOnce(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t)
+	db := storetest.Open(t, server.URL())
+	server.Pause(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() {
+		_, err := db.Counts(ctx)
+		result <- err
+	}()
+	time.AfterFunc(50*time.Millisecond, cancel)
+	select {
+	case err := <-result:
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, store.ErrUnavailable, "the caller left; nothing is known about the database")
+	case <-time.After(patience):
+		t.Fatal("the caller hung")
+	}
+	server.Resume(t)
+}
+
+func TestSlowStatement_IsCancelledOnTheServer(t *testing.T) {
+	t.Parallel()
+	databaseURL := storetest.NewURL(t)
+	db := storetest.Open(t, databaseURL)
+	err := within(t, 100*time.Millisecond, func(ctx context.Context) error {
+		return db.InTx(ctx, "sleep", func(ctx context.Context, tx *sqlx.Tx) error {
+			_, err := tx.ExecContext(ctx, `SELECT pg_sleep(60)`)
+			return err
+		})
+	})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Eventually(t, func() bool {
+		return storetest.QueryOne[int](t, db, `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid() AND state <> 'idle'`) == 0
+	}, patience, 10*time.Millisecond, "the server must not go on working for nobody")
+}
+
+func TestCutConnections_CostNobodyAnError(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	// Fill the pool, then cut every connection while it is idle.
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			_, err := db.SQL().ExecContext(t.Context(), `SELECT pg_sleep(0.05)`)
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
+	cutConnections(t, db)
+	for i := range 20 {
+		require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()}), i)
+		_, err := db.Counts(t.Context())
+		require.NoError(t, err, i)
+	}
+}
+
+// cutConnections ends all sessions of the database but the one that does it.
+func cutConnections(t *testing.T, db *store.DB) {
+	t.Helper()
+	var others int
+	require.NoError(t, db.SQL().GetContext(t.Context(), &others, `
+		SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`))
+	require.Positive(t, others)
+	require.Eventually(t, func() bool {
+		return storetest.QueryOne[int](t, db, `
+			SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`) == 0
+	}, patience, 5*time.Millisecond)
+}
+
+func TestCutConnection_ReadIsRepeatedWriteIsNot(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	for range 20 {
+		require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()}))
+	}
+	// Each insert cuts its own connection after it was executed: repeated, it would be stored twice.
+	storetest.Exec(t, db, `
+		CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$`)
+	storetest.Exec(t, db, `CREATE TRIGGER cut AFTER INSERT ON gpu_stats FOR EACH STATEMENT EXECUTE FUNCTION cut()`)
+	err := db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.Equal(t, 20, storetest.QueryOne[int](t, db, `SELECT count(*) FROM gpu_stats`))
+	storetest.Exec(t, db, `CREATE SEQUENCE attempts`)
+	storetest.Exec(t, db, `ALTER TABLE gpu_stats DISABLE TRIGGER cut`)
+
+	// A read that finds its connection cut is asked again on another one.
+	storetest.Exec(t, db, `
+		CREATE FUNCTION cut_once() RETURNS bigint LANGUAGE plpgsql AS $$
+		BEGIN
+			IF nextval('attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); END IF;
+			RETURN 0;
+		END $$`)
+	storetest.Exec(t, db, `ALTER TABLE counters RENAME TO counters_kept`)
+	storetest.Exec(t, db, `CREATE VIEW counters AS SELECT table_name, slot, row_count + cut_once() AS row_count FROM counters_kept`)
+	counts, err := db.Counts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int64(20), counts.GPUSamples)
+}
+
+func TestServerRestart_Heals(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"stop", "kill"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			server := embeddedtest.NewPostgres(t)
+			db := storetest.Open(t, server.URL())
+			require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()}))
+			if how == "stop" {
+				server.Stop(t)
+			} else {
+				server.Kill(t)
+			}
+			_, err := db.Counts(t.Context())
+			require.ErrorIs(t, err, store.ErrUnavailable)
+			require.ErrorIs(t, db.Ping(t.Context()), store.ErrUnavailable)
+			server.Start(t)
+			_, err = db.Counts(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, db.Ping(t.Context()))
+		})
+	}
+}
+
+func TestPing_IsNotHeldUpByBusyWorkers(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(store.Config{URL: storetest.NewURL(t), Log: storetest.Logger(t), MaxOpenConns: 2})
+	require.NoError(t, err)
+	require.NoError(t, db.Migrate(t.Context()))
+	var group errgroup.Group
+	ctx, cancel := context.WithCancel(t.Context())
+	busy := make(chan struct{}, 2)
+	for range 2 {
+		group.Go(func() error {
+			return db.InTx(ctx, "be busy", func(ctx context.Context, _ *sqlx.Tx) error {
+				busy <- struct{}{}
+				<-ctx.Done()
+				return nil
+			})
+		})
+	}
+	<-busy
+	<-busy
+	require.NoError(t, within(t, time.Second, db.Ping))
+	cancel()
+	require.Error(t, group.Wait())
+	require.NoError(t, db.Close())
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	plainPort, _ := relay(t, embeddedtest.PostgresURL(t), nil)
+	tlsPort, encrypted := relay(t, embeddedtest.PostgresURL(t), certificates(t))
+	name := strings.TrimPrefix(parse(t, storetest.NewURL(t)).Path, "/")
+	migrate := func(format string, port int) error {
+		db, err := store.Open(store.Config{URL: fmt.Sprintf(format, port, name), Log: storetest.Logger(t)})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
+		return db.Migrate(t.Context())
+	}
+	require.NoError(t, migrate("postgresql+asyncpg://hsi@127.0.0.1:%d/%s", plainPort), "no TLS there: plain")
+	require.ErrorIs(t, migrate("postgres://hsi@127.0.0.1:%d/%s?sslmode=require", plainPort), store.ErrUnavailable)
+	require.NoError(t, migrate("postgres://hsi@127.0.0.1:%d/%s", tlsPort))
+	require.Positive(t, encrypted.Load(), "TLS where it is offered")
+}
+
+// certificates borrows those of httptest.
+func certificates(t *testing.T) []tls.Certificate {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return server.TLS.Certificates
+}
+
+func parse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	require.NoError(t, err)
+	return u
+}
