@@ -74,7 +74,7 @@ func (s *Store) watchCondition(ctx context.Context) error {
 	for {
 		if !looking {
 			looking = true
-			go func() { results <- s.look() }()
+			go func() { results <- s.look(ctx) }()
 		}
 		select {
 		case <-ctx.Done():
@@ -109,17 +109,20 @@ func (s *Store) patience() time.Duration {
 
 func (s *Store) logChange(ctx context.Context, before, after []string) {
 	for _, problem := range after {
-		if !slices.Contains(before, problem) {
+		if !slices.Contains(before, problem) && !strings.HasSuffix(problem, waitsForDatabase) {
 			s.log.WarnContext(ctx, "media storage has a problem", "problem", problem)
 		}
 	}
-	if len(before) > 0 && len(after) == 0 {
+	if len(before) > 0 && len(after) == 0 && !strings.HasSuffix(before[0], waitsForDatabase) {
 		s.log.InfoContext(ctx, "media storage is in order again")
 	}
 }
 
 // look examines every folder once.
-func (s *Store) look() *condition {
+func (s *Store) look(ctx context.Context) *condition {
+	for _, r := range s.markedRoots() {
+		s.prepareSoon(ctx, r)
+	}
 	found := &condition{at: s.now()}
 	for _, r := range s.markedRoots() {
 		problem, reachable := s.lookAtMarked(r)
@@ -138,6 +141,16 @@ func (s *Store) look() *condition {
 		found.disk = &usage
 	}
 	return found
+}
+
+// prepareSoon takes a folder into use as soon as the database is there. What goes wrong is kept with the folder.
+func (s *Store) prepareSoon(ctx context.Context, r *root) {
+	if r.expectedID() != "" || s.options.DB.Ready() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, figuresTimeout)
+	defer cancel()
+	_ = s.prepare(ctx, r) // remembered by prepare itself
 }
 
 // lookAtMarked examines a folder that we write. A reachable folder is there and the right one, full or not.

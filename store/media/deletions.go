@@ -69,7 +69,8 @@ type Removed struct {
 	Failed int64
 }
 
-func (r *Removed) add(other Removed) {
+// Add adds another sweep.
+func (r *Removed) Add(other Removed) {
 	r.Thumbnails += other.Thumbnails
 	r.Clips += other.Clips
 	r.Images += other.Images
@@ -129,7 +130,7 @@ func (w *Sweeper) Sweep(ctx context.Context) (Removed, error) {
 	)
 	for {
 		removed, last, err := w.page(ctx, after)
-		total.add(removed)
+		total.Add(removed)
 		if err != nil {
 			if !errors.Is(err, ErrUnavailable) {
 				return total, store.Classify(ctx, "sweep media files", err)
@@ -175,9 +176,9 @@ var dueMarks = `
 	SELECT d.id, d.kind, d.path, d.image_id, i.size_bytes, i.mtime, coalesce(i.state = 'expired', false) AS expired,
 		CASE d.kind
 			WHEN 'thumbnail' THEN EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = d.path)
-				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = ` + otherSpelling("d.path", "$3") + `)
+				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = ` + OtherSpelling("d.path", "$3") + `)
 			WHEN 'clip' THEN EXISTS (SELECT FROM events AS e WHERE e.clip_path = d.path)
-				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = ` + otherSpelling("d.path", "$4") + `)
+				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = ` + OtherSpelling("d.path", "$4") + `)
 			ELSE false
 		END AS named
 	FROM media_deletions AS d LEFT JOIN images AS i ON i.id = d.image_id
@@ -185,12 +186,15 @@ var dueMarks = `
 	ORDER BY d.id
 	LIMIT $5`
 
-// otherSpelling is the SQL for the second way to write a path: absolute for a relative one and the reverse. The prefix is that of
+// OtherSpelling is the SQL for the second way to write a path: absolute for a relative one and the reverse. The prefix is that of
 // the folder.
-func otherSpelling(path, prefix string) string {
+func OtherSpelling(path, prefix string) string {
 	return `(CASE WHEN starts_with(` + path + `, ` + prefix + `) THEN substr(` + path + `, length(` + prefix + `) + 1) ELSE ` +
 		prefix + ` || ` + path + ` END)`
 }
+
+// Prefix begins the absolute spelling of the paths of a kind.
+func (s *Store) Prefix(kind Kind) string { return s.root(kind).prefix() }
 
 // page works on the next marks after an id and returns the last id it saw, 0 when there are none left.
 func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last int64, err error) {
@@ -230,7 +234,7 @@ func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, rem
 		case err != nil:
 			return done, removed, err
 		default:
-			removed.add(one)
+			removed.Add(one)
 			done = append(done, result)
 		}
 	}

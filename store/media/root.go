@@ -33,6 +33,9 @@ const (
 	Image     Kind = "image"
 )
 
+// waitsForDatabase is the reason of a folder whose id was not read yet.
+const waitsForDatabase = "waits for the database"
+
 // root is one folder of files. It holds nothing open between calls, so that the disk can be unmounted.
 type root struct {
 	kind   Kind
@@ -72,7 +75,7 @@ func (r *root) expect(id string) {
 func (r *root) refuse(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.refused = "waits for the database"
+	r.refused = waitsForDatabase
 	if unavailable, ok := errors.AsType[*UnavailableError](err); ok {
 		r.refused = unavailable.Reason
 	}
@@ -82,7 +85,7 @@ func (r *root) whyRefused() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused == "" {
-		return "waits for the database"
+		return waitsForDatabase
 	}
 	return r.refused
 }
@@ -92,6 +95,9 @@ func (r *root) whyRefused() string {
 func (r *root) open() (*os.Root, error) {
 	dir, err := os.OpenRoot(r.path)
 	if err != nil {
+		if info, statErr := os.Stat(r.path); statErr == nil && !info.IsDir() {
+			return nil, r.unavailable("is not a folder")
+		}
 		return nil, r.unavailable(describe(err))
 	}
 	if err := r.verify(dir); err != nil {
@@ -289,7 +295,7 @@ func describe(err error) string {
 			return "cannot be read: " + errno.Error()
 		}
 	}
-	return err.Error()
+	return rootReason(err)
 }
 
 // lock is a mutex that gives up when ctx ends.
