@@ -141,6 +141,18 @@ func (c *Config) fillDefaults() {
 	}
 }
 
+// makeDefaultFolders makes the camera folder below DATA_DIR. One that was named by a setting is never made: where it is missing, a
+// disk is not mounted, and that must be seen.
+func (c *Config) makeDefaultFolders() error {
+	if c.CameraRoot != filepath.Join(c.DataDir, "cameras") {
+		return nil
+	}
+	if err := os.MkdirAll(c.CameraRoot, 0o755); err != nil { //nolint:gosec // cameras upload as other users
+		return fmt.Errorf("create the camera folder: %w", err)
+	}
+	return nil
+}
+
 // problems checks what a type alone cannot: bounds, combinations, and settings that could not be honoured.
 func (c *Config) problems() []error {
 	var found []error
@@ -172,7 +184,7 @@ func (c *Config) problems() []error {
 		}
 	}
 	c.DatabaseURL.check(&found, "DATABASE_URL", "postgres", "postgresql", "postgresql+asyncpg")
-	c.RedisURL.check(&found, "REDIS_URL", "redis", "rediss")
+	c.RedisURL.check(&found, "REDIS_URL", "redis", "rediss", "unix")
 	c.RTDETRURL.check(&found, "RTDETR_URL", "http", "https")
 	c.NemotronURL.check(&found, "NEMOTRON_URL", "http", "https")
 	if c.RetentionDays < 1 || c.RetentionDays > 365 {

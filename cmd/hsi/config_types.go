@@ -158,7 +158,8 @@ func (u secretURL) check(found *[]error, name string, schemes ...string) {
 		return
 	}
 	parsed, err := url.Parse(string(u))
-	if err != nil || !slices.Contains(schemes, parsed.Scheme) || (parsed.Host == "" && !strings.Contains(parsed.RawQuery, "host=")) {
+	placed := err == nil && (parsed.Host != "" || parsed.Query().Has("host") || (parsed.Scheme == "unix" && parsed.Path != ""))
+	if !placed || !slices.Contains(schemes, parsed.Scheme) {
 		*found = append(*found, fmt.Errorf("%s: must be a URL that starts with %s://", name, strings.Join(schemes, ":// or ")))
 	}
 }

@@ -88,3 +88,15 @@ func (r *runningStage) stop() bool {
 		return false
 	}
 }
+
+// after holds run back until ready is closed, so that a part does not complain about a database that is just being started.
+func after(ready <-chan struct{}, run func(ctx context.Context) error) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ready:
+			return run(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+
+	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/store"
+)
+
+// Small bridges between packages that must not know each other.
+
+// retentionDays reads the value in force from the database: a cleanup on a stale copy could delete what is now to be kept.
+func (a *app) retentionDays(ctx context.Context) (int, error) {
+	cfg, err := a.configs.Get(ctx)
+	return cfg.RetentionDays, err
+}
+
+// gpuReader shows the server the sampler's newest reading as a record.
+type gpuReader struct {
+	monitor      *gpu.Monitor
+	inferenceFPS func() *float64
+}
+
+// Current returns the newest reading; false when there is none.
+func (r gpuReader) Current() (store.GPUSample, bool) {
+	snapshot := r.monitor.Latest()
+	if snapshot.Sample == nil {
+		return store.GPUSample{}, false
+	}
+	return gpuRecord(gpu.Row{RecordedAt: snapshot.SampledAt, Sample: *snapshot.Sample, InferenceFPS: r.inferenceFPS()}), true
+}
+
+// gpuRows stores the monitor's rows.
+type gpuRows struct{ db *store.DB }
+
+// InsertGPUSample stores one row.
+func (w gpuRows) InsertGPUSample(ctx context.Context, row gpu.Row) error {
+	return w.db.InsertGPUSample(ctx, gpuRecord(row))
+}
+
+func gpuRecord(row gpu.Row) store.GPUSample {
+	s := row.Sample
+	return store.GPUSample{
+		RecordedAt: row.RecordedAt, GPUName: s.Name, UtilizationPercent: s.UtilizationPercent, MemoryUsedMiB: s.MemoryUsedMiB,
+		MemoryTotalMiB: s.MemoryTotalMiB, TemperatureCelsius: s.TemperatureCelsius, PowerWatts: s.PowerWatts, InferenceFPS: row.InferenceFPS,
+		Host: s.Host, GPUUUID: s.UUID,
+	}
+}

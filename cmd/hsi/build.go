@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"hsi.home.arpa/embedded"
+	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/server"
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/logsink"
+	"hsi.home.arpa/store/media"
+	"hsi.home.arpa/store/retention"
+)
+
+// app is everything that lives as long as the process. It is built without touching a dependency: each part connects by itself.
+type app struct {
+	cfg Config
+	// plainLog does not feed the logs table; log does.
+	plainLog, log *slog.Logger
+	hostname      string
+
+	postgres    *embedded.Postgres // nil when DATABASE_URL is set
+	redisServer *embedded.Redis    // nil when REDIS_URL is set
+
+	db      *store.DB
+	configs *store.SystemConfigs
+	logSink *logsink.Sink
+	media   *media.Store
+	cleanup *retention.Service
+
+	redis   *redis.Client
+	latency *latency.Recorder
+
+	detectorName, analyzerName string
+	gpuMonitor                 *gpu.Monitor
+	supervisor                 *pipeline.Supervisor
+
+	health *health.Monitor
+	server *server.Server
+}
+
+func build(cfg Config, options Options) (*app, error) {
+	if err := cfg.makeDefaultFolders(); err != nil {
+		return nil, err
+	}
+	a := &app{cfg: cfg, plainLog: newLogger(options.Stderr, cfg)}
+	a.hostname, _ = os.Hostname() // empty when the system does not tell
+	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildServer}
+	for _, step := range steps {
+		if err := step(options); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// buildEmbedded prepares the private databases for the URLs that are not set.
+func (a *app) buildEmbedded(Options) (err error) {
+	log := a.plainLog // the package names itself
+	if a.cfg.DatabaseURL == "" {
+		a.postgres, err = embedded.NewPostgres(embedded.PostgresOptions{DataDir: a.cfg.DataDir, BinDirs: a.cfg.depsDirs(), Log: log})
+		if err != nil {
+			return err
+		}
+	}
+	if a.cfg.RedisURL == "" {
+		a.redisServer, err = embedded.NewRedis(embedded.RedisOptions{DataDir: a.cfg.DataDir, BinDirs: a.cfg.depsDirs(), Log: log})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildStore opens the database and, with it, the log that everything after it uses.
+func (a *app) buildStore(options Options) (err error) {
+	url := string(a.cfg.DatabaseURL)
+	if a.postgres != nil {
+		url = a.postgres.URL()
+	}
+	a.db, err = store.Open(store.Config{URL: url, Log: a.plainLog.With("component", "store")})
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	a.logSink = logsink.New(a.db, logsink.Options{Next: newLogHandler(options.Stderr, a.cfg), MinLevel: a.cfg.LogDBMinLevel.slogLevel()})
+	a.log = slog.New(a.logSink.Handler())
+	a.configs = store.NewSystemConfigs(a.db, a.cfg.systemConfig())
+	a.media, err = media.New(media.Options{
+		DB: a.db, Thumbnails: a.cfg.ThumbnailsDir, Clips: a.cfg.ClipsDir, Cameras: a.cfg.CameraRoot, Log: a.component("media"),
+	})
+	if err != nil {
+		return err
+	}
+	a.cleanup, err = retention.New(retention.Options{
+		DB: a.db, Media: a.media, RetentionDays: a.retentionDays, DeleteImages: bool(a.cfg.CleanupDeleteImages), Log: a.component("cleanup_service"),
+	})
+	return err
+}
+
+func (a *app) buildRedis(Options) (err error) {
+	url := string(a.cfg.RedisURL)
+	if a.redisServer != nil {
+		url = a.redisServer.URL()
+	}
+	a.redis, err = redis.Open(redis.Config{URL: url})
+	if err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	a.latency = latency.New(a.redis.Conn, latency.Options{Log: a.component("latency")})
+	return nil
+}
+
+func (a *app) buildServer(Options) (err error) {
+	a.server, err = server.New(server.Options{
+		Health: a.health, GPU: gpuReader{a.gpuMonitor, a.inferenceFPS}, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
+		Cleanup: a.cleanup, Severity: a.cfg.severity(),
+		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
+		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
+		Log: a.component("server"),
+	})
+	return err
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"hsi.home.arpa/embedded"
+	"hsi.home.arpa/server"
+	"hsi.home.arpa/store"
+)
+
+// Options of run that are not settings.
+type Options struct {
+	// Stderr gets the log.
+	Stderr io.Writer
+}
+
+// How long each part may take to stop. Together with the drained requests they stay within 20 s.
+const (
+	stopHTTP     = server.DrainTimeout + time.Second
+	stopWorkers  = 4 * time.Second
+	stopFlush    = 2 * time.Second
+	stopDatabase = 2 * time.Second
+	stopEmbedded = 8 * time.Second
+)
+
+// run is the server from start to end: settings are checked, the data folder is locked, the listener answers probes at once, and
+// everything else comes up behind it in its own time. It returns nil after a clean stop, and a startError for what the person who
+// starts it must mend.
+func run(ctx context.Context, cfg Config, options Options) error {
+	release, err := lockDataDir(cfg.DataDir)
+	if err != nil {
+		return startError{err}
+	}
+	defer release()
+	listener, err := listen(ctx, cfg)
+	if err != nil {
+		return startError{err}
+	}
+	defer listener.Close() //nolint:errcheck // the HTTP server has closed it already on every way but a failed start
+	a, err := build(cfg, options)
+	if err != nil {
+		return startError{err}
+	}
+	a.announce(ctx, listener.Addr())
+	err = runStages(ctx, a.log, a.stages(listener))
+	a.close()
+	if fatalForUser(err) {
+		return startError{err}
+	}
+	return err
+}
+
+func listen(ctx context.Context, cfg Config) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.listenAddress())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen on %s: address already in use; stop the other program or set API_PORT", cfg.listenAddress())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.listenAddress(), err)
+	}
+	return listener, nil
+}
+
+// fatalForUser tells failures that no waiting mends.
+func fatalForUser(err error) bool {
+	var inUse *embedded.InUseError
+	var version *embedded.VersionError
+	return errors.Is(err, store.ErrForeignDatabase) || errors.Is(err, store.ErrNewerDatabase) || errors.As(err, &inUse) || errors.As(err, &version)
+}
+
+// stages is the order of the start, and backwards that of the stop: requests are drained, then intake and workers stop (the
+// supervisor keeps their order), then what they measured and logged is written, then the connections and the databases end.
+func (a *app) stages(listener net.Listener) []stage {
+	var databases []namedRun
+	postgres, redis := alreadyClosed(), alreadyClosed()
+	if a.postgres != nil {
+		databases = append(databases, namedRun{"embedded PostgreSQL", a.postgres.Run})
+		postgres = a.postgres.Ready()
+	}
+	if a.redisServer != nil {
+		databases = append(databases, namedRun{"embedded Redis", a.redisServer.Run})
+		redis = a.redisServer.Ready()
+	}
+	return []stage{
+		{"embedded databases", stopEmbedded, databases},
+		{"database", stopDatabase, []namedRun{{"database", after(postgres, a.db.Run)}}},
+		{"records", stopFlush, []namedRun{
+			{"log sink", a.logSink.Run}, // it keeps what comes before the database does
+			{"latency recorder", after(redis, a.latency.Run)},
+			{"configuration watcher", after(postgres, a.configs.Run)},
+			{"media files", a.media.Run},
+		}},
+		{"workers", stopWorkers, []namedRun{{"workers", a.supervisor.Run}}},
+		{"health", time.Second, []namedRun{{"health", a.health.Run}}},
+		{"requests", stopHTTP, []namedRun{{"requests", func(ctx context.Context) error { return a.serveHTTP(ctx, listener) }}}},
+	}
+}
+
+// alreadyClosed stands for the readiness of a database that is not ours to start.
+func alreadyClosed() <-chan struct{} {
+	ready := make(chan struct{})
+	close(ready)
+	return ready
+}
+
+// serveHTTP answers requests until ctx ends, then stops accepting and lets those under way finish.
+func (a *app) serveHTTP(ctx context.Context, listener net.Listener) error {
+	httpServer := a.server.HTTPServer()
+	failed := make(chan error, 1)
+	go func() { failed <- httpServer.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve requests: %w", err)
+	case <-ctx.Done():
+	}
+	a.server.Close() // a running cleanup ends at its next batch; the next start goes on with it
+	// ctx has ended: draining has a time of its own.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), server.DrainTimeout)
+	defer cancel()
+	err := httpServer.Shutdown(drain)
+	if err != nil {
+		err = errors.Join(err, httpServer.Close())
+		a.log.WarnContext(drain, "requests were cut off", "error", err)
+	}
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		return fmt.Errorf("serve requests: %w", served)
+	}
+	return nil
+}
+
+// announce says once where everything is.
+func (a *app) announce(ctx context.Context, address net.Addr) {
+	a.log.InfoContext(ctx, "listening", "address", "http://"+address.String(), "version", a.cfg.AppVersion,
+		"data_dir", a.cfg.DataDir, "cameras", a.cfg.CameraRoot, "detector", a.detectorName, "analyzer", a.analyzerName)
+	for name, moved := range a.movedData() {
+		a.log.WarnContext(ctx, "data lies outside DATA_DIR, which the unprivileged database user cannot reach", "server", name, "path", moved)
+	}
+	if a.cfg.exposed() && !bool(a.cfg.APIKeyEnabled) {
+		a.log.WarnContext(ctx, "listening on the network without API keys: anyone who reaches this address can change settings and delete data",
+			"address", a.cfg.listenAddress(), "remedy", "set API_KEY_ENABLED=true and API_KEYS; hsi key new makes one")
+	}
+}
+
+func (a *app) movedData() map[string]string {
+	moved := map[string]string{}
+	if a.postgres != nil && a.postgres.Moved() {
+		moved["PostgreSQL"] = a.postgres.DataDir()
+	}
+	if a.redisServer != nil && a.redisServer.Moved() {
+		moved["Redis"] = a.redisServer.DataDir()
+	}
+	return moved
+}
+
+// close ends the connections after everything that used them.
+func (a *app) close() {
+	a.redis.Close()
+	if err := a.db.Close(); err != nil {
+		a.plainLog.Warn("close the database", "error", err)
+	}
+}
+
+// component gives a part its own logger.
+func (a *app) component(name string) *slog.Logger { return a.log.With("component", name) }

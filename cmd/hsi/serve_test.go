@@ -1,0 +1,367 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq" // the driver of the look from outside
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/store/storetest"
+)
+
+// quick makes a batch close as soon as the contract allows.
+var quick = []string{"BATCH_WINDOW_SECONDS=3", "BATCH_IDLE_TIMEOUT_SECONDS=1", "LOG_LEVEL=DEBUG"}
+
+// execURL and queryInt look at a database beside the running server.
+func execURL(tb testing.TB, url, statement string) {
+	tb.Helper()
+	db := sqlx.MustOpen("postgres", url)
+	defer db.Close() //nolint:errcheck // the statement's error is the one that counts
+	_, err := db.ExecContext(tb.Context(), statement)
+	require.NoError(tb, err)
+}
+
+func queryInt(tb testing.TB, url, query string) (value int64) {
+	tb.Helper()
+	db := sqlx.MustOpen("postgres", url)
+	defer db.Close() //nolint:errcheck // the query's error is the one that counts
+	require.NoError(tb, db.GetContext(tb.Context(), &value, query))
+	return value
+}
+
+func servicesState(t *testing.T, p *process) (overall string, services map[string]struct{ Status, Message string }) {
+	t.Helper()
+	status, body := p.get("/api/system/health")
+	require.Contains(t, []int{200, 503}, status)
+	var health struct {
+		Status   string
+		Services map[string]struct{ Status, Message string }
+	}
+	require.NoError(t, json.Unmarshal(body, &health))
+	require.Equal(t, health.Status == "healthy", status == 200, "%s", body)
+	return health.Status, health.Services
+}
+
+func (p *process) isReady() bool {
+	status, _ := p.get("/ready")
+	return status == http.StatusOK
+}
+
+// The first thing a newcomer does: no setting at all, a picture dropped into a camera folder becomes an event, everything answers,
+// Ctrl-C leaves nothing behind, and the next start has the data.
+func TestServe_WithoutSettings(t *testing.T) {
+	t.Parallel()
+	p := serve(t, quick...)
+	took := p.eventually("ready", p.isReady)
+	t.Logf("ready %v after the first answer", took)
+
+	demo, _ := command(t, p.env, "demo")
+	require.NoError(t, demo.Start())
+	t.Cleanup(func() { _ = demo.Process.Kill(); _ = demo.Wait() })
+	var stats struct {
+		TotalCameras    int64 `json:"total_cameras"`
+		TotalEvents     int64 `json:"total_events"`
+		TotalDetections int64 `json:"total_detections"`
+	}
+	took = p.eventually("an event", func() bool {
+		p.getJSON("/api/system/stats", 200, &stats)
+		return stats.TotalEvents > 0
+	})
+	t.Logf("first event %v after the first picture", took)
+	require.EqualValues(t, 1, stats.TotalCameras)
+	require.Positive(t, stats.TotalDetections)
+	require.NoError(t, demo.Process.Signal(os.Interrupt))
+	require.NoError(t, demo.Wait())
+
+	printed, code := runCommand(t, p.env, "events")
+	require.Zero(t, code, printed)
+	require.Contains(t, printed, "demo")
+	printed, code = runCommand(t, p.env, "probe", "--ready")
+	require.Zero(t, code, printed)
+
+	for _, path := range []string{
+		"/health", "/ready", "/api/system/health", "/api/system/health/ready", "/api/system/gpu", "/api/system/gpu/history",
+		"/api/system/stats", "/api/system/config", "/api/system/telemetry", "/api/system/pipeline-latency", "/api/system/severity",
+		"/api/system/storage", "/docs", "/openapi.yaml", "/openapi.json",
+	} {
+		status, body := p.get(path)
+		require.Equal(t, 200, status, "%s: %s", path, body)
+	}
+	status, body := p.request(http.MethodPost, "/api/system/cleanup?dry_run=true", nil, nil)
+	require.Equal(t, 200, status, "%s", body)
+	status, body = p.request(http.MethodPost, "/api/system/cleanup", nil, nil)
+	require.Equal(t, 200, status, "%s", body)
+
+	took = p.stop()
+	require.Less(t, took, 20*time.Second)
+	t.Logf("stopped in %v", took)
+	requireNothingLeft(t, p)
+
+	p.start()
+	p.eventually("ready again", p.isReady)
+	var again struct {
+		TotalEvents int64 `json:"total_events"`
+	}
+	p.getJSON("/api/system/stats", 200, &again)
+	require.GreaterOrEqual(t, again.TotalEvents, stats.TotalEvents)
+	p.stop()
+}
+
+// requireNothingLeft fails when a process of this data folder is still there.
+func requireNothingLeft(t *testing.T, p *process) {
+	t.Helper()
+	require.Empty(t, processesNaming(p.DataDir), "processes left behind")
+}
+
+// processesNaming lists the command lines of processes that name a path.
+func processesNaming(path string) (found []string) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		raw, err := os.ReadFile(file)
+		if line := string(bytes.ReplaceAll(raw, []byte{0}, []byte{' '})); err == nil && strings.Contains(line, path) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// kill -9 leaves no database behind, and the next start on the same data works.
+func TestServe_KilledLeavesNothingAndStartsAgain(t *testing.T) {
+	t.Parallel()
+	p := serve(t, quick...)
+	p.eventually("ready", p.isReady)
+	require.NotEmpty(t, processesNaming(p.DataDir), "the embedded databases name the data folder")
+	status, body := p.request(http.MethodPatch, "/api/system/config", http.Header{"Content-Type": {"application/json"}}, []byte(`{"retention_days":7}`))
+	require.Equal(t, 200, status, "%s", body)
+	p.kill()
+	p.start() // at once, while the databases of the last run may still be ending
+	p.eventually("ready after kill -9", p.isReady)
+	var cfg struct {
+		RetentionDays int `json:"retention_days"`
+	}
+	p.getJSON("/api/system/config", 200, &cfg)
+	require.Equal(t, 7, cfg.RetentionDays)
+	p.kill()
+	deadline := time.Now().Add(patience)
+	for len(processesNaming(p.DataDir)) > 0 {
+		require.True(t, time.Now().Before(deadline), "left behind: %v", processesNaming(p.DataDir))
+		waitABit(t)
+	}
+}
+
+// waitABit paces polls of the process table, which gives no signal.
+func waitABit(t *testing.T) {
+	t.Helper()
+	timer := time.NewTimer(20 * time.Millisecond)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// A start that cannot work says so in one line and touches nothing.
+func TestServe_RefusesWithOneClearLine(t *testing.T) {
+	t.Parallel()
+	t.Run("a second start on the same data", func(t *testing.T) {
+		t.Parallel()
+		p := serve(t, quick...)
+		output, code := runCommand(t, []string{"DATA_DIR=" + p.DataDir, "API_PORT=0"}, "serve")
+		requireOneLine(t, output, code, "DATA_DIR is in use")
+		p.stop()
+	})
+	t.Run("a taken port", func(t *testing.T) {
+		t.Parallel()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer listener.Close() //nolint:errcheck // nothing was written
+		port := listener.Addr().(*net.TCPAddr).Port
+		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=" + strconv.Itoa(port)}, "serve")
+		requireOneLine(t, output, code, "address already in use")
+	})
+	t.Run("a foreign database", func(t *testing.T) {
+		t.Parallel()
+		url := storetest.NewEmptyURL(t)
+		execURL(t, url, "CREATE TABLE cameras (id int)")
+		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=0", "DATABASE_URL=" + url, "REDIS_URL=" + embeddedtest.NewRedis(t).URL()}, "serve")
+		require.Equal(t, exitUsage, code, output)
+		require.Contains(t, lastLine(output), "not made by")
+	})
+	t.Run("settings", func(t *testing.T) {
+		t.Parallel()
+		output, code := runCommand(t, []string{"RETENTION_DAYS=0", "API_KEY_ENABLED=true"}, "serve")
+		require.Equal(t, exitUsage, code, output)
+		require.Contains(t, output, "RETENTION_DAYS")
+		require.Contains(t, output, "API_KEYS")
+	})
+}
+
+func requireOneLine(t *testing.T, output string, code int, contains string) {
+	t.Helper()
+	require.Equal(t, exitUsage, code, output)
+	require.Contains(t, output, contains)
+	require.Equal(t, 1, strings.Count(strings.TrimSpace(output), "\n")+1, output)
+}
+
+func lastLine(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	return lines[len(lines)-1]
+}
+
+// A start without PostgreSQL and Redis serves at once, says what is missing, and heals when they come.
+func TestServe_StartsWithoutItsDatabases(t *testing.T) {
+	t.Parallel()
+	postgres, redis := embeddedtest.NewPostgres(t), embeddedtest.NewRedis(t)
+	postgres.Stop(t)
+	redis.Stop(t)
+	p := serve(t, append(quick, "DATABASE_URL="+postgres.URL(), "REDIS_URL="+redis.URL())...)
+	p.eventually("both are known to be missing", func() bool {
+		overall, services := servicesState(t, p)
+		return overall == "unhealthy" && services["database"].Status == "unhealthy" && services["redis"].Status == "unhealthy"
+	})
+	for path, want := range map[string]int{
+		"/health": 200, "/ready": 503, "/api/system/gpu": 200, "/api/system/severity": 200, "/api/system/config": 503, "/api/system/stats": 503,
+		"/api/system/telemetry": 503, "/api/system/pipeline-latency": 503, "/api/system/gpu/history": 503, "/api/system/storage": 503,
+	} {
+		status, body := p.get(path)
+		require.Equal(t, want, status, "%s: %s", path, body)
+	}
+	redis.Start(t)
+	p.eventually("redis is seen", func() bool {
+		_, services := servicesState(t, p)
+		return services["redis"].Status == "healthy"
+	})
+	postgres.Start(t)
+	p.eventually("ready", p.isReady)
+	p.stop()
+}
+
+// Each dependency stopped, killed and frozen under the running server: verdicts in time, liveness always, recovery without a restart.
+func TestServe_DependenciesGoAndComeBack(t *testing.T) {
+	t.Parallel()
+	postgres, redis := embeddedtest.NewPostgres(t), embeddedtest.NewRedis(t)
+	p := serve(t, append(quick, "DATABASE_URL="+postgres.URL(), "REDIS_URL="+redis.URL())...)
+	p.eventually("ready", p.isReady)
+	type fault struct {
+		name              string
+		begin, end        func()
+		service, overall  string
+		readiness         string
+		verdict, recovery time.Duration
+	}
+	const seen, healed = 3 * time.Second, 5 * time.Second
+	for _, f := range []fault{
+		{"postgres stopped", func() { postgres.Stop(t) }, func() { postgres.Start(t) }, "database", "unhealthy", "not_ready", seen, healed},
+		{"postgres killed", func() { postgres.Kill(t) }, func() { postgres.Start(t) }, "database", "unhealthy", "not_ready", seen, healed},
+		{"postgres frozen", func() { postgres.Pause(t) }, func() { postgres.Resume(t) }, "database", "unhealthy", "not_ready", seen, healed},
+		{"redis stopped", func() { redis.Stop(t) }, func() { redis.Start(t) }, "redis", "degraded", "degraded", seen, healed},
+		{"redis killed", func() { redis.Kill(t) }, func() { redis.Start(t) }, "redis", "degraded", "degraded", seen, healed},
+		{"redis frozen", func() { redis.Pause(t) }, func() { redis.Resume(t) }, "redis", "degraded", "degraded", seen, healed},
+	} {
+		begun := time.Now()
+		f.begin()
+		slowest := time.Duration(0)
+		p.eventually(f.name+": the verdict", func() bool {
+			asked := time.Now()
+			status, _ := p.get("/health")
+			require.Equal(t, 200, status)
+			overall, services := servicesState(t, p)
+			slowest = max(slowest, time.Since(asked))
+			return overall == f.overall && services[f.service].Status == "unhealthy"
+		})
+		verdict := time.Since(begun)
+		var ready struct{ Status string }
+		p.getJSON("/api/system/health/ready", 503, &ready)
+		require.Equal(t, f.readiness, ready.Status, f.name)
+		f.end()
+		begun = time.Now()
+		p.eventually(f.name+": recovery", p.isReady)
+		recovery := time.Since(begun)
+		t.Logf("%-17s verdict after %4d ms, recovery after %4d ms, slowest pair of probes %d ms",
+			f.name, verdict.Milliseconds(), recovery.Milliseconds(), slowest.Milliseconds())
+		require.LessOrEqual(t, verdict, f.verdict+500*time.Millisecond, "%s: verdict (half a second for a busy test machine)", f.name)
+		require.LessOrEqual(t, recovery, f.recovery, "%s: recovery", f.name)
+	}
+	p.stop()
+}
+
+// Racing writers lose nothing: the value is one that was sent, and version and audit rows agree with the number of real changes.
+func TestServe_RacingPatchesLoseNothing(t *testing.T) {
+	t.Parallel()
+	url := storetest.NewEmptyURL(t)
+	p := serve(t, "DATABASE_URL="+url, "REDIS_URL="+embeddedtest.NewRedis(t).URL())
+	p.eventually("ready", p.isReady)
+	const writers, each = 8, 25
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				body := fmt.Sprintf(`{"batch_window_seconds":%d}`, 100+w*each+i)
+				status, answer := p.request(http.MethodPatch, "/api/system/config", http.Header{"Content-Type": {"application/json"}}, []byte(body))
+				if status != 200 || !strings.Contains(string(answer), fmt.Sprintf(`"batch_window_seconds":%d`, 100+w*each+i)) {
+					t.Errorf("PATCH %s: %d %s", body, status, answer)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var cfg struct {
+		Window int64 `json:"batch_window_seconds"`
+	}
+	p.getJSON("/api/system/config", 200, &cfg)
+	version := queryInt(t, url, "SELECT version FROM system_config")
+	require.EqualValues(t, writers*each, version, "each PATCH had a value of its own")
+	require.Equal(t, version, queryInt(t, url, "SELECT count(*) FROM audit_logs WHERE action = 'settings_changed'"))
+	require.Equal(t, cfg.Window, queryInt(t, url, "SELECT batch_window_seconds FROM system_config"))
+	// The audit trail is one chain: what one change left, the next one found.
+	require.Zero(t, queryInt(t, url, `
+		SELECT count(*) FROM (
+			SELECT (details->'changes'->'batch_window_seconds'->>'old')::int AS old,
+			       lag((details->'changes'->'batch_window_seconds'->>'new')::int, 1, 90) OVER (ORDER BY id) AS previous
+			FROM audit_logs) AS chain
+		WHERE old <> previous`))
+	p.stop()
+}
+
+// An ordinary user has neither root's rights nor a home folder that can be written.
+func TestServe_AsAnOrdinaryUser(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Log("running as an ordinary user already: the other tests show it")
+		return
+	}
+	dir, err := os.MkdirTemp("/tmp", "hsi-user-") //nolint:usetesting // t.TempDir is closed to other users
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	own := filepath.Join(dir, "hsi")
+	raw, err := os.ReadFile(exe)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(own, raw, 0o755))
+	require.NoError(t, os.Chown(dir, 65534, 65534))
+	port := freePort(t)
+	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", own, "serve")
+	cmd.Dir = dir
+	cmd.Env = []string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(dir, "data"), "API_PORT=" + strconv.Itoa(port), "EMBEDDED_DEPS_DIR=" + depsDir(t)}
+	output := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = output, output
+	require.NoError(t, cmd.Start())
+	p := &process{tb: t, cmd: cmd, output: output, exited: make(chan struct{}), BaseURL: "http://127.0.0.1:" + strconv.Itoa(port), DataDir: dir, client: http.DefaultClient}
+	go func() { _ = cmd.Wait(); close(p.exited) }()
+	t.Cleanup(p.kill)
+	p.eventually("ready", p.isReady)
+	p.stop()
+	requireNothingLeft(t, p)
+}
