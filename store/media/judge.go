@@ -160,3 +160,17 @@ func (p *Preview) Look(ctx context.Context, candidate Candidate) (Removed, error
 	}
 	return one(candidate.Kind, found.size), nil
 }
+
+// Gone tells whether a file is certainly gone: its folder is there and can be read, and the file is not in it.
+func (p *Preview) Gone(ctx context.Context, kind Kind, path string) bool {
+	rel, ok := p.store.root(kind).relative(path)
+	if !ok {
+		return false
+	}
+	dir, err := p.dirs.get(ctx, kind)
+	if err != nil {
+		return false
+	}
+	found, err := inspect(dir, rel, true)
+	return err == nil && found.state == fileMissing
+}
