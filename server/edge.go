@@ -21,14 +21,13 @@ const routedAsUnknown = "-"
 func (s *Server) edge(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		startedAt := s.now()
-		incoming := c.Request()
+		incoming := asSent(c.Request())
 		id := requestID(incoming.Header.Values("X-Request-Id"))
 		header := c.Response().Header()
 		header.Set("X-Request-Id", id)
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("Cache-Control", "no-store") // the documentation pages set their own
-		c.SetRequest(forRouting(incoming))
-		err := s.guarded(c, next)
+		err := s.guarded(c, incoming, next)
 		if err != nil {
 			s.fail(c, err)
 		}
@@ -51,7 +50,8 @@ func forRouting(r *http.Request) *http.Request {
 	if method == r.Method && !encoded && r.URL.Path != "" {
 		return r
 	}
-	changed := *r // the HTTP server keeps looking at the original
+	// The HTTP server keeps looking at the original, and so do the checks and the log.
+	changed := r.WithContext(context.WithValue(r.Context(), asSentKey{}, r))
 	changed.Method = method
 	target := *r.URL
 	if encoded {
@@ -61,11 +61,22 @@ func forRouting(r *http.Request) *http.Request {
 		target.Path = "/"
 	}
 	changed.URL = &target
-	return &changed
+	return changed
+}
+
+// asSentKey is the key of the original of a request that forRouting changed.
+type asSentKey struct{}
+
+// asSent returns the request as the client sent it.
+func asSent(r *http.Request) *http.Request {
+	if original, changed := r.Context().Value(asSentKey{}).(*http.Request); changed {
+		return original
+	}
+	return r
 }
 
 // guarded checks what holds for every path and turns a panic into an error.
-func (s *Server) guarded(c echo.Context, next echo.HandlerFunc) (err error) {
+func (s *Server) guarded(c echo.Context, incoming *http.Request, next echo.HandlerFunc) (err error) {
 	defer func() {
 		switch value := recover(); value {
 		case nil:
@@ -75,14 +86,13 @@ func (s *Server) guarded(c echo.Context, next echo.HandlerFunc) (err error) {
 			err = newPanicError(value)
 		}
 	}()
-	r := c.Request()
-	if !isProbe(r.URL.Path) && !s.hosts.allows(r.Host) && !hasNoHost(r) {
+	if !isProbe(incoming.URL.Path) && !s.hosts.allows(incoming.Host) && !hasNoHost(incoming) {
 		return &problem{status: http.StatusMisdirectedRequest, detail: "Host not allowed"}
 	}
-	if err := s.origins.check(r); err != nil {
+	if err := s.origins.check(incoming); err != nil {
 		return err
 	}
-	if s.origins.headers(r, c.Response().Header()) {
+	if s.origins.headers(incoming, c.Response().Header()) {
 		return c.NoContent(http.StatusNoContent)
 	}
 	return next(c)

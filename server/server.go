@@ -210,13 +210,15 @@ func (s *Server) route(doc *openapi3.T) error {
 }
 
 // Handler returns the handler of all paths.
-func (s *Server) Handler() http.Handler { return s.echo }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, forRouting(r)) })
+}
 
 // HTTPServer returns an HTTP server for the handler, with limits and times set. The caller gives it a listener, and at the end calls
 // its Shutdown with DrainTimeout and then Close of this Server.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
-		Handler:           s.echo,
+		Handler:           s.Handler(),
 		ReadHeaderTimeout: ReadHeaderTimeout,
 		ReadTimeout:       ReadTimeout,
 		WriteTimeout:      WriteTimeout,

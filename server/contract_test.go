@@ -1,0 +1,463 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/gen"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/media"
+	"hsi.home.arpa/store/retention"
+)
+
+// TestExamples: with the figures of the API's description behind it, the server answers exactly what the description shows.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	now := at(t, "2025-12-23T10:30:00Z")
+	f := newFakes(t)
+	f.depths = func(ctx context.Context) (store.QueueDepths, error) {
+		return store.QueueDepths{Detection: 5, Analysis: 2}, nil
+	}
+	s := start(t, f, func(o *Options) { o.Now = func() time.Time { return now } })
+	for id, target := range map[string]string{
+		"getLiveness":        "/health",
+		"getHealth":          "/api/system/health",
+		"getReadiness":       "/api/system/health/ready",
+		"getGPUStats":        "/api/system/gpu",
+		"listGPUHistory":     "/api/system/gpu/history",
+		"getSystemConfig":    "/api/system/config",
+		"getTelemetry":       "/api/system/telemetry",
+		"getPipelineLatency": "/api/system/pipeline-latency",
+		"getSeverity":        "/api/system/severity",
+		"getStats":           "/api/system/stats",
+	} {
+		got := decoded(t, s.get(t, target).want(t, http.StatusOK).body)
+		want := decoded(t, []byte(example(t, id)))
+		if services, ok := got["services"].(map[string]any); ok {
+			require.Contains(t, services, "storage")
+			delete(services, "storage") // one more service than the description knows
+		}
+		for _, varies := range []string{"timestamp", "uptime_seconds"} {
+			if _, there := want[varies]; there {
+				require.Contains(t, got, varies, id)
+				delete(want, varies)
+				delete(got, varies)
+			}
+		}
+		require.Equal(t, want, got, id)
+	}
+
+	later := start(t, newFakes(t))
+	require.JSONEq(t, example(t, "getStorage"), string(later.get(t, "/api/system/storage").want(t, http.StatusOK).body))
+	require.JSONEq(t, example(t, "runCleanup"), string(later.send(t, http.MethodPost, "/api/system/cleanup", "").want(t, http.StatusOK).body))
+	changed := later.send(t, http.MethodPatch, "/api/system/config", example(t, "updateSystemConfig.request")).want(t, http.StatusOK)
+	require.JSONEq(t, `{"app_name":"Home Security Intelligence","version":"0.1.0","retention_days":14,"batch_window_seconds":60,
+		"batch_idle_timeout_seconds":20,"detection_confidence_threshold":0.6}`, string(changed.body))
+	require.JSONEq(t, `{"ready":true,"status":"ready"}`, string(later.get(t, "/ready").want(t, http.StatusOK).body))
+}
+
+func decoded(t testing.TB, body []byte) map[string]any {
+	t.Helper()
+	var value map[string]any
+	require.NoError(t, json.Unmarshal(body, &value))
+	return value
+}
+
+// operationRequest is how to ask for each operation so that it succeeds.
+var operationRequest = map[string]struct{ method, target, body string }{
+	"getLiveness":        {http.MethodGet, "/health", ""},
+	"getReadinessProbe":  {http.MethodGet, "/ready", ""},
+	"getHealth":          {http.MethodGet, "/api/system/health", ""},
+	"getReadiness":       {http.MethodGet, "/api/system/health/ready", ""},
+	"getGPUStats":        {http.MethodGet, "/api/system/gpu", ""},
+	"listGPUHistory":     {http.MethodGet, "/api/system/gpu/history", ""},
+	"getStats":           {http.MethodGet, "/api/system/stats", ""},
+	"getSystemConfig":    {http.MethodGet, "/api/system/config", ""},
+	"updateSystemConfig": {http.MethodPatch, "/api/system/config", `{"retention_days":14}`},
+	"getTelemetry":       {http.MethodGet, "/api/system/telemetry", ""},
+	"getPipelineLatency": {http.MethodGet, "/api/system/pipeline-latency", ""},
+	"runCleanup":         {http.MethodPost, "/api/system/cleanup", ""},
+	"getSeverity":        {http.MethodGet, "/api/system/severity", ""},
+	"getStorage":         {http.MethodGet, "/api/system/storage", ""},
+}
+
+// eachOperation runs a subtest for every operation of the contract, also for one that is added tomorrow.
+func eachOperation(t *testing.T, test func(t *testing.T, id string)) {
+	t.Helper()
+	doc, err := gen.GetSpec()
+	require.NoError(t, err)
+	found, err := operations(doc)
+	require.NoError(t, err)
+	for id := range found {
+		require.Contains(t, operationRequest, id, "say in operationRequest how to ask for it")
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			test(t, id)
+		})
+	}
+	require.Len(t, operationRequest, len(found))
+}
+
+// ask sends the valid request of an operation.
+func (s *testServer) ask(t testing.TB, id string, change ...func(*http.Request)) answer {
+	t.Helper()
+	request := operationRequest[id]
+	return s.send(t, request.method, request.target, request.body, change...)
+}
+
+func isProbeID(id string) bool { return isProbe(operationRequest[id].target) }
+
+// TestInternalErrors: a panic, an unknown error and a missing answer are a 500 that says nothing, and the log says it once.
+func TestInternalErrors(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func() (any, error){
+		"panic":     func() (any, error) { panic("secret of the house") },
+		"error":     func() (any, error) { return nil, errors.New("secret of the house") },
+		"no answer": func() (any, error) { return nil, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachOperation(t, func(t *testing.T, id string) {
+				t.Helper()
+				if isProbeID(id) {
+					return // they document no 500
+				}
+				f := newFakes(t)
+				s := start(t, f, func(o *Options) {
+					o.strict = append(o.strict, func(next gen.StrictHandlerFunc, _ string) gen.StrictHandlerFunc {
+						return func(c echo.Context, request any) (any, error) {
+							if isProbe(c.Path()) {
+								return next(c, request)
+							}
+							return fault()
+						}
+					})
+				})
+				got := s.ask(t, id, header("X-Request-ID", "find-me")).want(t, http.StatusInternalServerError)
+				require.JSONEq(t, `{"detail":"Internal Server Error"}`, string(got.body))
+				require.Equal(t, "find-me", got.Header.Get("X-Request-ID"))
+				lines := f.log.lines()
+				require.Len(t, lines, 1)
+				require.Contains(t, lines[0], `"level":"ERROR"`)
+				require.Contains(t, lines[0], `"request_id":"find-me"`)
+				if name != "no answer" {
+					require.Contains(t, lines[0], "secret of the house")
+				}
+				if name == "panic" {
+					require.Contains(t, lines[0], `"stack"`)
+				}
+				s.get(t, "/health").want(t, http.StatusOK) // and the server lives
+			})
+		})
+	}
+}
+
+// TestUnavailable: what each operation needs, and what it answers without it.
+func TestUnavailable(t *testing.T) {
+	t.Parallel()
+	type broken struct{ database, redis, media bool }
+	down := func(f *fakes, what broken) {
+		if what.database {
+			cause := fmt.Errorf("list things: %w: dial 10.1.2.3: refused", store.ErrUnavailable)
+			f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) { return nil, cause }
+			f.counts = func(context.Context) (store.Counts, error) { return store.Counts{}, cause }
+			f.depths = func(context.Context) (store.QueueDepths, error) { return store.QueueDepths{}, cause }
+			f.config = func(context.Context) (store.SystemConfig, error) { return store.SystemConfig{}, cause }
+			f.update = func(context.Context, store.SystemConfigUpdate, store.Actor) (store.SystemConfig, error) {
+				return store.SystemConfig{}, cause
+			}
+			f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
+		}
+		if what.redis {
+			f.latency = func(latency.Stage, int) (latency.Summary, error) { return latency.Summary{}, latency.ErrUnavailable }
+		}
+		if what.media {
+			f.media = func() (media.Report, error) {
+				return media.Report{}, fmt.Errorf("%w: /srv/secret", media.ErrUnavailable)
+			}
+			f.cleanup = func(context.Context, bool) (retention.Report, error) {
+				return retention.Report{}, retention.ErrMediaUnavailable
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		broken broken
+		detail string
+		needs  map[string]bool
+	}{
+		"database": {broken{database: true}, "Database unavailable", map[string]bool{
+			"listGPUHistory": true, "getStats": true, "getSystemConfig": true, "updateSystemConfig": true, "getTelemetry": true,
+			"runCleanup": true, "getStorage": true,
+		}},
+		"redis": {broken{redis: true}, "Redis unavailable", map[string]bool{"getTelemetry": true, "getPipelineLatency": true}},
+		"media": {broken{media: true}, "Media storage unavailable", map[string]bool{"getStorage": true, "runCleanup": true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFakes(t)
+			down(f, test.broken)
+			s := start(t, f)
+			for id := range operationRequest {
+				got := s.ask(t, id)
+				if !test.needs[id] {
+					got.want(t, http.StatusOK)
+					continue
+				}
+				got.want(t, http.StatusServiceUnavailable)
+				require.JSONEq(t, fmt.Sprintf(`{"detail":%q}`, test.detail), string(got.body), id)
+				require.Equal(t, "5", got.Header.Get("Retry-After"), id)
+			}
+		})
+	}
+}
+
+func TestToProblem(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err    error
+		status int
+	}{
+		"redis":    {fmt.Errorf("x: %w", redis.ErrUnavailable), 503},
+		"both":     {fmt.Errorf("x: %w: %w", store.ErrUnavailable, context.DeadlineExceeded), 503},
+		"deadline": {context.DeadlineExceeded, 503},
+		"canceled": {context.Canceled, 503},
+		"running":  {retention.ErrRunning, 409},
+		"conflict": {store.ErrConflict, 500}, // no operation has a conflict to tell of: it would be a fault of ours
+		"unknown":  {errors.New("x"), 500},
+		"binder":   {echo.NewHTTPError(400, "Invalid format"), 422},
+		"framework": {
+			echo.NewHTTPError(502, "x"), 500,
+		},
+	} {
+		p := toProblem(nil, test.err)
+		require.Equal(t, test.status, p.status, name)
+		require.NotEmpty(t, p.detail+fmt.Sprint(p.items), name)
+	}
+}
+
+// TestHealthAnswers: the status follows the verdict, the body is the same, and no 503 of them has a detail key.
+func TestHealthAnswers(t *testing.T) {
+	t.Parallel()
+	probed := at(t, "2025-12-23T10:30:00Z")
+	for _, state := range []health.State{health.Healthy, health.Degraded, health.Unhealthy} {
+		f := newFakes(t)
+		f.health = func() health.Report {
+			services := healthyServices(probed)
+			services.AI = health.Service{State: state, At: probed}
+			return health.Report{State: state, Services: services, At: probed}
+		}
+		status := map[bool]int{true: 200, false: 503}[state == health.Healthy]
+		body := decoded(t, start(t, f).get(t, "/api/system/health").want(t, status).body)
+		require.Equal(t, string(state), body["status"])
+		require.NotContains(t, body, "detail")
+		require.Equal(t, map[string]any{"status": string(state), "message": nil, "details": nil}, body["services"].(map[string]any)["ai"])
+	}
+	for _, state := range []health.ReadyState{health.Ready, health.ReadyDegraded, health.NotReady} {
+		f := newFakes(t)
+		f.readiness = func() health.Readiness {
+			return health.Readiness{Ready: state == health.Ready, State: state, Services: healthyServices(probed), At: probed}
+		}
+		s := start(t, f)
+		status := map[bool]int{true: 200, false: 503}[state == health.Ready]
+		body := decoded(t, s.get(t, "/api/system/health/ready").want(t, status).body)
+		require.Equal(t, string(state), body["status"])
+		require.Equal(t, state == health.Ready, body["ready"])
+		require.Equal(t, []any{}, body["workers"])
+		require.NotContains(t, body, "detail")
+		require.JSONEq(t, fmt.Sprintf(`{"ready":%t,"status":%q}`, state == health.Ready, state), string(s.get(t, "/ready").want(t, status).body))
+	}
+}
+
+func TestGPU_WithoutAFreshSampleEverythingIsNull(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	f.gpu = func() (store.GPUSample, bool) { return store.GPUSample{GPUName: new("old")}, false }
+	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
+		return []store.GPUSample{{RecordedAt: time.Unix(0, 5).In(time.FixedZone("", 3600))}}, nil
+	}
+	s := start(t, f)
+	require.JSONEq(t, `{"gpu_name":null,"utilization":null,"memory_used":null,"memory_total":null,"temperature":null,"power_usage":null,
+		"inference_fps":null}`, string(s.get(t, "/api/system/gpu").want(t, 200).body))
+	require.JSONEq(t, `{"samples":[{"recorded_at":"1970-01-01T00:00:00.000000005Z","gpu_name":null,"utilization":null,"memory_used":null,
+		"memory_total":null,"temperature":null,"power_usage":null,"inference_fps":null}],"count":1,"limit":7}`,
+		string(s.get(t, "/api/system/gpu/history?limit=7").want(t, 200).body))
+	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) { return nil, nil }
+	require.JSONEq(t, `{"samples":[],"count":0,"limit":300}`, string(s.get(t, "/api/system/gpu/history").want(t, 200).body))
+}
+
+func TestGPUHistory_Bounds(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	var gotSince *time.Time
+	var gotLimit int
+	f.samples = func(_ context.Context, since *time.Time, limit int) ([]store.GPUSample, error) {
+		gotSince, gotLimit = since, limit
+		return nil, nil
+	}
+	s := start(t, f)
+	s.get(t, "/api/system/gpu/history").want(t, 200)
+	require.Nil(t, gotSince)
+	require.Equal(t, 300, gotLimit)
+	for query, want := range map[string]string{
+		"since=2025-12-23T09:00:00Z":              "2025-12-23T09:00:00Z",
+		"since=2025-12-23T09:00:00":               "2025-12-23T09:00:00Z",
+		"since=2025-12-23t09:00:00.5z":            "2025-12-23T09:00:00.5Z",
+		"since=2025-12-23T09:00:00.123456789":     "2025-12-23T09:00:00.123456789Z",
+		"since=2025-12-23T09:00:00%2B05:30":       "2025-12-23T03:30:00Z",
+		"since=2025-12-23T09:00:00-01:00":         "2025-12-23T10:00:00Z",
+		"since=2016-12-31T23:59:60Z":              "2017-01-01T00:00:00Z",
+		"since=2024-02-29T00:00:00Z&limit=5000":   "2024-02-29T00:00:00Z",
+		"since=0000-01-01T00:00:00%2B23:59":       "0001-01-01T00:00:00Z",
+		"limit=1&since=9999-12-31T23:59:59-23:59": "10000-01-01T23:58:59Z",
+	} {
+		s.get(t, "/api/system/gpu/history?"+query).want(t, 200)
+		require.Equal(t, want, gotSince.Format(time.RFC3339Nano), query)
+		require.Equal(t, time.UTC, gotSince.Location())
+	}
+	for _, query := range []string{
+		"since=2025-12-23T09:00:00+05:30", // the plus is a space
+		"since=2025-12-23", "since=1766480400", "since=2025-02-29T00:00:00Z", "since=2025-04-31T00:00:00", "since=", "since=%20",
+		"since=2025-12-23T24:00:00Z", "since=2025-12-23T09:00:00%2B24:00", "since=2025-12-23T09:00Z", "since=now",
+		"since=2025-12-23T09:00:00Z%0A", "since=%ff", "since=2025-12-23T09:00:00.1234567890Z",
+	} {
+		got := s.get(t, "/api/system/gpu/history?"+query).want(t, 422)
+		require.Contains(t, string(got.body), `["query","since"]`, query)
+	}
+}
+
+func TestConfig_PatchReachesTheStoreAsItWasMeant(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	var got store.SystemConfigUpdate
+	var actor store.Actor
+	next := f.update
+	f.update = func(ctx context.Context, update store.SystemConfigUpdate, by store.Actor) (store.SystemConfig, error) {
+		got, actor = update, by
+		return next(ctx, update, by)
+	}
+	s := start(t, f)
+	patch := func(body string) answer {
+		return s.send(t, http.MethodPatch, "/api/system/config", body, header("User-Agent", "probe/1"), header("X-Request-ID", "r.1"))
+	}
+	patch(`{}`).want(t, 200)
+	require.Equal(t, store.SystemConfigUpdate{}, got)
+	require.Equal(t, store.Actor{Name: "anonymous", IPAddress: "127.0.0.1", UserAgent: "probe/1", RequestID: "r.1"}, actor)
+	patch(`{"retention_days":null,"batch_window_seconds":null,"batch_idle_timeout_seconds":null,"detection_confidence_threshold":null}`).want(t, 200)
+	require.Equal(t, store.SystemConfigUpdate{}, got)
+	patch(` {"retention_days": 365, "batch_window_seconds": 2147483647, "batch_idle_timeout_seconds": 1, "detection_confidence_threshold": 1} `).want(t, 200)
+	require.Equal(t, store.SystemConfigUpdate{
+		RetentionDays: new(365), BatchWindow: new(2147483647 * time.Second), BatchIdleTimeout: new(time.Second), DetectionConfidenceThreshold: new(1.0),
+	}, got)
+	body := patch(`{"detection_confidence_threshold": -0.0}`).want(t, 200).body
+	require.Contains(t, string(body), `"detection_confidence_threshold":0,`)
+	patch(`{"retention\u005fdays": 7}`).want(t, 200)
+	require.Equal(t, store.SystemConfigUpdate{RetentionDays: new(7)}, got)
+}
+
+func TestCleanup(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	next := f.cleanup
+	var dry []bool
+	f.cleanup = func(ctx context.Context, dryRun bool) (retention.Report, error) {
+		dry = append(dry, dryRun)
+		return next(ctx, dryRun)
+	}
+	s := start(t, f)
+	post := func(query, body string) answer { return s.send(t, http.MethodPost, "/api/system/cleanup"+query, body) }
+	post("", "").want(t, 200)
+	post("?dry_run=true", "").want(t, 200)
+	post("?dry_run=false", `{"ignored":`).want(t, 200) // a body is not read
+	require.Equal(t, []bool{false, true, false}, dry)
+	for _, query := range []string{"?dry_run=yes", "?dry_run=", "?dry_run=2", "?dry_run=true&dry_run=true", "?DRY_RUN=true"} {
+		post(query, "").want(t, 422)
+	}
+	post("", strings.Repeat("x", maxBodyBytes+1)).want(t, 413)
+	require.Len(t, dry, 3)
+
+	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, retention.ErrRunning }
+	require.JSONEq(t, `{"detail":"A cleanup is already running"}`, string(post("", "").want(t, 409).body))
+}
+
+// TestCleanup_GoesOnWhenTheClientLeaves, but not when the server stops; a dry run ends with its client.
+func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	running, ended := make(chan context.Context), make(chan error)
+	f.cleanup = func(ctx context.Context, _ bool) (retention.Report, error) {
+		running <- ctx
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return retention.Report{}, ctx.Err()
+	}
+	s := start(t, f)
+	leave := func(query string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/api/system/cleanup"+query, http.NoBody)
+		require.NoError(t, err)
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			response, err := s.Do(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+		}()
+		<-running
+		cancel()
+		<-gone
+	}
+	leave("?dry_run=true")
+	require.ErrorIs(t, <-ended, context.Canceled)
+	leave("")
+	select {
+	case <-ended:
+		t.Fatal("the cleanup ended with its client")
+	case <-time.After(100 * time.Millisecond):
+	}
+	s.server.Close()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+// TestDeadline: no request waits longer than its deadline, also when what it waits for ignores its context.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	release := make(chan struct{})
+	left := make(chan struct{}, 16)
+	stuck := func() { <-release; left <- struct{}{} }
+	f.counts = func(context.Context) (store.Counts, error) { stuck(); return store.Counts{}, nil }
+	f.config = func(ctx context.Context) (store.SystemConfig, error) {
+		<-ctx.Done()
+		return store.SystemConfig{}, ctx.Err()
+	}
+	s := start(t, f, func(o *Options) { o.RequestTimeout = 50 * time.Millisecond })
+	for _, target := range []string{"/api/system/stats", "/api/system/storage", "/api/system/config"} {
+		startedAt := time.Now()
+		got := s.get(t, target).want(t, 503)
+		require.JSONEq(t, `{"detail":"No answer in time"}`, string(got.body))
+		require.Less(t, time.Since(startedAt), 5*time.Second)
+	}
+	close(release)
+	<-left
+	<-left
+	require.Contains(t, f.log.lines()[0], `"level":"WARN"`)
+}
+
+func BenchmarkSpec(b *testing.B) {
+	for b.Loop() {
+		_, _ = gen.GetSpec()
+	}
+}

@@ -1,0 +1,308 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/server/contracttest"
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/media"
+	"hsi.home.arpa/store/retention"
+)
+
+// fakes are the dependencies of a server under test. Each function may be replaced before the server starts; the first ones return
+// what the examples of the API's description show.
+type fakes struct {
+	health    func() health.Report
+	readiness func() health.Readiness
+	gpu       func() (store.GPUSample, bool)
+	samples   func(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error)
+	counts    func(ctx context.Context) (store.Counts, error)
+	depths    func(ctx context.Context) (store.QueueDepths, error)
+	config    func(ctx context.Context) (store.SystemConfig, error)
+	update    func(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error)
+	latency   func(stage latency.Stage, windowMinutes int) (latency.Summary, error)
+	media     func() (media.Report, error)
+	cleanup   func(ctx context.Context, dryRun bool) (retention.Report, error)
+	log       *logBuffer
+}
+
+func (f *fakes) Health() health.Report            { return f.health() }
+func (f *fakes) Readiness() health.Readiness      { return f.readiness() }
+func (f *fakes) Current() (store.GPUSample, bool) { return f.gpu() }
+
+func (f *fakes) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error) {
+	return f.samples(ctx, since, limit)
+}
+func (f *fakes) Counts(ctx context.Context) (store.Counts, error)           { return f.counts(ctx) }
+func (f *fakes) QueueDepths(ctx context.Context) (store.QueueDepths, error) { return f.depths(ctx) }
+func (f *fakes) Get(ctx context.Context) (store.SystemConfig, error)        { return f.config(ctx) }
+
+func (f *fakes) Update(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error) {
+	return f.update(ctx, update, actor)
+}
+
+func (f *fakes) Summary(stage latency.Stage, windowMinutes int) (latency.Summary, error) {
+	return f.latency(stage, windowMinutes)
+}
+func (f *fakes) Storage() (media.Report, error) { return f.media() }
+
+func (f *fakes) Cleanup(ctx context.Context, dryRun bool) (retention.Report, error) {
+	return f.cleanup(ctx, dryRun)
+}
+
+func at(t testing.TB, text string) time.Time {
+	t.Helper()
+	parsed, err := time.Parse(time.RFC3339, text)
+	require.NoError(t, err)
+	return parsed
+}
+
+func healthyServices(at time.Time) health.Services {
+	return health.Services{
+		Database: health.Service{State: health.Healthy, Message: "Database operational", At: at},
+		Redis:    health.Service{State: health.Healthy, Message: "Redis connected", Details: map[string]string{"redis_version": "7.0.0"}, At: at},
+		AI: health.Service{
+			State: health.Healthy, Message: "AI services operational", Details: map[string]string{"rtdetr": "healthy", "nemotron": "healthy"}, At: at,
+		},
+		Storage: health.Service{State: health.Healthy, Message: "Media storage operational", At: at},
+	}
+}
+
+func milli(values ...float64) []time.Duration {
+	durations := make([]time.Duration, len(values))
+	for i, value := range values {
+		durations[i] = time.Duration(value * float64(time.Millisecond))
+	}
+	return durations
+}
+
+func summary(count int64, values ...float64) latency.Summary {
+	d := milli(values...)
+	return latency.Summary{Count: count, Avg: d[0], Min: d[1], Max: d[2], P50: d[3], P95: d[4], P99: d[5]}
+}
+
+func newFakes(t testing.TB) *fakes {
+	t.Helper()
+	probed := at(t, "2025-12-23T10:30:00Z")
+	sample := store.GPUSample{
+		RecordedAt: at(t, "2025-12-23T10:00:00Z"), GPUName: new("NVIDIA RTX A5500"), UtilizationPercent: new(72.0),
+		MemoryUsedMiB: new(int64(11500)), MemoryTotalMiB: new(int64(24000)), TemperatureCelsius: new(64.0), PowerWatts: new(145.0),
+		InferenceFPS: new(28.5),
+	}
+	config := store.SystemConfig{RetentionDays: 30, BatchWindow: 90 * time.Second, BatchIdleTimeout: 30 * time.Second, DetectionConfidenceThreshold: 0.5}
+	return &fakes{
+		log: &logBuffer{},
+		health: func() health.Report {
+			return health.Report{State: health.Healthy, Services: healthyServices(probed), At: probed}
+		},
+		readiness: func() health.Readiness {
+			services := healthyServices(probed)
+			services.AI.Details = nil
+			return health.Readiness{Ready: true, State: health.Ready, Services: services, At: probed, Workers: []pipeline.WorkerStatus{
+				{Name: pipeline.GPUMonitor, Running: true}, {Name: pipeline.CleanupService, Running: true},
+				{Name: pipeline.DetectionWorker, Running: true}, {Name: pipeline.AnalysisWorker, Running: true},
+			}}
+		},
+		gpu: func() (store.GPUSample, bool) {
+			return store.GPUSample{
+				GPUName: new("NVIDIA RTX A5500"), UtilizationPercent: new(75.5), MemoryUsedMiB: new(int64(12000)), MemoryTotalMiB: new(int64(24000)),
+				TemperatureCelsius: new(65.0), PowerWatts: new(150.0), InferenceFPS: new(30.5),
+			}, true
+		},
+		samples: func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
+			return []store.GPUSample{sample}, nil
+		},
+		counts: func(context.Context) (store.Counts, error) {
+			return store.Counts{Cameras: 4, Events: 156, Detections: 892, GPUSamples: 2880, Logs: 5000}, nil
+		},
+		depths: func(context.Context) (store.QueueDepths, error) {
+			return store.QueueDepths{Detection: 5, Analysis: 2}, nil
+		},
+		config: func(context.Context) (store.SystemConfig, error) { return config, nil },
+		update: func(_ context.Context, update store.SystemConfigUpdate, _ store.Actor) (store.SystemConfig, error) {
+			changed := config
+			if update.RetentionDays != nil {
+				changed.RetentionDays = *update.RetentionDays
+			}
+			if update.BatchWindow != nil {
+				changed.BatchWindow = *update.BatchWindow
+			}
+			if update.BatchIdleTimeout != nil {
+				changed.BatchIdleTimeout = *update.BatchIdleTimeout
+			}
+			if update.DetectionConfidenceThreshold != nil {
+				changed.DetectionConfidenceThreshold = *update.DetectionConfidenceThreshold
+			}
+			return changed, nil
+		},
+		latency: exampleLatency,
+		media: func() (media.Report, error) {
+			return media.Report{
+				DiskUsedBytes: 107374182400, DiskTotalBytes: 536870912000, DiskFreeBytes: 429496729600, DiskUsagePercent: 20,
+				Thumbnails: media.Figure{FileCount: 1500, SizeBytes: 75000000},
+				Images:     media.Figure{FileCount: 10000, SizeBytes: 5000000000},
+				Clips:      media.Figure{FileCount: 50, SizeBytes: 500000000},
+				At:         at(t, "2025-12-30T10:30:00Z"),
+			}, nil
+		},
+		cleanup: func(_ context.Context, dryRun bool) (retention.Report, error) {
+			return retention.Report{
+				EventsDeleted: 15, DetectionsDeleted: 89, GPUStatsDeleted: 2880, LogsDeleted: 150, ThumbnailsDeleted: 89,
+				SpaceReclaimedBytes: 524288000, RetentionDays: 30, DryRun: dryRun, At: at(t, "2025-12-27T10:30:00Z"),
+			}, nil
+		},
+	}
+}
+
+func exampleLatency(stage latency.Stage, _ int) (latency.Summary, error) {
+	switch stage {
+	case latency.Watch:
+		return summary(500, 10, 5, 50, 8, 40, 48), nil
+	case latency.Detect:
+		return summary(500, 200, 100, 800, 180, 600, 750), nil
+	case latency.WatchToDetect:
+		return summary(500, 50, 10, 200, 40, 150, 180), nil
+	case latency.DetectToBatch:
+		return summary(500, 100, 20, 500, 80, 400, 480), nil
+	case latency.BatchToAnalyze:
+		return summary(100, 5000, 2000, 15000, 4500, 12000, 14000), nil
+	case latency.TotalPipeline:
+		return summary(100, 35000, 10000, 120000, 30000, 100000, 110000), nil
+	default:
+		return latency.Summary{}, nil
+	}
+}
+
+// options makes a server's options of the fakes.
+func (f *fakes) options() Options {
+	return Options{
+		Health: f, GPU: f, Store: f, Config: f, Latency: f, Media: f, Cleanup: f,
+		Severity: store.DefaultSeverityThresholds(),
+		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
+		MachineName: "nest.example.org",
+		Log:         slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+}
+
+// testServer is a server on a real listener.
+type testServer struct {
+	*http.Client
+	server *Server
+	url    string
+	addr   string
+	log    *logBuffer
+}
+
+// start starts a server on the fakes; change may alter its options.
+func start(t testing.TB, f *fakes, change ...func(*Options)) *testServer {
+	t.Helper()
+	options := f.options()
+	for _, alter := range change {
+		alter(&options)
+	}
+	s, err := New(options)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	httpServer := s.HTTPServer()
+	served := make(chan error, 1)
+	go func() { served <- httpServer.Serve(listener) }()
+	t.Cleanup(func() {
+		s.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, httpServer.Shutdown(ctx))
+		require.ErrorIs(t, <-served, http.ErrServerClosed)
+	})
+	url := "http://" + listener.Addr().String()
+	return &testServer{Client: contracttest.Client(t, url), server: s, url: url, addr: listener.Addr().String(), log: f.log}
+}
+
+// answer is a response with its body read.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// send sends a request; change may alter it. The client checks the answer against the contract.
+func (s *testServer) send(t testing.TB, method, target, body string, change ...func(*http.Request)) answer {
+	t.Helper()
+	var reader io.Reader = http.NoBody
+	if body != "" {
+		reader = strings.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), method, s.url+target, reader)
+	require.NoError(t, err)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for _, alter := range change {
+		alter(request)
+	}
+	response, err := s.Do(request)
+	require.NoError(t, err)
+	read, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return answer{response, read}
+}
+
+func (s *testServer) get(t testing.TB, target string, change ...func(*http.Request)) answer {
+	t.Helper()
+	return s.send(t, http.MethodGet, target, "", change...)
+}
+
+// want fails the test unless the status is the expected one.
+func (a answer) want(t testing.TB, status int) answer {
+	t.Helper()
+	require.Equal(t, status, a.StatusCode, "%s", a.body)
+	return a
+}
+
+func header(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
+
+func example(t testing.TB, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "examples", name+".json"))
+	require.NoError(t, err)
+	return string(content)
+}
+
+// logBuffer collects the log of a server.
+type logBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+// lines returns what was logged so far.
+func (l *logBuffer) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSpace(l.buffer.String()), "\n")
+}
