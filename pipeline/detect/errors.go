@@ -1,12 +1,29 @@
 package detect
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Unavailable says that the detector cannot answer now: it is gone, overloaded, loading, or not what it should be. The image is
 // not at fault and stays waiting, however long it takes.
-type Unavailable struct{ Err error }
+type Unavailable struct {
+	Err error
 
-func (e *Unavailable) Error() string { return fmt.Sprintf("detector unavailable: %v", e.Err) }
+	what string // what is waited for, when it is not the detector
+}
+
+func (e *Unavailable) Error() string {
+	return fmt.Sprintf("%s unavailable: %v", cmp.Or(e.what, "detector"), e.Err)
+}
+
+// waiting tells people what is waited for.
+func (e *Unavailable) waiting(detector string) string {
+	if e.what != "" {
+		return "waiting for the " + e.what
+	}
+	return "waiting for the detector " + detector
+}
 
 // Unwrap returns the cause.
 func (e *Unavailable) Unwrap() error { return e.Err }

@@ -10,6 +10,7 @@ import (
 	_ "image/gif"  // decoder
 	_ "image/jpeg" // decoder
 	_ "image/png"  // decoder
+	"time"
 
 	_ "golang.org/x/image/bmp"  // decoder
 	_ "golang.org/x/image/webp" // decoder
@@ -55,6 +56,9 @@ type Limits struct {
 	MaxPixels int64
 }
 
+// Bytes returns MaxBytes or its default.
+func (l Limits) Bytes() int64 { return l.withDefaults().MaxBytes }
+
 func (l Limits) withDefaults() Limits {
 	if l.MaxBytes == 0 {
 		l.MaxBytes = 64 << 20
@@ -63,6 +67,16 @@ func (l Limits) withDefaults() Limits {
 		l.MaxPixels = 40_000_000
 	}
 	return l
+}
+
+// TakenAt is when an image was taken: the modification time of its file, which a camera's upload sets. Where that cannot be, before
+// the year 2000 or more than five minutes after the file was seen, it is the time at which the file was seen.
+func TakenAt(modTime, seenAt time.Time) time.Time {
+	const clockTolerance = 5 * time.Minute
+	if modTime.Year() < 2000 || modTime.Sub(seenAt) > clockTolerance {
+		return seenAt
+	}
+	return modTime
 }
 
 // Decode turns the bytes of an image into pixels after checking them with Verify. Errors of a broken image that only decoding

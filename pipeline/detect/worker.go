@@ -1,0 +1,273 @@
+package detect
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hsi.home.arpa/pipeline/batch"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/picture"
+	"hsi.home.arpa/pipeline/queue"
+	"hsi.home.arpa/store"
+)
+
+// Reasons for which an image is filtered here.
+const (
+	// ReasonReplaced says that the file was overwritten before it was detected; its new content is another image.
+	ReasonReplaced = "replaced"
+)
+
+const (
+	// maxAttempts is how often an image is tried when it may be the image's fault.
+	maxAttempts = 5
+	// maxDetections bounds what is kept of one image; the most confident stay.
+	maxDetections = 100
+	// handBackTimeout bounds giving an image back after the worker was told to stop.
+	handBackTimeout = 3 * time.Second
+	// storeLimit bounds all that the worker asks of database and disk for one image.
+	storeLimit = 30 * time.Second
+	// firstRetry and longestRetry bound the time until an image is tried again; it doubles with each attempt.
+	firstRetry, longestRetry = 2 * time.Second, 5 * time.Minute
+)
+
+// ledger is what the worker needs of the store.
+type ledger interface {
+	ClaimImage(ctx context.Context, id int64, token string, lease time.Duration) (store.Image, error)
+	CommitDetections(ctx context.Context, claim store.ImageClaim, result store.DetectionResult,
+		join func(open store.Batch) store.JoinDecision) (store.Committed, error)
+	ReleaseImage(ctx context.Context, claim store.ImageClaim, retryAt *time.Time, cause string, refundAttempt bool) error
+	FilterImage(ctx context.Context, claim store.ImageClaim, reason string) error
+	DeadLetterImage(ctx context.Context, claim store.ImageClaim, cause string) error
+}
+
+// settings gives the live configuration.
+type settings interface {
+	Latest() store.SystemConfig
+}
+
+// thumbnails keeps thumbnail files.
+type thumbnails interface {
+	// Write returns the path to store in the row once the file is safely on the disk. A file that no row names afterwards is
+	// cleaned up by whoever keeps them.
+	Write(ctx context.Context, name string, jpeg []byte) (path string, err error)
+}
+
+// heartbeat shows that a function is alive; see pipeline.Heartbeat.
+type heartbeat interface {
+	Beat()
+	Say(message string)
+	Step(limit time.Duration) (done func())
+}
+
+// Options of a Worker. All but Limits and Now are required.
+type Options struct {
+	Ledger     ledger
+	Detector   Detector
+	Settings   settings
+	Thumbnails thumbnails
+	Observer   observer
+	Activity   *Activity
+	// CameraRoot is the folder of the camera folders. While it is missing no image in it is given up.
+	CameraRoot string
+	// DetectLimit is how long one call of the detector may take, its own time-outs included.
+	DetectLimit time.Duration
+	// BatchClosed is called after a batch was closed, to wake who waits for it. It must not block.
+	BatchClosed func()
+	Limits      picture.Limits
+	Log         *slog.Logger
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+}
+
+// Worker detects one image at a time. Several workers may run side by side, each with its own consumer.
+type Worker struct {
+	options  Options
+	consumer *queue.Consumer
+	log      *slog.Logger
+	now      func() time.Time
+
+	claim store.ImageClaim // the image in work; kept when it is asked for again, so that the claim goes on
+}
+
+// Lease is how long a worker may hold an image before another may take it over.
+func Lease(detectLimit time.Duration) time.Duration { return detectLimit + storeLimit }
+
+// NewWorker makes a worker that takes images from q under a name of its own. It does not start.
+func NewWorker(q *queue.Queue, options Options) *Worker {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Worker{
+		options:  options,
+		consumer: q.NewConsumer(options.Detector.Name()+"-"+rand.Text(), Lease(options.DetectLimit)),
+		log:      options.Log,
+		now:      options.Now,
+	}
+}
+
+// Run detects images until ctx ends. Redis, the database or the detector being away is waited for.
+func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
+	return w.consumer.Run(ctx, alive, func(ctx context.Context, id int64) error {
+		defer alive.Step(Lease(w.options.DetectLimit))()
+		return w.handle(ctx, id)
+	})
+}
+
+// handle claims an image and brings it as far as it gets. See queue.Handler for the errors.
+func (w *Worker) handle(ctx context.Context, id int64) error {
+	if w.claim.ImageID != id {
+		w.claim = store.ImageClaim{ImageID: id, Token: rand.Text()}
+	}
+	img, err := w.options.Ledger.ClaimImage(ctx, id, w.claim.Token, Lease(w.options.DetectLimit))
+	switch {
+	case errors.Is(err, store.ErrClaimLost), errors.Is(err, store.ErrNotFound):
+		return nil // somebody else has it, or it is finished
+	case err != nil:
+		return err
+	}
+	failure := w.process(ctx, w.claim, img)
+	if failure == nil || errors.Is(failure, store.ErrClaimLost) {
+		return nil
+	}
+	return w.settle(ctx, w.claim, img, failure)
+}
+
+// process reads, detects and commits one image.
+func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.Image) error {
+	if row.Attempts > maxAttempts {
+		// It was claimed again and again and never handed back: each time something died over it.
+		return &Unusable{Err: fmt.Errorf("not finished after %d attempts", row.Attempts-1)}
+	}
+	data, err := readImage(row, w.options.CameraRoot, w.options.Limits)
+	if err != nil {
+		return err
+	}
+	takenAt := picture.TakenAt(row.ModTime, row.SeenAt)
+	img, err := NewImage(row.CameraID, filepath.Base(row.FilePath), takenAt, data, w.options.Limits)
+	if err != nil {
+		return &Unusable{Err: err}
+	}
+	found, err := w.detect(ctx, img)
+	if err != nil {
+		return err
+	}
+	kept := selectDetections(found, w.options.Settings.Latest().DetectionConfidenceThreshold)
+	detections, err := w.withThumbnails(ctx, row.ID, img, kept)
+	if err != nil {
+		return err
+	}
+	return w.commit(ctx, claim, store.DetectionResult{
+		Detector: w.options.Detector.Name(), ImageAt: takenAt, FileType: img.Info.Format.MediaType(), Detections: detections,
+	})
+}
+
+// detect calls the detector within its limit.
+func (w *Worker) detect(ctx context.Context, img *Image) ([]Detection, error) {
+	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit)
+	defer cancel()
+	startedAt := time.Now()
+	found, err := w.options.Detector.Detect(callCtx, img)
+	took := time.Since(startedAt)
+	if err != nil {
+		return nil, err
+	}
+	w.options.Activity.add()
+	w.options.Observer.Observe(latency.Detect, took)
+	return found, nil
+}
+
+// commit stores the result.
+func (w *Worker) commit(ctx context.Context, claim store.ImageClaim, result store.DetectionResult) error {
+	join := func(open store.Batch) store.JoinDecision {
+		return batch.Decide(result.ImageAt, w.now(), batch.ConfigOf(w.options.Settings.Latest()))(open)
+	}
+	committed, err := w.options.Ledger.CommitDetections(ctx, claim, result, join)
+	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrConflict) {
+		return &Unusable{Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	img := committed.Image
+	w.options.Observer.Observe(latency.WatchToDetect, between(&img.SeenAt, img.DetectStartedAt))
+	if committed.Batch != nil {
+		w.options.Observer.Observe(latency.DetectToBatch, between(img.DetectStartedAt, img.BatchedAt))
+	}
+	if committed.Closed != nil {
+		batch.Observe(w.options.Observer, *committed.Closed)
+		w.options.BatchClosed()
+	}
+	return nil
+}
+
+// settle decides what becomes of an image that could not be detected.
+func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.Image, failure error) error {
+	stopping := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout) // the row is given back also while stopping
+	defer cancel()
+	var (
+		unusable    *Unusable
+		unavailable *Unavailable
+		filtered    *filterError
+	)
+	var err error
+	switch {
+	case stopping:
+		err = w.options.Ledger.ReleaseImage(ctx, claim, nil, "", true)
+	case errors.As(failure, &filtered):
+		err = w.options.Ledger.FilterImage(ctx, claim, filtered.reason)
+	case errors.As(failure, &unusable):
+		w.log.WarnContext(ctx, "image given up", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath, "error", failure)
+		err = w.options.Ledger.DeadLetterImage(ctx, claim, unusable.Err.Error())
+	case errors.Is(failure, store.ErrUnavailable):
+		return failure // nothing can be given back now; the claim ends by itself
+	case errors.As(failure, &unavailable):
+		retryAt := w.now().Add(firstRetry)
+		if err = w.options.Ledger.ReleaseImage(ctx, claim, &retryAt, failure.Error(), true); err == nil {
+			return &queue.Later{Message: unavailable.waiting(w.options.Detector.Name()), Err: unavailable.Err}
+		}
+	case img.Attempts >= maxAttempts:
+		w.log.WarnContext(ctx, "image given up", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath,
+			"attempts", img.Attempts, "error", failure)
+		err = w.options.Ledger.DeadLetterImage(ctx, claim, fmt.Sprintf("failed %d times: %v", img.Attempts, failure))
+	default:
+		retryAt := w.now().Add(retryDelay(img.Attempts))
+		w.log.InfoContext(ctx, "image will be tried again", "camera_id", img.CameraID, "image_id", img.ID,
+			"attempts", img.Attempts, "retry_at", retryAt, "error", failure)
+		err = w.options.Ledger.ReleaseImage(ctx, claim, &retryAt, failure.Error(), false)
+	}
+	if errors.Is(err, store.ErrClaimLost) {
+		return nil
+	}
+	return err
+}
+
+// retryDelay is the time until the next attempt after a number of attempts, at least one.
+func retryDelay(attempts int) time.Duration {
+	if attempts > 8 {
+		return longestRetry
+	}
+	return min(longestRetry, firstRetry<<(max(attempts, 1)-1))
+}
+
+// selectDetections keeps what reaches the threshold, the most confident first.
+func selectDetections(found []Detection, threshold float64) []Detection {
+	kept := slices.DeleteFunc(slices.Clone(found), func(d Detection) bool { return d.Confidence < threshold })
+	slices.SortStableFunc(kept, func(a, b Detection) int { return cmp.Compare(b.Confidence, a.Confidence) })
+	return kept[:min(len(kept), maxDetections)]
+}
+
+// between is the time from one moment of a row to another, 0 when one is missing.
+func between(from, to *time.Time) time.Duration {
+	if from == nil || to == nil {
+		return 0
+	}
+	return to.Sub(*from)
+}
