@@ -78,11 +78,13 @@ have_redis() {
   return 1
 }
 
-apt_options=()
+# use_cache: container images switch apt's package cache off; without one each question takes a second.
+use_cache() { apt_options+=(-o "Dir::Cache::pkgcache=$work/pkgcache.bin" -o "Dir::Cache::srcpkgcache=$work/srcpkgcache.bin"); }
+
 # private_lists: package lists of our own, for an ordinary user on a machine whose lists are missing or old.
 private_lists() {
-  mkdir -p "$deps/apt/lists/partial" "$deps/apt/cache/archives/partial"
-  apt_options=(-o "Dir::State::Lists=$deps/apt/lists" -o "Dir::Cache=$deps/apt/cache" -o APT::Sandbox::User="$(id -un 2>/dev/null || id -u)")
+  mkdir -p "$work/lists/partial" "$work/archives/partial"
+  apt_options+=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work" -o APT::Sandbox::User="$(id -un 2>/dev/null || id -u)")
 }
 
 # thrice <command...>: network steps get three tries.
@@ -97,7 +99,7 @@ thrice() {
 
 fetch_lists() {
   if [ "$(id -u)" -ne 0 ]; then private_lists; fi
-  thrice apt-get "${apt_options[@]}" update
+  thrice apt-get "${apt_options[@]}" -o APT::Update::Error-Mode=any update
 }
 
 # direct <package...>: what they depend on, one level.
@@ -113,19 +115,21 @@ installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -q 
 closure() {
   local todo=("$@") next name
   declare -A seen=()
-  for name in "$@"; do seen[$name]=1; done
+  printf '%s\n' "$@"
   while [ ${#todo[@]} -gt 0 ]; do
     next=()
     while read -r name; do
       case $name in lib*-perl | libllvm* | libc6 | libgcc-s1) continue ;; lib* | redis-tools | postgresql-client-[0-9]*) ;; *) continue ;; esac
       if [ -z "${seen[$name]:-}" ]; then
         seen[$name]=1
-        if ! installed "$name"; then next+=("$name"); fi
+        if ! installed "$name"; then
+          next+=("$name")
+          printf '%s\n' "$name"
+        fi
       fi
     done < <(direct "${todo[@]}")
     todo=("${next[@]}")
   done
-  printf '%s\n' "${!seen[@]}" | sort
 }
 
 # seeds <postgres|redis>: the package to begin with, empty when the lists do not know it.
@@ -198,6 +202,8 @@ if command -v flock >/dev/null; then # two makes at once
 fi
 work=$(mktemp -d "$deps/.work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
+apt_options=()
+use_cache
 trap 'exit 1' HUP INT TERM
 for name in "${missing[@]}"; do
   if "have_$name"; then continue; fi # the other make fetched it

@@ -50,6 +50,12 @@ func (i Identity) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(i.UID), Gid: uint32(i.GID)} //nolint:gosec // user ids fit
 }
 
+// hasName reports whether the system knows a name for a user id.
+func hasName(uid int) bool {
+	_, err := user.LookupId(strconv.Itoa(uid))
+	return err == nil
+}
+
 // OtherIdentity is the user of the given numbers.
 func OtherIdentity(uid, gid int) Identity {
 	return Identity{Name: "uid " + strconv.Itoa(uid), UID: uid, GID: gid, switched: uid != os.Geteuid()}

@@ -78,13 +78,13 @@ func (p Postgres) Init(ctx context.Context, identity Identity, home string, clus
 	} else {
 		args = append(args, "--data-checksums")
 	}
-	if _, err := identity.Run(ctx, p.Server.Sibling("initdb"), home, "", []*os.File{lock}, args...); err != nil {
+	if _, err := identity.RunNamed(ctx, p.Server.Sibling("initdb"), home, "", []*os.File{lock}, args...); err != nil {
 		return err
 	}
 	if cluster.Database != "" {
 		// Single-user mode: the finished cluster has the database, whatever happens after.
 		command := "CREATE DATABASE " + cluster.Database + "\n"
-		output, err := identity.Run(ctx, p.Server, home, command, []*os.File{lock},
+		output, err := identity.RunNamed(ctx, p.Server, home, command, []*os.File{lock},
 			"--single", "-D", temporary, "-c", "exit_on_error=on", "-c", "log_min_messages=error", "postgres")
 		if err != nil {
 			return err

@@ -23,10 +23,32 @@ const (
 // Run runs a program to its end as this user in dir, with input on its standard input, and returns what it printed. It
 // and what it starts are ended when ctx ends, and when we die. Files in extra are inherited.
 func (i Identity) Run(ctx context.Context, program Program, dir, input string, extra []*os.File, args ...string) (string, error) {
+	return i.run(ctx, program, dir, input, extra, args, false)
+}
+
+// RunNamed is Run for a program that insists on a name for its user (initdb does). Where our own user has none, in a
+// container started with a bare number, the program sees itself as the user nobody, by a user namespace of its own.
+func (i Identity) RunNamed(ctx context.Context, program Program, dir, input string, extra []*os.File, args ...string) (string, error) {
+	if !i.switched && !hasName(i.UID) {
+		output, err := i.run(ctx, program, dir, input, extra, args, true)
+		if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) { // namespaces may be forbidden or used up
+			return output, err
+		}
+	}
+	return i.run(ctx, program, dir, input, extra, args, false)
+}
+
+func (i Identity) run(ctx context.Context, program Program, dir, input string, extra []*os.File, args []string, asNobody bool) (string, error) {
 	cmd := exec.CommandContext(ctx, program.Path, args...) //nolint:gosec // programs that we chose
 	cmd.Stdin = strings.NewReader(input)
 	cmd.ExtraFiles = extra
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.credential()}
+	if asNobody {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobodyID, HostID: i.UID, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: nobodyID, HostID: i.GID, Size: 1}}
+	}
 	output, err := i.runShort(cmd, program, dir, runTimeout)
 	if err != nil && ctx.Err() != nil {
 		return output, fmt.Errorf("run %s: %w", filepath.Base(program.Path), ctx.Err())
@@ -37,6 +59,7 @@ func (i Identity) Run(ctx context.Context, program Program, dir, input string, e
 // Probe runs a program that ends at once and returns what it printed.
 func (i Identity) Probe(program Program, dir string, args ...string) (string, error) {
 	cmd := exec.Command(program.Path, args...) //nolint:gosec,noctx // programs that we chose; bounded by probeTimeout
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.credential()}
 	return i.runShort(cmd, program, dir, probeTimeout)
 }
 
@@ -46,7 +69,7 @@ func (i Identity) runShort(cmd *exec.Cmd, program Program, dir string, limit tim
 	cmd.Dir = dir
 	cmd.Env = program.environment(dir)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: i.credential()}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
 	cmd.WaitDelay = 3 * time.Second
 	ended := make(chan error, 1)
 	go func() {
