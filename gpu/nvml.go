@@ -172,8 +172,9 @@ func (r *fieldReader) sample() Sample {
 	return sample
 }
 
+// temperature uses a deprecated call: its successor is missing in all but the newest drivers.
 func (r *fieldReader) temperature() (uint32, nvml.Return) {
-	return r.device.GetTemperature(nvml.TEMPERATURE_GPU) //nolint:staticcheck // its successor is missing in all but the newest drivers
+	return r.device.GetTemperature(nvml.TEMPERATURE_GPU)
 }
 
 // memory prefers version 2 of the call: like nvidia-smi, it does not count what the driver reserves for itself as used.
@@ -230,10 +231,10 @@ func mebibytes(used, total uint64) (usedMiB, totalMiB *int64) {
 	if total == 0 || total > most {
 		return nil, nil
 	}
-	t := int64(total >> 20) //nolint:gosec // bounded above
+	t := int64(total >> 20)
 	if used > total {
 		return nil, &t
 	}
-	u := int64(used >> 20) //nolint:gosec // bounded above
+	u := int64(used >> 20)
 	return &u, &t
 }

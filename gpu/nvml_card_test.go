@@ -224,7 +224,9 @@ func (c *card) truthUnder(at time.Time, name string, f fault) *Sample {
 		}
 		return nil
 	}
-	if kindOf(f.ret) == kindLost {
+	switch f.ret {
+	case nvml.ERROR_UNINITIALIZED, nvml.ERROR_DRIVER_NOT_LOADED, nvml.ERROR_LIBRARY_NOT_FOUND, nvml.ERROR_GPU_IS_LOST,
+		nvml.ERROR_RESET_REQUIRED, nvml.ERROR_LIB_RM_VERSION_MISMATCH, nvml.ERROR_GPU_NOT_FOUND:
 		return nil
 	}
 	switch name {

@@ -35,7 +35,7 @@ func kindOf(ret nvml.Return) kind {
 
 // describe says what an answer means. It does not ask NVML for its own text: that would be one more call into a broken driver.
 func describe(ret nvml.Return) string {
-	switch ret { //nolint:exhaustive // the others say nothing to people; their number does to the vendor
+	switch ret {
 	case nvml.ERROR_LIBRARY_NOT_FOUND:
 		return "its library libnvidia-ml.so.1 is not installed"
 	case nvml.ERROR_DRIVER_NOT_LOADED:

@@ -57,6 +57,7 @@ func TestMonitor_InventsNothing(t *testing.T) {
 }
 
 func testFault(t *testing.T, name string, f fault, hangs bool, from int) {
+	t.Helper()
 	const until, end = 63, 100
 	if hangs {
 		f.hang = make(chan struct{})
