@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -305,4 +306,15 @@ func (l *logBuffer) lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Split(strings.TrimSpace(l.buffer.String()), "\n")
+}
+
+// about returns the lines of the request with this id.
+func (l *logBuffer) about(requestID string) []string {
+	var found []string
+	for _, line := range l.lines() {
+		if strings.Contains(line, fmt.Sprintf(`"request_id":%q`, requestID)) {
+			found = append(found, line)
+		}
+	}
+	return found
 }
