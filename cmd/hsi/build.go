@@ -8,7 +8,9 @@ import (
 	"hsi.home.arpa/embedded"
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server"
 	"hsi.home.arpa/server/health"
@@ -38,6 +40,8 @@ type app struct {
 	latency *latency.Recorder
 
 	detectorName, analyzerName string
+	activity                   *detect.Activity
+	detectQueue, analyzeQueue  *queue.Queue
 	gpuMonitor                 *gpu.Monitor
 	supervisor                 *pipeline.Supervisor
 

@@ -166,8 +166,8 @@ func (c *Config) problems() []error {
 	}
 	whole := func(name string, value seconds) {
 		d := time.Duration(value)
-		if d < time.Second || d%time.Second != 0 || d > maxConfigSeconds {
-			add(name, "must be a whole number of seconds from 1 to %d", int64(maxConfigSeconds/time.Second))
+		if d < time.Second || d%time.Second != 0 || d > maxBatchTime {
+			add(name, "must be a whole number of seconds from 1 to %d", int64(maxBatchTime/time.Second))
 		}
 	}
 	if c.APIKeyEnabled && len(c.APIKeys) == 0 {
@@ -213,8 +213,8 @@ func (c *Config) problems() []error {
 	return found
 }
 
-// maxConfigSeconds keeps the batch settings inside 32 bits, as the contract has them.
-const maxConfigSeconds = (1<<31 - 1) * time.Second
+// maxBatchTime keeps the batch settings inside 32 bits, as the contract has them.
+const maxBatchTime = (1<<31 - 1) * time.Second
 
 func (c *Config) severity() store.SeverityThresholds {
 	return store.SeverityThresholds{LowMax: c.SeverityLowMax, MediumMax: c.SeverityMediumMax, HighMax: c.SeverityHighMax}
@@ -273,8 +273,7 @@ func parseProblems(err error, vars map[string]string) []error {
 	}
 	var found []error
 	for _, one := range all.Errors {
-		var parse env.ParseError
-		if errors.As(one, &parse) {
+		if parse, ok := errors.AsType[env.ParseError](one); ok {
 			found = append(found, fmt.Errorf("%s: %w", names[parse.Name], rootCause(parse.Err)))
 			continue
 		}
@@ -286,8 +285,7 @@ func parseProblems(err error, vars map[string]string) []error {
 
 // rootCause drops strconv's own words, which repeat the value.
 func rootCause(err error) error {
-	var num *strconv.NumError
-	if errors.As(err, &num) {
+	if num, ok := errors.AsType[*strconv.NumError](err); ok {
 		return fmt.Errorf("not a valid number: %w", num.Err)
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +102,7 @@ func TestConfig_PrintShowsNoSecret(t *testing.T) {
 	require.NoError(t, cfg.print(&out))
 	require.NotContains(t, out.String(), "hunter22")
 	require.Contains(t, out.String(), "postgres://u:xxx@db/x")
-	require.Regexp(t, regexp.MustCompile(`(?m)^NEMOTRON_URL\s+\(built-in rule scorer\)$`), out.String())
+	require.Regexp(t, `(?m)^NEMOTRON_URL\s+\(built-in rule scorer\)$`, out.String())
 }
 
 // README is where people look a setting up: each must be there.

@@ -23,7 +23,7 @@ type seconds time.Duration
 // UnmarshalText reads "90" or "0.5".
 func (s *seconds) UnmarshalText(text []byte) error {
 	value, err := strconv.ParseFloat(strings.TrimSpace(string(text)), 64)
-	if err != nil || value != value || value > float64(maxConfigSeconds/time.Second) || value < 0 {
+	if err != nil || value != value || value > float64(maxBatchTime/time.Second) || value < 0 {
 		return errors.New("must be a number of seconds")
 	}
 	*s = seconds(value * float64(time.Second))

@@ -84,7 +84,7 @@ func withDatabase(ctx context.Context, use func(ctx context.Context, db *store.D
 	if err != nil {
 		return startError{err}
 	}
-	defer db.Close() //nolint:errcheck // only read from
+	defer db.Close()
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	err = use(ctx, db)

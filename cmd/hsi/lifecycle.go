@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,12 +34,12 @@ func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
 		running = append(running, startStage(ctx, s, fail))
 	}
 	<-ctx.Done()
-	for i := len(running) - 1; i >= 0; i-- {
+	for _, r := range slices.Backward(running) {
 		started := time.Now()
-		if !running[i].stop() {
-			log.WarnContext(ctx, "a part did not stop in time", "part", running[i].name, "limit", running[i].limit)
+		if !r.stop() {
+			log.WarnContext(ctx, "a part did not stop in time", "part", r.name, "limit", r.limit)
 		}
-		log.DebugContext(ctx, "part stopped", "part", running[i].name, "took", time.Since(started))
+		log.DebugContext(ctx, "part stopped", "part", r.name, "took", time.Since(started))
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause

@@ -26,7 +26,7 @@ func lockDataDir(dir string) (release func(), err error) {
 		return nil, fmt.Errorf("lock DATA_DIR: %w", err)
 	}
 	if !held {
-		owner, _ := os.ReadFile(path) //nolint:gosec // our own lock file; unreadable only means an unnamed owner
+		owner, _ := os.ReadFile(path)
 		return nil, fmt.Errorf("%w: %s is used by another hsi (process %s)", errDataDirInUse, dir, orUnknown(string(owner)))
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600); err != nil {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -73,7 +75,7 @@ func runCommand(tb testing.TB, env []string, args ...string) (string, int) {
 // Settings in env win over these.
 func serve(tb testing.TB, env ...string) *process {
 	tb.Helper()
-	p := &process{tb: tb, DataDir: filepath.Join(tb.TempDir(), "data"), client: contracttest.Client(tb)}
+	p := &process{tb: tb, DataDir: filepath.Join(tb.TempDir(), "data")}
 	p.env = append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)
 	p.start()
 	tb.Cleanup(p.kill)
@@ -91,6 +93,7 @@ func (p *process) start() {
 		close(p.exited)
 	}()
 	p.BaseURL = "http://127.0.0.1:" + lastValue(p.env, "API_PORT")
+	p.client = contracttest.Client(p.tb, p.BaseURL)
 	p.eventually("the server answers", func() bool {
 		status, _ := p.get("/health")
 		return status == http.StatusOK
@@ -116,19 +119,25 @@ func (p *process) request(method, path string, header http.Header, body []byte) 
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, p.BaseURL+path, bytes.NewReader(body))
 	require.NoError(p.tb, err)
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	resp, err := p.client.Do(req)
 	if err != nil {
+		if !isBrokenConnection(err) { // then the answer breaks the contract
+			p.tb.Errorf("%s %s: %v", method, path, err)
+		}
 		return 0, nil
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to the end below
+	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, nil
 	}
 	return resp.StatusCode, answer
+}
+
+func isBrokenConnection(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // getJSON asks for a path, wants the status and decodes the body.
@@ -148,11 +157,11 @@ func (p *process) eventually(what string, condition func() bool) time.Duration {
 	for !condition() {
 		select {
 		case <-p.exited:
-			require.Fail(p.tb, "the process ended while waiting: "+what, p.output.String())
+			require.Fail(p.tb, "the process ended while waiting: "+what, p.log())
 		case <-ticker.C:
 		}
 		if time.Since(begun) > patience {
-			require.Fail(p.tb, "waited in vain: "+what, p.output.String())
+			require.Fail(p.tb, "waited in vain: "+what, p.log())
 		}
 	}
 	return time.Since(begun)
@@ -164,8 +173,19 @@ func (p *process) stop() time.Duration {
 	begun := time.Now()
 	require.NoError(p.tb, p.cmd.Process.Signal(syscall.SIGTERM))
 	p.waitExit()
-	require.Zero(p.tb, p.cmd.ProcessState.ExitCode(), p.output.String())
+	require.Zero(p.tb, p.cmd.ProcessState.ExitCode(), p.log())
 	return time.Since(begun)
+}
+
+// log is the end of what the process printed, without the request lines.
+func (p *process) log() string {
+	var lines []string
+	for line := range strings.Lines(p.output.String()) {
+		if !strings.Contains(line, `"msg":"request"`) || !strings.Contains(line, `"level":"INFO"`) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-60):], "")
 }
 
 func (p *process) waitExit() {
@@ -173,7 +193,7 @@ func (p *process) waitExit() {
 	select {
 	case <-p.exited:
 	case <-time.After(patience):
-		require.Fail(p.tb, "the process does not end", p.output.String())
+		require.Fail(p.tb, "the process does not end", p.log())
 	}
 }
 
@@ -187,7 +207,7 @@ func freePort(tb testing.TB) int {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	defer listener.Close() //nolint:errcheck // only the number mattered
+	defer listener.Close()
 	return listener.Addr().(*net.TCPAddr).Port
 }
 

@@ -44,7 +44,7 @@ func run(ctx context.Context, cfg Config, options Options) error {
 	if err != nil {
 		return startError{err}
 	}
-	defer listener.Close() //nolint:errcheck // the HTTP server has closed it already on every way but a failed start
+	defer listener.Close()
 	a, err := build(cfg, options)
 	if err != nil {
 		return startError{err}

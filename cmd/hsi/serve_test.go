@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/server/contracttest"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -30,7 +31,7 @@ var quick = []string{"BATCH_WINDOW_SECONDS=3", "BATCH_IDLE_TIMEOUT_SECONDS=1", "
 func execURL(tb testing.TB, url, statement string) {
 	tb.Helper()
 	db := sqlx.MustOpen("postgres", url)
-	defer db.Close() //nolint:errcheck // the statement's error is the one that counts
+	defer db.Close()
 	_, err := db.ExecContext(tb.Context(), statement)
 	require.NoError(tb, err)
 }
@@ -38,7 +39,7 @@ func execURL(tb testing.TB, url, statement string) {
 func queryInt(tb testing.TB, url, query string) (value int64) {
 	tb.Helper()
 	db := sqlx.MustOpen("postgres", url)
-	defer db.Close() //nolint:errcheck // the query's error is the one that counts
+	defer db.Close()
 	require.NoError(tb, db.GetContext(tb.Context(), &value, query))
 	return value
 }
@@ -185,7 +186,7 @@ func TestServe_RefusesWithOneClearLine(t *testing.T) {
 		t.Parallel()
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		defer listener.Close() //nolint:errcheck // nothing was written
+		defer listener.Close()
 		port := listener.Addr().(*net.TCPAddr).Port
 		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=" + strconv.Itoa(port)}, "serve")
 		requireOneLine(t, output, code, "address already in use")
@@ -196,7 +197,7 @@ func TestServe_RefusesWithOneClearLine(t *testing.T) {
 		execURL(t, url, "CREATE TABLE cameras (id int)")
 		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=0", "DATABASE_URL=" + url, "REDIS_URL=" + embeddedtest.NewRedis(t).URL()}, "serve")
 		require.Equal(t, exitUsage, code, output)
-		require.Contains(t, lastLine(output), "not made by")
+		require.Contains(t, lastLine(output), "did not make")
 	})
 	t.Run("settings", func(t *testing.T) {
 		t.Parallel()
@@ -358,7 +359,8 @@ func TestServe_AsAnOrdinaryUser(t *testing.T) {
 	output := &lockedBuffer{}
 	cmd.Stdout, cmd.Stderr = output, output
 	require.NoError(t, cmd.Start())
-	p := &process{tb: t, cmd: cmd, output: output, exited: make(chan struct{}), BaseURL: "http://127.0.0.1:" + strconv.Itoa(port), DataDir: dir, client: http.DefaultClient}
+	p := &process{tb: t, cmd: cmd, output: output, exited: make(chan struct{}), BaseURL: "http://127.0.0.1:" + strconv.Itoa(port), DataDir: dir}
+	p.client = contracttest.Client(t, p.BaseURL)
 	go func() { _ = cmd.Wait(); close(p.exited) }()
 	t.Cleanup(p.kill)
 	p.eventually("ready", p.isReady)

@@ -3,28 +3,92 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/pipeline/analyze"
+	"hsi.home.arpa/pipeline/batch"
+	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/server/health"
 )
+
+// Limits of one call when the built-in parts do the work: they need no network, only a processor that may be busy.
+const builtInLimit = 30 * time.Second
 
 // buildPipeline makes the workers and hands them to the supervisor.
 func (a *app) buildPipeline(Options) error {
 	a.supervisor = pipeline.New(pipeline.Options{Log: a.component("supervisor"), StopTimeout: stopWorkers / 3})
+	a.activity = detect.NewActivity(nil)
+	a.detectQueue = queue.New(a.redis.Conn, queue.Detect, a.component("detect_queue"))
+	a.analyzeQueue = queue.New(a.redis.Conn, queue.Analyze, a.component("analyze_queue"))
+	images := queue.NewDispatcher(a.detectQueue, detect.NewSource(a.db, a.latency))
+	batches := queue.NewDispatcher(a.analyzeQueue, analyze.NewSource(a.db))
+	closer := batch.NewCloser(batch.Options{
+		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
+	})
+	analyzer := a.newAnalysisWorker()
+	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
+	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
+	a.addWorker(pipeline.AnalysisWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return batches.Run(ctx, h) })
+	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
+	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
+	detector, limit, count := a.newDetector()
+	for i := range count {
+		worker := detect.NewWorker(a.detectQueue, detect.Options{
+			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
+			CameraRoot: a.cfg.CameraRoot, DetectLimit: limit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
+		})
+		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
+	}
+	a.addServices()
+	return nil
+}
+
+// addWorker hands one part of a pipeline worker to the supervisor.
+func (a *app) addWorker(name, part string, run func(context.Context, *pipeline.Heartbeat) error) {
+	a.supervisor.Add(pipeline.Function{Name: name, Part: part, Group: pipeline.GroupWorkers, Run: run})
+}
+
+// newDetector chooses the detector, how long one call may take, and how many images are in work at once. The built-in detector
+// compares each image with the ones before it, so it takes them one after the other.
+func (a *app) newDetector() (detector detect.Detector, limit time.Duration, workers int) {
+	motion := detect.NewMotion()
+	a.detectorName = motion.Name()
+	return motion, builtInLimit, 1
+}
+
+func (a *app) newAnalysisWorker() *analyze.Worker {
+	rules := analyze.NewRules(time.Local)
+	a.analyzerName = rules.Name()
+	return analyze.NewWorker(a.analyzeQueue, analyze.Options{
+		Ledger: a.db, Analyzer: rules, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: builtInLimit, Log: a.component(pipeline.AnalysisWorker),
+	})
+}
+
+// addServices adds the workers beside the pipeline.
+func (a *app) addServices() {
 	sampler := gpu.NewSampler(gpu.NewNVML(), gpu.Options{
 		Log: a.component(pipeline.GPUMonitor), Interval: time.Duration(a.cfg.GPUPollInterval), Host: a.hostname,
 	})
 	a.gpuMonitor = gpu.NewMonitor(sampler, gpuRows{a.db}, a.inferenceFPS, a.component(pipeline.GPUMonitor))
-	a.supervisor.Add(pipeline.Function{
-		Name: pipeline.GPUMonitor, Group: pipeline.GroupServices, FreshFor: a.gpuMonitor.FreshFor(),
-		Run: func(ctx context.Context, heartbeat *pipeline.Heartbeat) error { return a.gpuMonitor.Run(ctx, heartbeat) },
-	})
-	return nil
+	a.supervisor.Add(
+		pipeline.Function{
+			Name: pipeline.GPUMonitor, Group: pipeline.GroupServices, FreshFor: a.gpuMonitor.FreshFor(),
+			Run: func(ctx context.Context, heartbeat *pipeline.Heartbeat) error {
+				return a.gpuMonitor.Run(ctx, heartbeat)
+			},
+		},
+		pipeline.Function{Name: pipeline.CleanupService, Group: pipeline.GroupServices, Run: pipeline.Plain(a.cleanup.Run)},
+	)
 }
 
-func (a *app) inferenceFPS() *float64 { return nil }
+func (a *app) inferenceFPS() *float64 {
+	fps := a.activity.InferenceFPS()
+	return &fps
+}
 
 func (a *app) buildHealth(Options) (err error) {
 	a.health, err = health.New(health.Options{
