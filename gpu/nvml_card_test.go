@@ -228,6 +228,7 @@ func (c *card) truthUnder(at time.Time, name string, f fault) *Sample {
 	case nvml.ERROR_UNINITIALIZED, nvml.ERROR_DRIVER_NOT_LOADED, nvml.ERROR_LIBRARY_NOT_FOUND, nvml.ERROR_GPU_IS_LOST,
 		nvml.ERROR_RESET_REQUIRED, nvml.ERROR_LIB_RM_VERSION_MISMATCH, nvml.ERROR_GPU_NOT_FOUND:
 		return nil
+	default:
 	}
 	switch name {
 	case callName:
