@@ -244,82 +244,65 @@ CREATE TABLE jobs (
     details         jsonb
 );
 
--- Row counts, kept by the triggers below. Each writer adds to one of 16 slots, so that no row is shared by all.
+-- Row counts, kept by the triggers below. Each transaction adds to a slot that no other one is using, so writers
+-- never wait for each other.
 CREATE TABLE counters (
     table_name text     NOT NULL,
     slot       smallint NOT NULL,
     row_count  bigint   NOT NULL DEFAULT 0,
     CONSTRAINT counters_pkey PRIMARY KEY (table_name, slot)
 ) WITH (fillfactor = 50);
-INSERT INTO counters (table_name, slot)
-SELECT t.name, s.slot
-FROM unnest(ARRAY['cameras', 'events', 'detections', 'gpu_stats', 'logs']) AS t (name), generate_series(0, 15) AS s (slot);
 
--- search_path is fixed because dumps are loaded with an empty one.
+-- The functions are made for each table, with every name written out: a dump is loaded with an empty search_path,
+-- and looking names up at each call would double the cost. History comes with its own ids, so that the next
+-- generated id must be moved behind them.
 -- +goose StatementBegin
-CREATE FUNCTION count_rows_inserted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    UPDATE counters SET row_count = row_count + (SELECT count(*) FROM new_rows)
-    WHERE table_name = TG_TABLE_NAME AND slot = pg_backend_pid() % 16;
-    RETURN NULL;
-END
-$$;
--- +goose StatementEnd
--- +goose StatementBegin
-CREATE FUNCTION count_rows_deleted() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    UPDATE counters SET row_count = row_count - (SELECT count(*) FROM old_rows)
-    WHERE table_name = TG_TABLE_NAME AND slot = pg_backend_pid() % 16;
-    RETURN NULL;
-END
-$$;
--- +goose StatementEnd
--- +goose StatementBegin
-CREATE FUNCTION count_rows_truncated() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    UPDATE counters SET row_count = 0 WHERE table_name = TG_TABLE_NAME;
-    RETURN NULL;
-END
-$$;
--- +goose StatementEnd
--- History comes with its own ids: the next generated id must lie behind them.
--- +goose StatementBegin
-CREATE FUNCTION advance_identity() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DO $do$
 DECLARE
-    sequence_name constant text := TG_ARGV[0];
-    highest bigint;
+    counted constant text[] := ARRAY['cameras', 'events', 'detections', 'gpu_stats', 'logs'];
+    t text;
+    declarations constant text := 'DECLARE changed bigint; highest bigint; free_slot integer; ';
+    look_at_rows text;
+    add_to_slot text;
+    move_identity text;
 BEGIN
-    SELECT max(id) INTO highest FROM new_rows;
-    IF highest > coalesce(pg_sequence_last_value(sequence_name::regclass), 0) THEN
-        PERFORM setval(sequence_name::regclass, greatest(highest, pg_sequence_last_value(sequence_name::regclass)));
-    END IF;
-    RETURN NULL;
+    FOREACH t IN ARRAY counted || 'audit_logs'::text LOOP
+        look_at_rows := 'SELECT count(*), max(id) INTO changed, highest FROM new_rows; ';
+        move_identity := format($f$
+            IF highest > coalesce(pg_sequence_last_value('%1$I.%2$I'::regclass), 0) THEN
+                PERFORM setval('%1$I.%2$I'::regclass, greatest(highest, pg_sequence_last_value('%1$I.%2$I'::regclass)));
+            END IF;
+            $f$, current_schema(), t || '_id_seq');
+        add_to_slot := format($f$
+            FOR i IN 0..15 LOOP
+                free_slot := (pg_backend_pid() + i) %% 16;
+                EXIT WHEN pg_try_advisory_xact_lock(TG_RELID::integer, free_slot);
+            END LOOP;
+            UPDATE %1$I.counters SET row_count = row_count + changed WHERE table_name = %2$L AND slot = free_slot;
+            $f$, current_schema(), t);
+        IF t = 'cameras' THEN -- its ids are names
+            look_at_rows := 'SELECT count(*) INTO changed FROM new_rows; ';
+            move_identity := '';
+        ELSIF t = 'audit_logs' THEN -- nobody asks for its count
+            add_to_slot := '';
+        END IF;
+
+        EXECUTE format('CREATE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql AS %L', t || '_inserted',
+            declarations || 'BEGIN ' || look_at_rows || move_identity || add_to_slot || 'RETURN NULL; END');
+        EXECUTE format('CREATE TRIGGER %I AFTER INSERT ON %I REFERENCING NEW TABLE AS new_rows
+            FOR EACH STATEMENT EXECUTE FUNCTION %I()', t || '_inserted', t, t || '_inserted');
+        CONTINUE WHEN t = 'audit_logs';
+
+        INSERT INTO counters (table_name, slot) SELECT t, slot FROM generate_series(0, 15) AS slot;
+        EXECUTE format('CREATE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql AS %L', t || '_deleted',
+            declarations || 'BEGIN SELECT -count(*) INTO changed FROM old_rows; ' || add_to_slot || 'RETURN NULL; END');
+        EXECUTE format('CREATE TRIGGER %I AFTER DELETE ON %I REFERENCING OLD TABLE AS old_rows
+            FOR EACH STATEMENT EXECUTE FUNCTION %I()', t || '_deleted', t, t || '_deleted');
+        EXECUTE format('CREATE FUNCTION %I() RETURNS trigger LANGUAGE plpgsql AS %L', t || '_truncated',
+            format('BEGIN UPDATE %I.counters SET row_count = 0 WHERE table_name = %L; RETURN NULL; END', current_schema(), t));
+        EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %I
+            FOR EACH STATEMENT EXECUTE FUNCTION %I()', t || '_truncated', t, t || '_truncated');
+    END LOOP;
 END
-$$;
+$do$;
 -- +goose StatementEnd
-
-CREATE TRIGGER cameras_count_insert AFTER INSERT ON cameras REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_inserted();
-CREATE TRIGGER cameras_count_delete AFTER DELETE ON cameras REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_deleted();
-CREATE TRIGGER cameras_count_truncate AFTER TRUNCATE ON cameras FOR EACH STATEMENT EXECUTE FUNCTION count_rows_truncated();
-
-CREATE TRIGGER events_count_insert AFTER INSERT ON events REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_inserted();
-CREATE TRIGGER events_count_delete AFTER DELETE ON events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_deleted();
-CREATE TRIGGER events_count_truncate AFTER TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION count_rows_truncated();
-CREATE TRIGGER events_identity AFTER INSERT ON events REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION advance_identity('events_id_seq');
-
-CREATE TRIGGER detections_count_insert AFTER INSERT ON detections REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_inserted();
-CREATE TRIGGER detections_count_delete AFTER DELETE ON detections REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_deleted();
-CREATE TRIGGER detections_count_truncate AFTER TRUNCATE ON detections FOR EACH STATEMENT EXECUTE FUNCTION count_rows_truncated();
-CREATE TRIGGER detections_identity AFTER INSERT ON detections REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION advance_identity('detections_id_seq');
-
-CREATE TRIGGER gpu_stats_count_insert AFTER INSERT ON gpu_stats REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_inserted();
-CREATE TRIGGER gpu_stats_count_delete AFTER DELETE ON gpu_stats REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_deleted();
-CREATE TRIGGER gpu_stats_count_truncate AFTER TRUNCATE ON gpu_stats FOR EACH STATEMENT EXECUTE FUNCTION count_rows_truncated();
-CREATE TRIGGER gpu_stats_identity AFTER INSERT ON gpu_stats REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION advance_identity('gpu_stats_id_seq');
-
-CREATE TRIGGER logs_count_insert AFTER INSERT ON logs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_inserted();
-CREATE TRIGGER logs_count_delete AFTER DELETE ON logs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION count_rows_deleted();
-CREATE TRIGGER logs_count_truncate AFTER TRUNCATE ON logs FOR EACH STATEMENT EXECUTE FUNCTION count_rows_truncated();
-CREATE TRIGGER logs_identity AFTER INSERT ON logs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION advance_identity('logs_id_seq');
-
-CREATE TRIGGER audit_logs_identity AFTER INSERT ON audit_logs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION advance_identity('audit_logs_id_seq');

@@ -1,0 +1,127 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+// requireNoDrift compares the counters with full counts.
+func requireNoDrift(t *testing.T, db *store.DB) store.Counts {
+	t.Helper()
+	counts, err := db.Counts(t.Context())
+	require.NoError(t, err)
+	full := storetest.QueryOne[store.Counts](t, db, `
+		SELECT (SELECT count(*) FROM cameras) AS cameras, (SELECT count(*) FROM events) AS events,
+		       (SELECT count(*) FROM detections) AS detections, (SELECT count(*) FROM gpu_stats) AS gpu_stats,
+		       (SELECT count(*) FROM logs) AS logs`)
+	require.Equal(t, full, counts)
+	return counts
+}
+
+func TestCounts_NoDriftWhateverWriters(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a", "b")
+	statements := []string{
+		`INSERT INTO detections (camera_id, file_path, detected_at) SELECT 'a', '/x', now() FROM generate_series(1, $1)`,
+		`INSERT INTO gpu_stats (recorded_at) SELECT now() FROM generate_series(1, $1)`,
+		`INSERT INTO logs (level, component, message) SELECT 'INFO', 'x', 'y' FROM generate_series(1, $1)`,
+		`INSERT INTO events (camera_id, started_at) SELECT 'b', now() FROM generate_series(1, $1)`,
+		`DELETE FROM detections WHERE id IN (SELECT id FROM detections ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM gpu_stats WHERE id IN (SELECT id FROM gpu_stats ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM logs WHERE id IN (SELECT id FROM logs ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`UPDATE detections SET object_type = 'cat' WHERE id IN (SELECT id FROM detections LIMIT $1)`,
+	}
+	var group errgroup.Group
+	for writer := range 8 {
+		group.Go(func() error {
+			random := rand.New(rand.NewPCG(1, uint64(writer)))
+			for range 60 {
+				tx, err := db.SQL().BeginTxx(t.Context(), nil)
+				if err != nil {
+					return err
+				}
+				failed := false
+				for range 1 + random.IntN(2) {
+					// A writer may meet a deadlock on the rows of UPDATE: it is undone, as it should be.
+					if _, err := tx.ExecContext(t.Context(), statements[random.IntN(len(statements))], random.IntN(20)); err != nil {
+						failed = true
+						break
+					}
+				}
+				if failed || random.IntN(4) == 0 {
+					err = tx.Rollback()
+				} else {
+					err = tx.Commit()
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+	counts := requireNoDrift(t, db)
+	require.Positive(t, counts.Detections)
+
+	storetest.Exec(t, db, `TRUNCATE detections, gpu_stats`)
+	counts = requireNoDrift(t, db)
+	require.Zero(t, counts.Detections)
+	storetest.Exec(t, db, `DELETE FROM cameras WHERE id = 'b'`) // takes its events along
+	counts = requireNoDrift(t, db)
+	require.Equal(t, int64(1), counts.Cameras)
+	require.Zero(t, counts.Events)
+}
+
+func TestCounts_Copy(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	require.NoError(t, db.InTx(t.Context(), "copy", func(ctx context.Context, tx *sqlx.Tx) error {
+		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("gpu_stats", "recorded_at", "gpu_name"))
+		if err != nil {
+			return err
+		}
+		for i := range 500 {
+			if _, err := stmt.ExecContext(ctx, base(), fmt.Sprint("card ", i)); err != nil {
+				return err
+			}
+		}
+		if _, err := stmt.ExecContext(ctx); err != nil {
+			return err
+		}
+		return stmt.Close()
+	}))
+	require.Equal(t, int64(500), requireNoDrift(t, db).GPUSamples)
+}
+
+func TestCounts_WritersDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	// Ten writers hold their transactions open at once; sessions whose numbers share a slot must not meet there.
+	var holding []*sqlx.Tx
+	for i := range 10 {
+		tx, err := db.SQL().BeginTxx(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(t.Context(), `SET LOCAL lock_timeout = '2s'`)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(t.Context(), `INSERT INTO gpu_stats (recorded_at) VALUES (now())`)
+		require.NoError(t, err, "writer %d waited", i)
+		holding = append(holding, tx)
+	}
+	for _, tx := range holding {
+		require.NoError(t, tx.Commit())
+	}
+	require.Equal(t, int64(10), requireNoDrift(t, db).GPUSamples)
+}
