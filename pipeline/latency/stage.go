@@ -10,7 +10,7 @@ const (
 	Watch Stage = iota
 	// Detect is the call of the detector for one image.
 	Detect
-	// Batch runs from the first image of a batch to the moment the batch is closed.
+	// Batch runs from the moment a batch is opened by its first image to the moment it is closed.
 	Batch
 	// Analyze is the call of the analyzer for one batch.
 	Analyze
@@ -20,7 +20,7 @@ const (
 	DetectToBatch
 	// BatchToAnalyze runs from the moment a batch is closed to the commit that stores its event.
 	BatchToAnalyze
-	// TotalPipeline runs from the moment a file was seen to the commit that stores its event.
+	// TotalPipeline runs from the moment the first file of a batch was seen to the commit that stores the event of the batch.
 	TotalPipeline
 
 	stageCount = iota
