@@ -92,13 +92,16 @@ func newOptions(dir string, log *slog.Logger) embedded.Options {
 // newDataDir is a folder that the servers' user can enter, unlike t.TempDir for root; on a RAM disk if there is one.
 func newDataDir(t *testing.T) string {
 	t.Helper()
-	parent := "/tmp"
+	dir := ""
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs("/dev/shm", &disk); err == nil && disk.Bavail*uint64(disk.Bsize) > 2<<30 {
-		parent = "/dev/shm"
+		dir, _ = os.MkdirTemp("/dev/shm", "hsi-embedded-") //nolint:usetesting // see below
 	}
-	dir, err := os.MkdirTemp(parent, "hsi-embedded-") //nolint:usetesting // the servers of root cannot enter a t.TempDir
-	require.NoError(t, err)
+	if dir == "" {
+		var err error
+		dir, err = os.MkdirTemp("/tmp", "hsi-embedded-") //nolint:usetesting // the servers of root cannot enter a t.TempDir
+		require.NoError(t, err)
+	}
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir

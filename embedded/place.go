@@ -26,6 +26,8 @@ type place struct {
 	identity     child.Identity
 	// moved is true when home is not in DATA_DIR but linked from there.
 	moved bool
+	// fromRoot is true when root owns the home, and so perhaps what is in it, though the server runs as another user.
+	fromRoot bool
 }
 
 // choosePlace decides where the server of a kind ("postgres", "redis") lives. It makes DATA_DIR and, where data has to
@@ -71,6 +73,8 @@ func (p *place) chooseHome(dataDir, kind, systemDir string) error {
 		case p.identity.Switched() && owner.UID != 0:
 			p.identity = owner // data of an earlier start keeps its owner
 			entrance = home
+		case p.identity.Switched():
+			p.fromRoot = true
 		}
 	} else {
 		home = wanted

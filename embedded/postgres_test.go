@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -219,6 +220,41 @@ func TestPostgres_MovesWhereRootsServersCannotGo(t *testing.T) {
 	var place *embedded.PlaceError
 	require.ErrorAs(t, err, &place, "data that is gone is not replaced by an empty database")
 	require.NoError(t, os.Rename(again.DataDir()+".away", again.DataDir()))
+}
+
+func TestPostgres_DataCopiedByRootIsTaken(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t)
+	log, _ := testLog(t)
+	postgres := newPostgres(t, newOptions(dir, log))
+	stop := start(t, postgres)
+	exec(t, open(t, postgres.URL()), "CREATE TABLE x (n int)")
+	stop()
+	copied := newDataDir(t)
+	require.NoError(t, osexec.CommandContext(t.Context(), "cp", "-r", postgres.DataDir(), copied).Run())
+	again := newPostgres(t, newOptions(copied, log))
+	start(t, again)
+	exec(t, open(t, again.URL()), "SELECT n FROM x")
+}
+
+func TestPostgres_CancelledWhileItMakesTheData(t *testing.T) {
+	t.Parallel()
+	dir := newDataDir(t)
+	log, _ := testLog(t)
+	postgres := newPostgres(t, newOptions(dir, log))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- postgres.Run(ctx) }()
+	require.Eventually(t, func() bool {
+		entries, _ := os.ReadDir(filepath.Join(dir, "postgres", "data.new"))
+		return len(entries) > 5
+	}, 20*time.Second, time.Millisecond)
+	cancel()
+	begun := time.Now()
+	require.NoError(t, <-ended)
+	require.Less(t, time.Since(begun), 8*time.Second)
+	require.Empty(t, processesOf(dir))
+	require.NoDirExists(t, postgres.RunDir())
 }
 
 func TestPostgres_SomebodyElsesSocketFolderIsNotTaken(t *testing.T) {

@@ -86,6 +86,11 @@ func (s *service) run(ctx context.Context) error {
 	if err := s.place.identity.MakeDir(s.place.home, 0o700); err != nil {
 		return err
 	}
+	if s.place.fromRoot {
+		if err := s.place.identity.Adopt(s.place.home); err != nil {
+			return err
+		}
+	}
 	if s.place.moved {
 		s.log.WarnContext(ctx, "data lies outside DATA_DIR, which the server's user cannot enter", "path", s.place.home, "user", s.place.identity.Name)
 	}

@@ -3,7 +3,11 @@ package embeddedtest_test
 import (
 	"bufio"
 	"database/sql"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +18,49 @@ import (
 	"hsi.home.arpa/embedded/embeddedtest"
 )
 
+// hangVariable makes the test binary start servers and wait to be killed.
+const hangVariable = "EMBEDDED_TEST_HANG"
+
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
+
+// TestHang is the other process of TestKilledTestProcess_LeavesNothing; by itself it only starts what it would.
+func TestHang(t *testing.T) {
+	redis, postgres := embeddedtest.NewRedis(t), embeddedtest.NewPostgres(t)
+	if os.Getenv(hangVariable) == "" {
+		return
+	}
+	_, _ = fmt.Fprintln(os.Stderr, "urls", redis.URL(), postgres.URL(), embeddedtest.PostgresURL(t))
+	<-t.Context().Done() // not before we are killed
+}
+
+func TestKilledTestProcess_LeavesNothing(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHang$")
+	cmd.Env = append(os.Environ(), hangVariable+"=1")
+	output, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(output).ReadString('\n')
+	require.NoError(t, err)
+	words := strings.Fields(line)
+	require.Len(t, words, 4, line)
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+
+	socket := strings.TrimPrefix(words[1], "unix://")
+	require.Eventually(t, func() bool {
+		_, err := (&net.Dialer{}).DialContext(t.Context(), "unix", socket)
+		return err != nil && open(t, words[2]).PingContext(t.Context()) != nil && open(t, words[3]).PingContext(t.Context()) != nil
+	}, 10*time.Second, 20*time.Millisecond, "servers outlive their test process")
+
+	// The next test process sweeps the folder away.
+	base := filepath.Dir(filepath.Dir(socket))
+	require.DirExists(t, base)
+	next := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestNewRedis")
+	report, err := next.CombinedOutput()
+	require.NoError(t, err, string(report))
+	require.NoDirExists(t, base)
+}
 
 func open(t *testing.T, url string) *sql.DB {
 	t.Helper()

@@ -2,6 +2,7 @@ package child
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
@@ -81,6 +82,35 @@ func (i Identity) MakeDir(dir string, mode os.FileMode) error {
 	}
 	if err := os.Chmod(dir, mode); err != nil {
 		return fmt.Errorf("set folder mode: %w", err)
+	}
+	return nil
+}
+
+// Adopt hands what root owns below dir to the user, as after a restore from a backup by root.
+func (i Identity) Adopt(dir string) error {
+	if !i.switched {
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open the data: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid == 0 {
+			return root.Lchown(path, i.UID, i.GID)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("hand the data to %s: %w", i.Name, err)
 	}
 	return nil
 }
