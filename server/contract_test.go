@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/gen"
+	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server/health"
@@ -68,10 +69,10 @@ func TestExamples(t *testing.T) {
 	require.JSONEq(t, `{"ready":true,"status":"ready"}`, string(later.get(t, "/ready").want(t, http.StatusOK).body))
 }
 
-func decoded(t testing.TB, body []byte) map[string]any {
-	t.Helper()
+func decoded(tb testing.TB, body []byte) map[string]any {
+	tb.Helper()
 	var value map[string]any
-	require.NoError(t, json.Unmarshal(body, &value))
+	require.NoError(tb, json.Unmarshal(body, &value))
 	return value
 }
 
@@ -111,10 +112,10 @@ func eachOperation(t *testing.T, test func(t *testing.T, id string)) {
 }
 
 // ask sends the valid request of an operation.
-func (s *testServer) ask(t testing.TB, id string, change ...func(*http.Request)) answer {
-	t.Helper()
+func (s *testServer) ask(tb testing.TB, id string, change ...func(*http.Request)) answer {
+	tb.Helper()
 	request := operationRequest[id]
-	return s.send(t, request.method, request.target, request.body, change...)
+	return s.send(tb, request.method, request.target, request.body, change...)
 }
 
 func isProbeID(id string) bool { return isProbe(operationRequest[id].target) }
@@ -282,11 +283,12 @@ func TestHealthAnswers(t *testing.T) {
 func TestGPU_WithoutAFreshSampleEverythingIsNull(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
-	f.gpu = func() (store.GPUSample, bool) { return store.GPUSample{GPUName: new("old")}, false }
+	f.gpu = func() gpu.Snapshot { return gpu.Snapshot{State: gpu.StateLost} }
 	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
 		return []store.GPUSample{{RecordedAt: time.Unix(0, 5).In(time.FixedZone("", 3600))}}, nil
 	}
 	s := start(t, f)
+	require.NotNil(t, s.server.options.InferenceFPS(), "known, and still not shown without a sample")
 	require.JSONEq(t, `{"gpu_name":null,"utilization":null,"memory_used":null,"memory_total":null,"temperature":null,"power_usage":null,
 		"inference_fps":null}`, string(s.get(t, "/api/system/gpu").want(t, 200).body))
 	require.JSONEq(t, `{"samples":[{"recorded_at":"1970-01-01T00:00:00.000000005Z","gpu_name":null,"utilization":null,"memory_used":null,
@@ -422,8 +424,8 @@ func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 	leave("")
 	select {
-	case <-ended:
-		t.Fatal("the cleanup ended with its client")
+	case err := <-ended:
+		require.FailNow(t, "the cleanup ended with its client", "%v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	s.server.Close()

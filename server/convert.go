@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hsi.home.arpa/gen"
+	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/health"
 	"hsi.home.arpa/store"
@@ -52,15 +53,15 @@ func orNull(text string) *string {
 	return &text
 }
 
-func toAPIGPUStats(sample store.GPUSample) gen.GPUStats {
+func toAPIGPUStats(sample gpu.Sample, inferenceFPS *float64) gen.GPUStats {
 	return gen.GPUStats{
-		GPUName:      sample.GPUName,
+		GPUName:      sample.Name,
 		Utilization:  sample.UtilizationPercent,
 		MemoryUsed:   sample.MemoryUsedMiB,
 		MemoryTotal:  sample.MemoryTotalMiB,
 		Temperature:  sample.TemperatureCelsius,
 		PowerUsage:   sample.PowerWatts,
-		InferenceFPS: sample.InferenceFPS,
+		InferenceFPS: inferenceFPS,
 	}
 }
 

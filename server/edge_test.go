@@ -222,8 +222,8 @@ func TestRequestLog(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	t.Parallel()
-	yaml := "openapi: 3.0.3\n# as written\n"
-	s := start(t, newFakes(t), func(o *Options) { o.SpecYAML = []byte(yaml) })
+	written := "openapi: 3.0.3\n# as written\n"
+	s := start(t, newFakes(t), func(o *Options) { o.SpecYAML = []byte(written) })
 	for target, contentType := range map[string]string{
 		"/openapi.yaml": "application/yaml", "/openapi.json": "application/json", "/docs": "text/html; charset=utf-8",
 		"/docs/init.js": "text/javascript; charset=utf-8", "/docs/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -244,7 +244,7 @@ func TestPages(t *testing.T) {
 		s.send(t, http.MethodPost, target, "").want(t, 405)
 		s.get(t, target, host("evil.example.com")).want(t, 421)
 	}
-	require.Equal(t, yaml, string(s.get(t, "/openapi.yaml").body))
+	require.Equal(t, []byte(written), s.get(t, "/openapi.yaml").body)
 	page := string(s.get(t, "/docs").body)
 	require.NotContains(t, page, "http:")
 	require.NotContains(t, page, "https:")

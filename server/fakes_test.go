@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/contracttest"
@@ -31,7 +32,7 @@ import (
 type fakes struct {
 	health    func() health.Report
 	readiness func() health.Readiness
-	gpu       func() (store.GPUSample, bool)
+	gpu       func() gpu.Snapshot
 	samples   func(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error)
 	counts    func(ctx context.Context) (store.Counts, error)
 	depths    func(ctx context.Context) (store.QueueDepths, error)
@@ -43,9 +44,9 @@ type fakes struct {
 	log       *logBuffer
 }
 
-func (f *fakes) Health() health.Report            { return f.health() }
-func (f *fakes) Readiness() health.Readiness      { return f.readiness() }
-func (f *fakes) Current() (store.GPUSample, bool) { return f.gpu() }
+func (f *fakes) Health() health.Report       { return f.health() }
+func (f *fakes) Readiness() health.Readiness { return f.readiness() }
+func (f *fakes) Latest() gpu.Snapshot        { return f.gpu() }
 
 func (f *fakes) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error) {
 	return f.samples(ctx, since, limit)
@@ -67,10 +68,10 @@ func (f *fakes) Cleanup(ctx context.Context, dryRun bool) (retention.Report, err
 	return f.cleanup(ctx, dryRun)
 }
 
-func at(t testing.TB, text string) time.Time {
-	t.Helper()
+func at(tb testing.TB, text string) time.Time {
+	tb.Helper()
 	parsed, err := time.Parse(time.RFC3339, text)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return parsed
 }
 
@@ -98,11 +99,11 @@ func summary(count int64, values ...float64) latency.Summary {
 	return latency.Summary{Count: count, Avg: d[0], Min: d[1], Max: d[2], P50: d[3], P95: d[4], P99: d[5]}
 }
 
-func newFakes(t testing.TB) *fakes {
-	t.Helper()
-	probed := at(t, "2025-12-23T10:30:00Z")
+func newFakes(tb testing.TB) *fakes {
+	tb.Helper()
+	probed := at(tb, "2025-12-23T10:30:00Z")
 	sample := store.GPUSample{
-		RecordedAt: at(t, "2025-12-23T10:00:00Z"), GPUName: new("NVIDIA RTX A5500"), UtilizationPercent: new(72.0),
+		RecordedAt: at(tb, "2025-12-23T10:00:00Z"), GPUName: new("NVIDIA RTX A5500"), UtilizationPercent: new(72.0),
 		MemoryUsedMiB: new(int64(11500)), MemoryTotalMiB: new(int64(24000)), TemperatureCelsius: new(64.0), PowerWatts: new(145.0),
 		InferenceFPS: new(28.5),
 	}
@@ -116,15 +117,17 @@ func newFakes(t testing.TB) *fakes {
 			services := healthyServices(probed)
 			services.AI.Details = nil
 			return health.Readiness{Ready: true, State: health.Ready, Services: services, At: probed, Workers: []pipeline.WorkerStatus{
-				{Name: pipeline.GPUMonitor, Running: true}, {Name: pipeline.CleanupService, Running: true},
-				{Name: pipeline.DetectionWorker, Running: true}, {Name: pipeline.AnalysisWorker, Running: true},
+				{Name: pipeline.GPUMonitor, Running: true},
+				{Name: pipeline.CleanupService, Running: true},
+				{Name: pipeline.DetectionWorker, Running: true},
+				{Name: pipeline.AnalysisWorker, Running: true},
 			}}
 		},
-		gpu: func() (store.GPUSample, bool) {
-			return store.GPUSample{
-				GPUName: new("NVIDIA RTX A5500"), UtilizationPercent: new(75.5), MemoryUsedMiB: new(int64(12000)), MemoryTotalMiB: new(int64(24000)),
-				TemperatureCelsius: new(65.0), PowerWatts: new(150.0), InferenceFPS: new(30.5),
-			}, true
+		gpu: func() gpu.Snapshot {
+			return gpu.Snapshot{State: gpu.StateOK, Sample: &gpu.Sample{
+				Name: new("NVIDIA RTX A5500"), UtilizationPercent: new(75.5), MemoryUsedMiB: new(int64(12000)), MemoryTotalMiB: new(int64(24000)),
+				TemperatureCelsius: new(65.0), PowerWatts: new(150.0),
+			}}
 		},
 		samples: func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
 			return []store.GPUSample{sample}, nil
@@ -159,13 +162,13 @@ func newFakes(t testing.TB) *fakes {
 				Thumbnails: media.Figure{FileCount: 1500, SizeBytes: 75000000},
 				Images:     media.Figure{FileCount: 10000, SizeBytes: 5000000000},
 				Clips:      media.Figure{FileCount: 50, SizeBytes: 500000000},
-				At:         at(t, "2025-12-30T10:30:00Z"),
+				At:         at(tb, "2025-12-30T10:30:00Z"),
 			}, nil
 		},
 		cleanup: func(_ context.Context, dryRun bool) (retention.Report, error) {
 			return retention.Report{
 				EventsDeleted: 15, DetectionsDeleted: 89, GPUStatsDeleted: 2880, LogsDeleted: 150, ThumbnailsDeleted: 89,
-				SpaceReclaimedBytes: 524288000, RetentionDays: 30, DryRun: dryRun, At: at(t, "2025-12-27T10:30:00Z"),
+				SpaceReclaimedBytes: 524288000, RetentionDays: 30, DryRun: dryRun, At: at(tb, "2025-12-27T10:30:00Z"),
 			}, nil
 		},
 	}
@@ -196,8 +199,9 @@ func (f *fakes) options() Options {
 		Health: f, GPU: f, Store: f, Config: f, Latency: f, Media: f, Cleanup: f,
 		Severity: store.DefaultSeverityThresholds(),
 		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
-		MachineName: "nest.example.org",
-		Log:         slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		MachineName:  "nest.example.org",
+		InferenceFPS: func() *float64 { return new(30.5) },
+		Log:          slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
 
@@ -211,28 +215,28 @@ type testServer struct {
 }
 
 // start starts a server on the fakes; change may alter its options.
-func start(t testing.TB, f *fakes, change ...func(*Options)) *testServer {
-	t.Helper()
+func start(tb testing.TB, f *fakes, change ...func(*Options)) *testServer {
+	tb.Helper()
 	options := f.options()
 	for _, alter := range change {
 		alter(&options)
 	}
 	s, err := New(options)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	httpServer := s.HTTPServer()
 	served := make(chan error, 1)
 	go func() { served <- httpServer.Serve(listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		require.NoError(t, httpServer.Shutdown(ctx))
-		require.ErrorIs(t, <-served, http.ErrServerClosed)
+		require.NoError(tb, httpServer.Shutdown(ctx))
+		require.ErrorIs(tb, <-served, http.ErrServerClosed)
 	})
 	url := "http://" + listener.Addr().String()
-	return &testServer{Client: contracttest.Client(t, url), server: s, url: url, addr: listener.Addr().String(), log: f.log}
+	return &testServer{Client: contracttest.Client(tb, url), server: s, url: url, addr: listener.Addr().String(), log: f.log}
 }
 
 // answer is a response with its body read.
@@ -242,14 +246,14 @@ type answer struct {
 }
 
 // send sends a request; change may alter it. The client checks the answer against the contract.
-func (s *testServer) send(t testing.TB, method, target, body string, change ...func(*http.Request)) answer {
-	t.Helper()
+func (s *testServer) send(tb testing.TB, method, target, body string, change ...func(*http.Request)) answer {
+	tb.Helper()
 	var reader io.Reader = http.NoBody
 	if body != "" {
 		reader = strings.NewReader(body)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), method, s.url+target, reader)
-	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(tb.Context(), method, s.url+target, reader)
+	require.NoError(tb, err)
 	if body != "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -257,22 +261,22 @@ func (s *testServer) send(t testing.TB, method, target, body string, change ...f
 		alter(request)
 	}
 	response, err := s.Do(request)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	read, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
+	require.NoError(tb, err)
+	require.NoError(tb, response.Body.Close())
 	return answer{response, read}
 }
 
-func (s *testServer) get(t testing.TB, target string, change ...func(*http.Request)) answer {
-	t.Helper()
-	return s.send(t, http.MethodGet, target, "", change...)
+func (s *testServer) get(tb testing.TB, target string, change ...func(*http.Request)) answer {
+	tb.Helper()
+	return s.send(tb, http.MethodGet, target, "", change...)
 }
 
 // want fails the test unless the status is the expected one.
-func (a answer) want(t testing.TB, status int) answer {
-	t.Helper()
-	require.Equal(t, status, a.StatusCode, "%s", a.body)
+func (a answer) want(tb testing.TB, status int) answer {
+	tb.Helper()
+	require.Equal(tb, status, a.StatusCode, "%s", a.body)
 	return a
 }
 
@@ -282,10 +286,10 @@ func header(name, value string) func(*http.Request) {
 
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 
-func example(t testing.TB, name string) string {
-	t.Helper()
+func example(tb testing.TB, name string) string {
+	tb.Helper()
 	content, err := os.ReadFile(filepath.Join("testdata", "examples", name+".json"))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return string(content)
 }
 

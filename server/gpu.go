@@ -8,11 +8,11 @@ import (
 
 // GetGPUStats returns the newest sample from memory; without a fresh one everything is null.
 func (s *Server) GetGPUStats(context.Context, gen.GetGPUStatsRequestObject) (gen.GetGPUStatsResponseObject, error) {
-	sample, ok := s.options.GPU.Current()
-	if !ok {
+	sample := s.options.GPU.Latest().Sample
+	if sample == nil {
 		return gen.GetGPUStats200JSONResponse{}, nil
 	}
-	return gen.GetGPUStats200JSONResponse(toAPIGPUStats(sample)), nil
+	return gen.GetGPUStats200JSONResponse(toAPIGPUStats(*sample, s.options.InferenceFPS())), nil
 }
 
 // ListGPUHistory returns the newest samples of a time range, oldest first.

@@ -113,10 +113,10 @@ func TestMatrix(t *testing.T) {
 var spec = sync.OnceValues(gen.GetSpec)
 
 // allowedMethods are the methods of the contract's path.
-func allowedMethods(t testing.TB, target string) map[string]struct{} {
-	t.Helper()
+func allowedMethods(tb testing.TB, target string) map[string]struct{} {
+	tb.Helper()
 	doc, err := spec()
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	methods := map[string]struct{}{}
 	for method := range doc.Paths.Value(target).Operations() {
 		methods[method] = struct{}{}
@@ -314,33 +314,33 @@ func TestBodySizeAndType(t *testing.T) {
 }
 
 // raw sends bytes as they are and returns the answer to each request in them, checked against the contract.
-func raw(t testing.TB, addr, text string, requests ...*http.Request) []answer {
-	t.Helper()
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
-	require.NoError(t, err)
+func raw(tb testing.TB, addr, text string, requests ...*http.Request) []answer {
+	tb.Helper()
+	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", addr)
+	require.NoError(tb, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(tb, conn.SetDeadline(time.Now().Add(20*time.Second)))
 	_, err = io.WriteString(conn, text)
-	require.NoError(t, err)
-	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	require.NoError(tb, err)
+	require.NoError(tb, conn.(*net.TCPConn).CloseWrite())
 	reader := bufio.NewReader(conn)
 	var answers []answer
 	for _, request := range requests {
 		response, err := http.ReadResponse(reader, request)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		body, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
+		require.NoError(tb, err)
 		_ = response.Body.Close()
-		require.NoError(t, contracttest.Check(request, response, body))
+		require.NoError(tb, contracttest.Check(request, response, body))
 		answers = append(answers, answer{response, body})
 	}
 	return answers
 }
 
-func asked(t testing.TB, method, target string) *http.Request {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, "http://localhost"+target, http.NoBody)
-	require.NoError(t, err)
+func asked(tb testing.TB, method, target string) *http.Request {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), method, "http://localhost"+target, http.NoBody)
+	require.NoError(tb, err)
 	return request
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"hsi.home.arpa/gen"
+	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/health"
 	"hsi.home.arpa/store"
@@ -51,8 +52,8 @@ type healthReader interface {
 
 // gpuReader is the GPU sampler.
 type gpuReader interface {
-	// Current returns the newest reading; false when there is none or it is too old. It must not wait.
-	Current() (store.GPUSample, bool)
+	// Latest returns the newest snapshot, without a sample when there is no fresh one. It must not wait.
+	Latest() gpu.Snapshot
 }
 
 // database is what the server reads from the store.
@@ -93,6 +94,9 @@ type Options struct {
 	Latency latencyReader
 	Media   mediaReader
 	Cleanup cleaner
+	// InferenceFPS is how many images per second ran through the detector over the last minute; nil when that is unknown. It must
+	// not wait. Nil means always unknown.
+	InferenceFPS func() *float64
 	// Severity are the thresholds that the process runs with.
 	Severity store.SeverityThresholds
 
@@ -149,6 +153,9 @@ var _ gen.StrictServerInterface = (*Server)(nil)
 func New(options Options) (*Server, error) {
 	if options.Now == nil {
 		options.Now = time.Now
+	}
+	if options.InferenceFPS == nil {
+		options.InferenceFPS = func() *float64 { return nil }
 	}
 	if options.RequestTimeout == 0 {
 		options.RequestTimeout = DefaultRequestTimeout

@@ -87,10 +87,9 @@ func Check(request *http.Request, response *http.Response, body []byte) error {
 	}
 	problems := []error{checkHeaders(request, response)}
 	route := c.find(request)
-	switch {
-	case route == nil:
+	if route == nil {
 		problems = append(problems, c.checkForeign(request, response, body))
-	default:
+	} else {
 		problems = append(problems, c.checkOperation(route, request, response, body))
 	}
 	if err := errors.Join(problems...); err != nil {
