@@ -322,3 +322,6 @@ func (l *logBuffer) about(requestID string) []string {
 	}
 	return found
 }
+
+// discard is a logger at the usual level whose lines go nowhere.
+func discard() *slog.Logger { return slog.New(slog.NewJSONHandler(io.Discard, nil)) }
