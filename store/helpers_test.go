@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -108,3 +109,5 @@ func relaySession(client net.Conn, socket string, certificates []tls.Certificate
 	_, _ = client.Close(), server.Close()
 	<-done
 }
+
+func isClaimLost(err error) bool { return errors.Is(err, store.ErrClaimLost) }

@@ -31,7 +31,7 @@ func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage,
 	// The camera's row is the lock under which "was it seen before" and "now it is" become one step.
 	var seenAt time.Time
 	err := tx.GetContext(ctx, &seenAt, `
-		SELECT coalesce($2, clock_timestamp()) FROM cameras WHERE id = $1 FOR NO KEY UPDATE`,
+		SELECT coalesce($2::timestamptz, clock_timestamp()) FROM cameras WHERE id = $1 FOR NO KEY UPDATE`,
 		img.CameraID, nullTime(img.SeenAt))
 	if err != nil {
 		return RecordedImage{}, fmt.Errorf("lock camera: %w", err)
@@ -51,7 +51,7 @@ func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage,
 	}
 	_, err = tx.ExecContext(ctx, `
 		UPDATE cameras SET last_seen_at = $2
-		WHERE id = $1 AND (last_seen_at IS NULL OR last_seen_at < $2 - interval '1 second')`,
+		WHERE id = $1 AND (last_seen_at IS NULL OR last_seen_at < $2::timestamptz - interval '1 second')`,
 		img.CameraID, seenAt)
 	if err != nil {
 		return RecordedImage{}, fmt.Errorf("touch camera: %w", err)
