@@ -1,0 +1,152 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchMask is what we want to hear of each folder: files that were closed after writing or moved in, and new folders and links.
+const watchMask = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
+
+// notifier tells what happens below a folder, as the kernel sees it.
+type notifier struct {
+	file *os.File
+	emit func(ctx context.Context, n notice) error
+
+	mu      sync.Mutex
+	folders map[int32]string // guarded by mu; watch descriptor to path
+}
+
+// newNotifier makes a notifier that watches nothing yet.
+func newNotifier(emit func(ctx context.Context, n notice) error) (*notifier, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("start inotify: %w", err)
+	}
+	// A non-blocking descriptor goes through the runtime's poller, so that Close ends a read.
+	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), emit: emit, folders: make(map[int32]string)}, nil
+}
+
+// addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error.
+func (n *notifier) addTree(ctx context.Context, dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			if path == dir && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("watch folder: %w", err)
+			}
+			return nil // unreadable or gone; the scan says so
+		case !entry.IsDir():
+			return nil
+		case path != dir && ignoredFolder(entry.Name()):
+			return fs.SkipDir
+		}
+		return n.add(path)
+	})
+}
+
+// add watches one folder.
+func (n *notifier) add(dir string) error {
+	conn, err := n.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watch folder: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var watch int
+	var addErr error
+	if err := conn.Control(func(fd uintptr) { watch, addErr = unix.InotifyAddWatch(int(fd), dir, watchMask) }); err != nil {
+		return fmt.Errorf("watch folder: %w", err)
+	}
+	switch {
+	case errors.Is(addErr, unix.ENOENT), errors.Is(addErr, unix.ENOTDIR), errors.Is(addErr, unix.EACCES):
+		return nil
+	case addErr != nil:
+		return fmt.Errorf("watch folder %s: %w", dir, addErr)
+	}
+	n.folders[int32(watch)] = dir //nolint:gosec // the kernel's watch descriptors are 32 bits
+	return nil
+}
+
+// run reads notices until ctx ends or close is called.
+func (n *notifier) run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, n.close)
+	defer stop()
+	buffer := make([]byte, 64<<10)
+	for {
+		size, err := n.file.Read(buffer)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, os.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("read inotify: %w", err)
+		}
+		if err := n.handle(ctx, buffer[:size]); err != nil {
+			return err
+		}
+	}
+}
+
+func (n *notifier) close() { _ = n.file.Close() } // nothing was written
+
+// handle passes on all notices of one read.
+func (n *notifier) handle(ctx context.Context, buffer []byte) error {
+	for len(buffer) >= unix.SizeofInotifyEvent {
+		event := (*unix.InotifyEvent)(unsafe.Pointer(&buffer[0])) //nolint:gosec // the layout is the kernel's
+		end := unix.SizeofInotifyEvent + int(event.Len)
+		if end > len(buffer) {
+			return errors.New("read inotify: short event")
+		}
+		name := strings.TrimRight(string(buffer[unix.SizeofInotifyEvent:end]), "\x00")
+		if err := n.handleEvent(ctx, event.Wd, event.Mask, name); err != nil {
+			return err
+		}
+		buffer = buffer[end:]
+	}
+	return nil
+}
+
+func (n *notifier) handleEvent(ctx context.Context, watch int32, mask uint32, name string) error {
+	if mask&unix.IN_Q_OVERFLOW != 0 {
+		return n.emit(ctx, notice{overflow: true})
+	}
+	n.mu.Lock()
+	dir, known := n.folders[watch]
+	if mask&unix.IN_IGNORED != 0 {
+		delete(n.folders, watch)
+	}
+	n.mu.Unlock()
+	switch path := filepath.Join(dir, name); {
+	case !known:
+		return nil
+	case mask&(unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_UNMOUNT|unix.IN_IGNORED) != 0:
+		return n.emit(ctx, notice{path: dir, folderGone: true})
+	case mask&unix.IN_ISDIR != 0:
+		if ignoredFolder(name) {
+			return nil
+		}
+		// Watched before it is scanned, so that nothing falls between.
+		if err := n.addTree(ctx, path); err != nil {
+			return err
+		}
+		return n.emit(ctx, notice{path: path, folder: true})
+	case mask&unix.IN_CREATE != 0:
+		// A file that is being written is heard of again when it is closed. Links are not written.
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode().IsRegular() && linkCount(info) < 2 {
+			return nil //nolint:nilerr // gone already
+		}
+	}
+	return n.emit(ctx, notice{path: filepath.Join(dir, name)})
+}

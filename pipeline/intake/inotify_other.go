@@ -1,0 +1,23 @@
+//go:build !linux
+
+package intake
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+)
+
+// notifier is not there on this system: folders are polled.
+type notifier struct{}
+
+func newNotifier(func(context.Context, notice) error) (*notifier, error) {
+	return nil, errors.New("no file notifications on this system")
+}
+
+func (*notifier) addTree(context.Context, string) error { return nil }
+func (*notifier) run(context.Context) error             { return nil }
+func (*notifier) close()                                {}
+
+// folderID cannot be told on this system; folders that are exchanged are noticed by the scans.
+func folderID(fs.FileInfo) (id fileID) { return id }

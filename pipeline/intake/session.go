@@ -1,0 +1,466 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hsi.home.arpa/store"
+)
+
+const (
+	// maxReady bounds how many files wait to be examined, and maxPending how many are remembered altogether. What does not
+	// fit is found by the scan that follows.
+	maxReady, maxPending = 4_000, 20_000
+	// crowdedPause is how soon that is.
+	crowdedPause = 10 * time.Second
+	// tick is how often files that are waited for are gone through.
+	tick = 250 * time.Millisecond
+	// firstProbe and longestProbe bound the pause between two tries of a database that is away.
+	firstProbe, longestProbe = 250 * time.Millisecond, 2 * time.Second
+)
+
+// pending is a file that is being examined or waited for.
+type pending struct {
+	size    int64
+	modTime time.Time
+	// since is when it was first seen unchanged.
+	since time.Time
+	// dueAt is when to examine it again; zero while it is queued or in work.
+	dueAt  time.Time
+	queued bool
+	// again says that something happened to it while it was queued or in work.
+	again bool
+	// failures counts looks in a row that failed.
+	failures int
+}
+
+// session watches one incarnation of the root folder. One goroutine, loop, owns all of its state but the channels.
+type session struct {
+	w        *Watcher
+	alive    heartbeat
+	rootID   fileID
+	spawn    func(f func() error) // runs f within the session
+	notifier *notifier            // nil when polling
+
+	notices chan notice
+	found   chan []candidate // what scans found
+	work    chan look
+	results chan finding
+	scans   chan string // folders to scan
+	scanned chan error  // how the scan ended
+
+	files map[string]*pending
+	ready []look // queued for an examiner
+
+	scanning   bool
+	scanWanted []string // folders that wait for a scan
+	scanDueAt  time.Time
+	scanBegan  time.Time
+	checkDueAt time.Time
+
+	// crowded says that there were too many files to remember: another scan is due soon.
+	crowded bool
+	// passed remembers what polls found recorded; forgetAt is when that is looked up anew. Both belong to scanAll.
+	passed   *passedSet
+	forgetAt time.Time
+
+	databaseAway bool
+	probeDueAt   time.Time
+	probePause   time.Duration
+	probing      bool
+	probed       chan error
+}
+
+func newSession(w *Watcher, alive heartbeat, id fileID, spawn func(func() error)) *session {
+	return &session{
+		w: w, alive: alive, rootID: id, spawn: spawn,
+		notices: make(chan notice, 1024), found: make(chan []candidate),
+		work: make(chan look), results: make(chan finding, examiners),
+		scans: make(chan string), scanned: make(chan error, 1), probed: make(chan error, 1),
+		files: make(map[string]*pending), passed: newPassedSet(),
+	}
+}
+
+// listen starts to listen to the kernel. Where that does not work the folders are polled instead.
+func (s *session) listen(ctx context.Context) error {
+	if s.w.options.Polling {
+		return nil
+	}
+	notifier, err := newNotifier(func(ctx context.Context, n notice) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s.notices <- n:
+			return nil
+		}
+	})
+	if err == nil {
+		if err = notifier.addTree(ctx, s.w.options.Root); err != nil {
+			notifier.close()
+		}
+	}
+	if err != nil {
+		s.w.log.WarnContext(ctx, "no notifications for the camera folders: looking for files instead",
+			"interval", s.w.options.PollInterval, "error", err)
+		return nil
+	}
+	s.notifier = notifier
+	return nil
+}
+
+func (s *session) deafen() {
+	if s.notifier != nil {
+		s.notifier.close()
+	}
+}
+
+// loop decides what to do next, until ctx ends or the folders change.
+func (s *session) loop(ctx context.Context) error {
+	s.wantScan(s.w.options.Root)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		var (
+			work  chan<- look
+			next  look
+			found <-chan []candidate
+			scans chan<- string
+			dir   string
+		)
+		if len(s.ready) > 0 && !s.databaseAway {
+			work, next = s.work, s.ready[0]
+		}
+		if len(s.ready) < maxReady { // else the scan waits
+			found = s.found
+		}
+		if len(s.scanWanted) > 0 && !s.scanning && !s.databaseAway {
+			scans, dir = s.scans, s.scanWanted[0]
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case work <- next:
+			s.ready = s.ready[1:]
+		case scans <- dir:
+			s.scanWanted = s.scanWanted[1:]
+			s.scanning, s.scanBegan = true, s.w.now()
+		case n := <-s.notices:
+			if err := s.notice(ctx, n); err != nil {
+				return err
+			}
+		case list := <-found:
+			for _, c := range list {
+				s.offer(c)
+			}
+		case f := <-s.results:
+			s.finish(ctx, f)
+		case err := <-s.scanned:
+			s.scanEnded(ctx, err)
+		case err := <-s.probed:
+			s.databaseProbed(ctx, err)
+		case <-ticker.C:
+			if err := s.tick(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// notice handles what the kernel told.
+func (s *session) notice(ctx context.Context, n notice) error {
+	switch {
+	case n.overflow:
+		s.w.log.WarnContext(ctx, "the kernel dropped notices of new files: scanning", "path", s.w.options.Root)
+		s.wantScan(s.w.options.Root)
+	case n.folderGone && n.path == s.w.options.Root:
+		return errFoldersChanged
+	case n.folderGone:
+	case n.folder:
+		s.wantScan(n.path)
+	case kindOf(filepath.Base(n.path)) != ignored:
+		s.closed(n.path)
+	}
+	return nil
+}
+
+// closed handles a file that was closed after writing, moved in or linked: it is examined at once.
+func (s *session) closed(path string) {
+	if s.databaseAway {
+		return // the scan that follows finds it
+	}
+	p := s.remember(path)
+	if p == nil {
+		return
+	}
+	if p.queued {
+		p.again = true
+		return
+	}
+	p.failures = 0
+	s.examine(path, p, false)
+}
+
+// offer handles a file that a scan found.
+func (s *session) offer(c candidate) {
+	now := s.w.now()
+	p, known := s.files[c.path]
+	if known {
+		if p.size != c.size || !p.modTime.Equal(c.modTime) {
+			p.size, p.modTime, p.since = c.size, c.modTime, now
+			if !p.queued {
+				p.dueAt = now.Add(s.w.options.PollInterval)
+			}
+		}
+		return
+	}
+	if p = s.remember(c.path); p == nil {
+		return
+	}
+	p.size, p.modTime = c.size, c.modTime
+	age := now.Sub(c.modTime)
+	switch {
+	case age < 0 || age >= s.w.options.SettleTime: // also when the clocks disagree: the end marker tells
+		s.examine(c.path, p, false)
+	case s.notifier == nil:
+		p.dueAt = now.Add(s.w.options.PollInterval)
+	default:
+		p.dueAt = now.Add(s.w.options.SettleTime - age)
+	}
+}
+
+// remember returns the record of a file; nil when there are too many, and then a scan is due.
+func (s *session) remember(path string) *pending {
+	if p, known := s.files[path]; known {
+		return p
+	}
+	if len(s.files) >= maxPending {
+		s.crowded = true
+		if soon := s.w.now().Add(crowdedPause); !s.scanning && (s.scanDueAt.IsZero() || soon.Before(s.scanDueAt)) {
+			s.scanDueAt = soon
+		}
+		return nil
+	}
+	p := &pending{since: s.w.now()}
+	s.files[path] = p
+	return p
+}
+
+// examine queues a file for an examiner.
+func (s *session) examine(path string, p *pending, final bool) {
+	p.queued, p.dueAt = true, time.Time{}
+	s.ready = append(s.ready, look{path: path, final: final})
+}
+
+// finish handles what an examiner found.
+func (s *session) finish(ctx context.Context, f finding) {
+	p := s.files[f.path]
+	if p == nil {
+		return
+	}
+	p.queued = false
+	now := s.w.now()
+	switch f.outcome {
+	case settled:
+		if !p.again {
+			delete(s.files, f.path)
+			return
+		}
+	case unfinished:
+		if p.size != f.size || !p.modTime.Equal(f.modTime) {
+			p.size, p.modTime, p.since = f.size, f.modTime, now
+		}
+		p.dueAt = now.Add(s.nextLook(now.Sub(p.since)))
+	case failed:
+		p.failures++
+		s.w.log.WarnContext(ctx, "file cannot be looked at", "path", storablePath(f.path), "error", f.err)
+		if p.failures >= 5 { // the hourly scan tries again
+			delete(s.files, f.path)
+			return
+		}
+		p.dueAt = now.Add(time.Duration(p.failures) * s.w.options.SettleTime)
+	case databaseOut:
+		s.databaseLost(ctx, f.err)
+		return
+	}
+	if p.again {
+		p.again = false
+		s.examine(f.path, p, false)
+	}
+}
+
+// nextLook is when to look again at a file that has been unchanged for a while: often at first, and last when it is given up.
+func (s *session) nextLook(unchanged time.Duration) time.Duration {
+	giveUp := s.w.options.GiveUpTime
+	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
+}
+
+// tick does what is due.
+func (s *session) tick(ctx context.Context) error {
+	now := s.w.now()
+	s.alive.Beat()
+	for path, p := range s.files {
+		if !p.queued && !p.dueAt.IsZero() && !now.Before(p.dueAt) && len(s.ready) < maxReady {
+			s.examine(path, p, now.Sub(p.since) >= s.w.options.GiveUpTime)
+		}
+	}
+	if !now.Before(s.scanDueAt) && !s.scanDueAt.IsZero() {
+		s.wantScan(s.w.options.Root)
+	}
+	if !now.Before(s.checkDueAt) {
+		s.checkDueAt = now.Add(s.w.options.CheckInterval)
+		if root, err := os.Stat(s.w.options.Root); err != nil || folderID(root) != s.rootID {
+			return errFoldersChanged
+		}
+	}
+	if s.databaseAway && !s.probing && !now.Before(s.probeDueAt) {
+		s.probing = true
+		s.spawn(guarded(func() error { s.probe(ctx); return nil }))
+	}
+	return nil
+}
+
+// wantScan asks for a scan of a folder; one of the whole includes all others.
+func (s *session) wantScan(dir string) {
+	root := s.w.options.Root
+	if dir == root {
+		s.scanWanted = append(s.scanWanted[:0], root)
+		s.scanDueAt = time.Time{}
+		return
+	}
+	for _, wanted := range s.scanWanted {
+		if wanted == root || wanted == dir {
+			return
+		}
+	}
+	if len(s.scanWanted) >= 1000 {
+		s.wantScan(root)
+		return
+	}
+	s.scanWanted = append(s.scanWanted, dir)
+}
+
+// scanEnded plans the next scan.
+func (s *session) scanEnded(ctx context.Context, err error) {
+	s.scanning = false
+	now := s.w.now()
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		s.databaseLost(ctx, err)
+		return
+	case err != nil && ctx.Err() == nil:
+		s.w.log.WarnContext(ctx, "scan of the camera folders failed", "error", err)
+		s.scanDueAt = now.Add(s.w.options.CheckInterval)
+		return
+	}
+	pause := s.w.options.ScanInterval
+	if s.notifier == nil {
+		pause = max(s.w.options.PollInterval, 9*now.Sub(s.scanBegan))
+	}
+	if s.crowded {
+		s.crowded = false
+		pause = min(pause, crowdedPause)
+	}
+	s.scanDueAt = now.Add(pause)
+}
+
+// databaseLost forgets what was to be recorded: the scan that follows when the database is back finds it again.
+func (s *session) databaseLost(ctx context.Context, err error) {
+	if s.databaseAway {
+		return
+	}
+	s.w.log.WarnContext(ctx, "images cannot be recorded, waiting for the database", "error", err)
+	s.alive.Say("waiting for the database")
+	s.databaseAway = true
+	s.probePause = firstProbe
+	s.probeDueAt = s.w.now().Add(s.probePause)
+	s.files = make(map[string]*pending)
+	s.ready = nil
+}
+
+// probe tries whether the database is back.
+func (s *session) probe(ctx context.Context) {
+	probeCtx, cancel := context.WithTimeout(ctx, longestProbe)
+	defer cancel()
+	_, err := s.w.options.Ledger.KnownImages(probeCtx, []store.ImageKey{{CameraID: "-", FilePath: "-"}})
+	s.probed <- err
+}
+
+func (s *session) databaseProbed(ctx context.Context, err error) {
+	s.probing = false
+	if err != nil {
+		s.probePause = min(longestProbe, 2*s.probePause)
+		s.probeDueAt = s.w.now().Add(s.probePause)
+		return
+	}
+	s.w.log.InfoContext(ctx, "database is back, scanning the camera folders")
+	s.alive.Say("")
+	s.databaseAway = false
+	s.wantScan(s.w.options.Root)
+}
+
+// examineAll examines files until ctx ends.
+func (s *session) examineAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case l := <-s.work:
+			found := s.w.examine(ctx, l)
+			select {
+			case <-ctx.Done():
+				return nil
+			case s.results <- found:
+			}
+		}
+	}
+}
+
+// scanAll scans folders until ctx ends.
+func (s *session) scanAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case dir := <-s.scans:
+			err := s.scan(ctx, dir)
+			s.scanned <- err // has room: the loop asks for one scan at a time
+		}
+	}
+}
+
+func (s *session) scan(ctx context.Context, dir string) error {
+	startedAt := s.w.now()
+	fresh := 0
+	scan := scanner{
+		root: s.w.options.Root, known: s.w.options.Ledger.KnownImages, key: s.w.key, folder: s.w.ensureCamera,
+		emit: func(ctx context.Context, found []candidate) error {
+			fresh += len(found)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case s.found <- found:
+				return nil
+			}
+		},
+		trouble: func(ctx context.Context, path string, err error) {
+			s.w.log.WarnContext(ctx, "folder cannot be read", "path", storablePath(path), "error", err)
+		},
+	}
+	if s.notifier == nil {
+		scan.passed = s.passed
+		if !startedAt.Before(s.forgetAt) {
+			s.forgetAt = startedAt.Add(s.w.options.ScanInterval)
+			s.passed = newPassedSet()
+			scan.passed = s.passed
+		}
+	}
+	err := scan.scan(ctx, dir)
+	if err == nil && (s.notifier != nil || fresh > 0) {
+		s.w.log.DebugContext(ctx, "camera folders scanned", "path", storablePath(dir), "files", scan.count, "new", fresh,
+			"took", s.w.now().Sub(startedAt))
+	}
+	return err
+}
