@@ -161,8 +161,17 @@ func (p *Preview) Look(ctx context.Context, candidate Candidate) (Removed, error
 	return one(candidate.Kind, found.size), nil
 }
 
+// Missing tells whether a path is one of ours and its file is not in its folder. It is false when the folder cannot be used.
+func (p *Preview) Missing(ctx context.Context, kind Kind, path string) bool {
+	return p.absent(ctx, kind, path, false)
+}
+
 // Gone tells whether a file is certainly gone: its folder is there and can be read, and the file is not in it.
 func (p *Preview) Gone(ctx context.Context, kind Kind, path string) bool {
+	return p.absent(ctx, kind, path, true)
+}
+
+func (p *Preview) absent(ctx context.Context, kind Kind, path string, parentMustExist bool) bool {
 	rel, ok := p.store.root(kind).relative(path)
 	if !ok {
 		return false
@@ -171,6 +180,6 @@ func (p *Preview) Gone(ctx context.Context, kind Kind, path string) bool {
 	if err != nil {
 		return false
 	}
-	found, err := inspect(dir, rel, true)
+	found, err := inspect(dir, rel, parentMustExist)
 	return err == nil && found.state == fileMissing
 }

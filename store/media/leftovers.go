@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -34,7 +35,7 @@ func (s *Store) cleanLeftovers(ctx context.Context) error {
 		case <-s.options.DB.Migrated():
 		}
 		if !s.now().Before(orphansAt) {
-			if err := s.markAllOrphans(ctx); err == nil {
+			if _, err := s.MarkOrphans(ctx); err == nil {
 				orphansAt = s.now().Add(orphanPause)
 			} else if !s.expected(ctx, err) {
 				s.log.WarnContext(ctx, "looking for media files without a row failed", "error", err)
@@ -88,61 +89,71 @@ func (s *Store) sweepOnePage(ctx context.Context, after int64) (last int64, err 
 type Orphans struct {
 	Marked    int64 // files marked for deletion
 	Temporary int64 // temporary files removed
+	// Examples names the first few.
+	Examples []string
 }
 
-// markAllOrphans looks through both folders.
-func (s *Store) markAllOrphans(ctx context.Context) error {
-	for _, r := range s.markedRoots() {
-		found, err := s.markOrphans(ctx, r)
-		if found.Marked+found.Temporary > 0 {
-			s.log.InfoContext(ctx, "found media files that no row names",
-				"kind", r.kind, "marked", found.Marked, "temporary", found.Temporary)
-		}
-		if err != nil {
-			return err
+// maxExamples is how many orphans are named.
+const maxExamples = 5
+
+func (o *Orphans) add(kind Kind, marked, temporary []string) {
+	o.Marked += int64(len(marked))
+	o.Temporary += int64(len(temporary))
+	for _, rel := range slices.Concat(marked, temporary) {
+		if len(o.Examples) < maxExamples {
+			o.Examples = append(o.Examples, string(kind)+" "+rel)
 		}
 	}
-	return nil
 }
 
 // MarkOrphans marks the files in both folders that are older than Options.OrphanAge and that no row names, and removes temporary
 // files of that age. Files that we did not write are never touched.
 func (s *Store) MarkOrphans(ctx context.Context) (Orphans, error) {
+	found, err := s.orphans(ctx, true)
+	if found.Marked+found.Temporary > 0 {
+		s.log.InfoContext(ctx, "found media files that no row names",
+			"marked", found.Marked, "temporary", found.Temporary, "examples", found.Examples)
+	}
+	return found, err
+}
+
+// FindOrphans tells what MarkOrphans would do.
+func (s *Store) FindOrphans(ctx context.Context) (Orphans, error) { return s.orphans(ctx, false) }
+
+func (s *Store) orphans(ctx context.Context, remove bool) (Orphans, error) {
 	var total Orphans
 	for _, r := range s.markedRoots() {
-		found, err := s.markOrphans(ctx, r)
-		total.Marked += found.Marked
-		total.Temporary += found.Temporary
-		if err != nil {
+		if err := s.orphansIn(ctx, r, remove, &total); err != nil {
 			return total, err
 		}
 	}
 	return total, nil
 }
 
-func (s *Store) markOrphans(ctx context.Context, r *root) (found Orphans, err error) {
+func (s *Store) orphansIn(ctx context.Context, r *root, remove bool, found *Orphans) (err error) {
 	dir, err := s.openFolder(ctx, r.kind)
 	if err != nil {
-		return found, err
+		return err
 	}
 	defer closeRoot(dir, &err)
-	err = s.strangers(ctx, r, dir, func(final []string, temporary []string) error {
-		marked, err := s.markUnnamed(ctx, r, final)
-		found.Marked += marked
+	return s.strangers(ctx, r, dir, func(final, temporary []string) error {
+		unnamed, err := s.unnamed(ctx, r, final, remove)
 		if err != nil {
 			return err
 		}
-		for _, rel := range temporary {
-			// No row can name a temporary file, so it needs no mark.
-			if err := dir.Remove(rel); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				s.log.WarnContext(ctx, "temporary media file not removed", "kind", r.kind, "path", rel, "error", err)
-				continue
-			}
-			found.Temporary++
+		if remove {
+			temporary = slices.DeleteFunc(temporary, func(rel string) bool {
+				// No row can name a temporary file, so it needs no mark.
+				err := dir.Remove(rel)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					s.log.WarnContext(ctx, "temporary media file not removed", "kind", r.kind, "path", rel, "error", err)
+				}
+				return err != nil
+			})
 		}
+		found.add(r.kind, unnamed, temporary)
 		return nil
 	})
-	return found, err
 }
 
 // strangers gives use those files of ours that are old enough to have a row, in chunks, and old temporary files.
@@ -187,15 +198,14 @@ func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(f
 	return flush()
 }
 
-// markUnnamed marks those of the files that neither a row nor a mark names.
-func (s *Store) markUnnamed(ctx context.Context, r *root, files []string) (int64, error) {
+// unnamed returns those of the files that neither a row nor a mark names, and marks them when told to.
+func (s *Store) unnamed(ctx context.Context, r *root, files []string, mark bool) (unnamed []string, err error) {
 	if len(files) == 0 {
-		return 0, nil
+		return nil, nil
 	}
-	var unnamed []string
-	err := s.options.DB.InTx(ctx, "mark media files without a row", func(ctx context.Context, tx *sqlx.Tx) error {
-		unnamed = unnamed[:0]
-		if err := tx.SelectContext(ctx, &unnamed, unnamedFiles(r.kind), pq.Array(files), r.prefix()); err != nil {
+	err = s.options.DB.InTx(ctx, "look for media files without a row", func(ctx context.Context, tx *sqlx.Tx) error {
+		unnamed = nil
+		if err := tx.SelectContext(ctx, &unnamed, unnamedFiles(r.kind), pq.Array(files), r.prefix()); err != nil || !mark {
 			return err
 		}
 		marks := make([]Mark, len(unnamed))
@@ -204,7 +214,7 @@ func (s *Store) markUnnamed(ctx context.Context, r *root, files []string) (int64
 		}
 		return s.Mark(ctx, tx, marks)
 	})
-	return int64(len(unnamed)), err
+	return unnamed, err
 }
 
 // unnamedFiles is the query for those of the files $1 (relative paths) that no row and no mark names; $2 is the folder's prefix.

@@ -156,9 +156,15 @@ func TestMarkOrphans_FindsWhatACrashLeft(t *testing.T) {
 		filepath.Join(e.thumbnails, named),
 	}
 
-	found, err := e.MarkOrphans(t.Context())
+	seen, err := e.FindOrphans(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, media.Orphans{Marked: 2, Temporary: 1}, found)
+	require.FileExists(t, temporary, "only looked at")
+	found, err := e.MarkOrphans(t.Context())
+	require.Equal(t, seen, found)
+	require.NoError(t, err)
+	require.Equal(t, [2]int64{2, 1}, [2]int64{found.Marked, found.Temporary})
+	require.Len(t, found.Examples, 3)
+	require.Contains(t, found.Examples, "thumbnail "+orphan)
 	require.NoFileExists(t, temporary)
 	again, err := e.MarkOrphans(t.Context())
 	require.NoError(t, err)

@@ -26,8 +26,6 @@ type oldImage struct {
 // forget removes ledger rows that nobody needs any more: finished, older than the cut-off, without detections, and without a file,
 // which somebody else has deleted. A row whose file is there stays, or the next scan would take the file for a new image.
 func (s *Service) forget(ctx context.Context, cutoff time.Time) error {
-	files := s.media.Preview()
-	defer files.Close()
 	var after int64
 	for {
 		var page []oldImage
@@ -43,19 +41,25 @@ func (s *Service) forget(ctx context.Context, cutoff time.Time) error {
 			return nil
 		}
 		after = page[len(page)-1].ID
-		var gone []int64
-		for _, image := range page {
-			if files.Gone(ctx, media.Image, image.Path) {
-				gone = append(gone, image.ID)
-			}
-		}
-		if err := s.forgetImages(ctx, gone); err != nil {
+		if err := s.forgetImages(ctx, s.withoutFile(ctx, page)); err != nil {
 			return err
 		}
 		if !sleep(ctx, forgetPause) {
 			return ctx.Err()
 		}
 	}
+}
+
+// withoutFile returns the images whose file is certainly gone.
+func (s *Service) withoutFile(ctx context.Context, page []oldImage) (gone []int64) {
+	files := s.media.Preview()
+	defer files.Close()
+	for _, image := range page {
+		if files.Gone(ctx, media.Image, image.Path) {
+			gone = append(gone, image.ID)
+		}
+	}
+	return gone
 }
 
 func (s *Service) forgetImages(ctx context.Context, ids []int64) error {

@@ -16,15 +16,10 @@ const fetchSize = 1000
 
 // preview counts what is due, in one snapshot of the database and without a lock.
 func (s *Service) preview(ctx context.Context, p plan, report *Report) error {
-	tx, err := s.db.SQL().BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // it changed nothing
-	// The context bounds this transaction; counting a long history may take longer than a request's statement.
-	if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
-		return fmt.Errorf("lift the statement timeout: %w", err)
-	}
+	return s.snapshot(ctx, func(tx *sqlx.Tx) error { return s.previewIn(ctx, tx, p, report) })
+}
+
+func (s *Service) previewIn(ctx context.Context, tx *sqlx.Tx, p plan, report *Report) error {
 	if err := countRows(ctx, tx, p, report); err != nil {
 		return err
 	}
