@@ -23,6 +23,10 @@ type GPUSample struct {
 const gpuSampleColumns = `recorded_at, gpu_name, gpu_utilization, memory_used, memory_total, temperature, power_usage,
 	inference_fps, host, gpu_uuid`
 
+const listGPUSamplesQuery = `
+	SELECT ` + gpuSampleColumns + ` FROM gpu_stats
+	WHERE recorded_at >= $1 ORDER BY recorded_at DESC, id DESC LIMIT $2`
+
 // InsertGPUSample stores one reading.
 func (db *DB) InsertGPUSample(ctx context.Context, s GPUSample) error {
 	_, err := db.exec(ctx, "insert gpu sample", `
@@ -41,9 +45,7 @@ func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) (
 	var samples []GPUSample
 	err := db.read(ctx, "list gpu samples", func(ctx context.Context) error {
 		samples = make([]GPUSample, 0, min(limit, 5000))
-		rows, err := db.pool.QueryContext(ctx, `
-			SELECT `+gpuSampleColumns+` FROM gpu_stats
-			WHERE recorded_at >= $1 ORDER BY recorded_at DESC, id DESC LIMIT $2`, from, limit)
+		rows, err := db.pool.QueryContext(ctx, listGPUSamplesQuery, from, limit)
 		if err != nil {
 			return err
 		}

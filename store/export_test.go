@@ -1,0 +1,8 @@
+package store
+
+// For the tests that look at query plans.
+const (
+	ListGPUSamplesQuery = listGPUSamplesQuery
+	WaitingImagesQuery  = waitingImagesQuery
+	BatchWaits          = batchWaits
+)

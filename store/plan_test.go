@@ -1,0 +1,70 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+// plan explains a query as the server would run it on much data.
+func plan(t *testing.T, db *store.DB, query string, args ...any) string {
+	t.Helper()
+	conn, err := db.SQL().Connx(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	var lines []string
+	require.NoError(t, sqlx.SelectContext(t.Context(), conn, &lines, `EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) `+query, args...))
+	return strings.Join(lines, "\n")
+}
+
+// What a request reads must not grow with the tables: on many rows each query goes through its index.
+func TestPlans_OnManyRows(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a", "b", "c")
+	storetest.Exec(t, db, `
+		INSERT INTO gpu_stats (recorded_at) SELECT now() - n * interval '5 seconds' FROM generate_series(1, 50000) AS n`)
+	storetest.Exec(t, db, `
+		INSERT INTO images (camera_id, file_path, size_bytes, mtime, state, reason)
+		SELECT 'a', '/old/' || n, 1, now(), 'filtered', 'history' FROM generate_series(1, 50000) AS n`)
+	storetest.Exec(t, db, `
+		INSERT INTO images (camera_id, file_path, size_bytes, mtime, seen_at)
+		SELECT 'b', '/new/' || n, 1, now(), now() - n * interval '1 second' FROM generate_series(1, 50000) AS n`)
+	storetest.Exec(t, db, `
+		INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at)
+		SELECT 'a', 'analyzed', now(), now(), now() FROM generate_series(1, 50000)`)
+	storetest.Exec(t, db, `ANALYZE`)
+
+	for name, test := range map[string]struct {
+		query string
+		args  []any
+		index string
+	}{
+		"newest sample":  {store.ListGPUSamplesQuery, []any{"0001-01-01", 1}, "gpu_stats_recorded_at_idx"},
+		"5000 samples":   {store.ListGPUSamplesQuery, []any{"0001-01-01", 5000}, "gpu_stats_recorded_at_idx"},
+		"waiting images": {store.WaitingImagesQuery, []any{100, 34, 60.0}, "images_fresh_idx"},
+		"open batches":   {`SELECT id FROM batches WHERE closed_at IS NULL`, nil, "batches_open_camera_id_key"},
+		"waiting batches": {
+			`SELECT id, camera_id, closed_at FROM batches WHERE state IN ('closed', 'queued', 'analyzing') AND ` + store.BatchWaits +
+				` ORDER BY closed_at, id LIMIT $1`, []any{10, 60.0}, "batches_waiting_idx",
+		},
+	} {
+		got := plan(t, db, test.query, test.args...)
+		require.Contains(t, got, test.index, name)
+		require.NotContains(t, got, "Seq Scan on images", name)
+		require.NotContains(t, got, "Seq Scan on batches", name)
+		require.NotContains(t, got, "Seq Scan on gpu_stats", name)
+		require.NotContains(t, got, "external merge", name)
+		for line := range strings.SplitSeq(got, "\n") {
+			if strings.Contains(line, "Sort Method") {
+				require.Contains(t, line, "kB", name)
+			}
+			require.NotContains(t, line, "rows=50000", "%s reads the whole backlog:\n%s", name, got)
+		}
+	}
+}
