@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/pipeline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // status returns the status of one worker.
 func status(t *testing.T, s *pipeline.Supervisor, name string) pipeline.WorkerStatus {

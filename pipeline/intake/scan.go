@@ -8,13 +8,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"hsi.home.arpa/store"
 )
 
-// chunk is how many files are looked up in the ledger at once.
-const chunk = 2000
+const (
+	// chunk is how many files are looked up in the ledger at once.
+	chunk = 2000
+	// sortedFiles is how many new files are put in the order of their times before they are handed on. Folders list files in
+	// no order, and images that come in a wild order make many small batches.
+	sortedFiles = 100_000
+)
 
 // candidate is a file that the ledger does not know.
 type candidate struct {
@@ -38,9 +44,10 @@ type scanner struct {
 	// passed, when set, spares the look-up of files that an earlier scan found recorded.
 	passed *passedSet
 
-	files []candidate
+	files []candidate // to be looked up
 	keys  []store.ImageKey
-	count int64 // files seen
+	fresh []candidate // to be handed on
+	count int64       // files seen
 }
 
 // scan walks dir, which is root or lies below it.
@@ -48,7 +55,10 @@ func (s *scanner) scan(ctx context.Context, dir string) error {
 	if err := s.walk(ctx, dir); err != nil {
 		return err
 	}
-	if err := s.flush(ctx); err != nil {
+	if err := s.lookUp(ctx); err != nil {
+		return err
+	}
+	if err := s.handOn(ctx); err != nil {
 		return err
 	}
 	if s.passed != nil && dir == s.root {
@@ -133,7 +143,7 @@ func (s *scanner) file(ctx context.Context, path string, entry fs.DirEntry) erro
 	if len(s.files) < chunk {
 		return nil
 	}
-	return s.flush(ctx)
+	return s.lookUp(ctx)
 }
 
 func (s *scanner) linksInside(path string) bool {
@@ -145,8 +155,8 @@ func (s *scanner) linksInside(path string) bool {
 	return err == nil && inside(root, target)
 }
 
-// flush looks the collected files up and hands on those that are new.
-func (s *scanner) flush(ctx context.Context) error {
+// lookUp sorts the collected files into known and new ones.
+func (s *scanner) lookUp(ctx context.Context) error {
 	if len(s.files) == 0 {
 		return nil
 	}
@@ -154,20 +164,31 @@ func (s *scanner) flush(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look up files: %w", err)
 	}
-	fresh := make([]candidate, 0, len(s.files))
 	for i, file := range s.files {
 		switch {
 		case !known[i]:
-			fresh = append(fresh, file)
+			s.fresh = append(s.fresh, file)
 		case s.passed != nil:
 			s.passed.add(file)
 		}
 	}
 	s.files, s.keys = s.files[:0], s.keys[:0]
-	if len(fresh) == 0 {
+	if len(s.fresh) < sortedFiles {
 		return nil
 	}
-	return s.emit(ctx, fresh)
+	return s.handOn(ctx)
+}
+
+// handOn hands the new files on, the oldest first.
+func (s *scanner) handOn(ctx context.Context) error {
+	slices.SortFunc(s.fresh, func(a, b candidate) int { return a.modTime.Compare(b.modTime) })
+	for part := range slices.Chunk(s.fresh, chunk) {
+		if err := s.emit(ctx, part); err != nil {
+			return err
+		}
+	}
+	s.fresh = nil // the receiver keeps parts of it
+	return nil
 }
 
 // skip leaves a folder out that cannot be read. One that is gone is no trouble.
