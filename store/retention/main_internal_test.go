@@ -93,22 +93,24 @@ func fastTemp(t *testing.T) string {
 
 // beKilled runs a cleanup and kills its own process at the given step.
 func beKilled(order string) {
-	parts := strings.SplitN(order, "|", 4) // step, delete images, folder, database
+	parts := strings.SplitN(order, "|", 5) // step, days, delete images, folder, database
 	at, _ := strconv.Atoi(parts[0])
+	days, _ := strconv.Atoi(parts[1])
 	fail := func(err error) {
 		_, _ = fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	ctx := context.Background()
-	db, err := store.Open(store.Config{URL: parts[3], Log: slog.New(slog.DiscardHandler)})
+	db, err := store.Open(store.Config{URL: parts[4], Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		fail(err)
 	}
 	if err := db.Migrate(ctx); err != nil {
 		fail(err)
 	}
-	e, err := newEnv(db, parts[2], slog.New(slog.DiscardHandler), func(o *Options) {
-		o.DeleteImages = parts[1] == "true"
+	e, err := newEnv(db, parts[3], slog.New(slog.DiscardHandler), func(o *Options) {
+		o.DeleteImages = parts[2] == "true"
+		o.RetentionDays = func(context.Context) (int, error) { return days, nil }
 		o.BatchSize = 3
 	})
 	if err != nil {

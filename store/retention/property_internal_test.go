@@ -34,9 +34,6 @@ func TestCleanup_RandomStates(t *testing.T) {
 	const workers = 2
 	var next atomic.Uint64
 	last := seeds(t)
-	t.Cleanup(func() {
-		println("dry", tDry.Load()/1e6, "real", tReal.Load()/1e6, "load", tLoad.Load()/1e6, "try", tTry.Load()/1e6)
-	})
 	for worker := range workers {
 		t.Run(fmt.Sprint("Worker", worker), func(t *testing.T) {
 			t.Parallel()
@@ -46,12 +43,8 @@ func TestCleanup_RandomStates(t *testing.T) {
 				e := setupIn(t, db, dir)
 				w := newWorld(e, seed)
 				e.plan(w)
-				t0 := time.Now()
 				w.load(t)
-				tLoad.Add(int64(time.Since(t0)))
-				t0 = time.Now()
 				tryWorld(t, w, seed)
-				tTry.Add(int64(time.Since(t0)))
 			}
 		})
 	}
@@ -67,16 +60,12 @@ func (e *env) plan(w *world) {
 	}
 }
 
-var tLoad, tTry, tDry, tReal atomic.Int64
-
 func tryWorld(t *testing.T, w *world, seed uint64) {
 	t.Helper()
 	want := w.expect()
 	before := w.e.disk(t)
 
-	t0 := time.Now()
 	dry, err := w.e.Cleanup(t.Context(), true)
-	tDry.Add(int64(time.Since(t0)))
 	require.NoError(t, err, "seed %d", seed)
 	wantDry := want.report
 	wantDry.DryRun = true
@@ -87,9 +76,7 @@ func tryWorld(t *testing.T, w *world, seed uint64) {
 		interrupt(t, w.e, w.random)
 		w.e.cleanupWhenFree(t)
 	} else {
-		t0 = time.Now()
 		report, err := w.e.Cleanup(t.Context(), false)
-		tReal.Add(int64(time.Since(t0)))
 		require.NoError(t, err, "seed %d", seed)
 		require.Equal(t, want.report, report, "seed %d", seed)
 	}

@@ -126,6 +126,9 @@ func (s *Service) Cleanup(ctx context.Context, dryRun bool) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Deadline)
 	defer cancel()
 	report, err := s.cleanup(ctx, dryRun)
+	if !dryRun && !errors.Is(err, ErrRunning) && s.db.Ready() == nil {
+		err = errors.Join(err, s.record(ctx, report, err))
+	}
 	return report, store.Classify(ctx, "cleanup", err)
 }
 
@@ -135,7 +138,7 @@ func (s *Service) cleanup(ctx context.Context, dryRun bool) (Report, error) {
 	}
 	p, err := s.newPlan(ctx)
 	if err != nil {
-		return Report{}, err
+		return Report{DryRun: dryRun, At: s.now().UTC()}, err
 	}
 	report := Report{RetentionDays: p.days, DryRun: dryRun, At: p.at}
 	if err := s.media.Available(ctx, p.deleteImages); err != nil {
@@ -145,10 +148,7 @@ func (s *Service) cleanup(ctx context.Context, dryRun bool) (Report, error) {
 		err := s.preview(ctx, p, &report)
 		return report, err
 	}
-	err = s.locked(ctx, func(conn *sqlx.Conn) error {
-		err := s.run(ctx, conn, p, &report)
-		return errors.Join(err, s.record(ctx, report, err))
-	})
+	err = s.locked(ctx, func(conn *sqlx.Conn) error { return s.run(ctx, conn, p, &report) })
 	return report, err
 }
 

@@ -1,0 +1,234 @@
+package retention
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+// taken drives one image through the store to a batch, as the workers do, and returns its id and thumbnail.
+func (e *env) taken(t *testing.T, name string, at time.Time, join store.JoinDecision) (image int64, thumbnail string) {
+	t.Helper()
+	ctx := t.Context()
+	require.NoError(t, e.db.EnsureCamera(ctx, store.Camera{ID: "front", Name: "Front", FolderPath: filepath.Join(e.pictures, "front")}))
+	path := filepath.Join(e.pictures, "front", name)
+	require.NoError(t, os.WriteFile(path, []byte(name), 0o600))
+	require.NoError(t, os.Chtimes(path, at, at))
+	recorded, err := e.db.RecordImage(ctx, store.NewImage{
+		ImageKey: store.ImageKey{CameraID: "front", FilePath: path, SizeBytes: int64(len(name)), ModTime: at}, State: store.ImageSeen, SeenAt: at,
+	})
+	require.NoError(t, err)
+	_, err = e.db.ClaimImage(ctx, recorded.ID, name, time.Minute)
+	require.NoError(t, err)
+	thumbnail, err = e.media.Write(ctx, name, []byte("thumbnail"))
+	require.NoError(t, err)
+	_, err = e.db.CommitDetections(ctx, store.ImageClaim{ImageID: recorded.ID, Token: name}, store.DetectionResult{
+		Detector: "motion", ImageAt: at,
+		Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.9, ThumbnailPath: thumbnail}},
+	}, func(store.Batch) store.JoinDecision { return join })
+	require.NoError(t, err)
+	return recorded.ID, thumbnail
+}
+
+// analyzed closes the open batch of the camera and stores its event.
+func (e *env) analyzed(t *testing.T, at time.Time) (batch, event int64) {
+	t.Helper()
+	batch = e.claimed(t)
+	stored, err := e.db.CommitEvent(t.Context(), store.BatchClaim{BatchID: batch, Token: "t"}, store.NewEvent{
+		StartedAt: at, EndedAt: at, RiskScore: 10, RiskLevel: "low", Summary: "s", Reasoning: "r", Analyzer: "rules",
+	})
+	require.NoError(t, err)
+	return batch, stored.ID
+}
+
+// claimed closes the open batch of the camera and claims it.
+func (e *env) claimed(t *testing.T) int64 {
+	t.Helper()
+	open, err := e.db.OpenBatches(t.Context())
+	require.NoError(t, err)
+	require.Len(t, open, 1)
+	_, _, err = e.db.CloseBatch(t.Context(), open[0].ID, func(store.Batch) bool { return true })
+	require.NoError(t, err)
+	_, err = e.db.ClaimBatch(t.Context(), open[0].ID, "t", time.Minute)
+	require.NoError(t, err)
+	return open[0].ID
+}
+
+// inOrder makes a state in which everything agrees: an event, a dead letter, a waiting batch, and imported history.
+func inOrder(t *testing.T, e *env) (image, event int64, thumbnail string) {
+	t.Helper()
+	image, thumbnail = e.taken(t, "a.jpg", old, store.JoinOpen)
+	_, event = e.analyzed(t, old)
+	e.taken(t, "b.jpg", old, store.JoinOpen)
+	require.NoError(t, e.db.DeadLetterBatch(t.Context(), store.BatchClaim{BatchID: e.claimed(t), Token: "t"}, "gave up"))
+	e.taken(t, "c.jpg", old, store.JoinOpen)
+	storetest.Exec(t, e.db, `
+		INSERT INTO events (id, batch_id, camera_id, started_at) VALUES (1000, 'f00', 'front', now());
+		INSERT INTO detections (camera_id, file_path, detected_at, thumbnail_path) VALUES ('front', '/x', now(), 'data/thumbnails/1_thumb.jpg')`)
+	return image, event, thumbnail
+}
+
+func names(report CheckReport) []string {
+	found := make([]string, 0)
+	for _, finding := range report.Findings {
+		found = append(found, finding.Name)
+	}
+	return found
+}
+
+func TestCheck_AllInOrder(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	inOrder(t, e)
+	report, err := e.Check(t.Context(), false)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.True(t, report.OK())
+
+	// A cleanup keeps the order: the event and the dead letter go, the batch that waits stays.
+	cleaned, err := e.Cleanup(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), cleaned.EventsDeleted)
+	require.Equal(t, int64(2), cleaned.ThumbnailsDeleted)
+	report, err = e.Check(t.Context(), false)
+	require.NoError(t, err)
+	require.Empty(t, report.Findings)
+	require.Equal(t, []string{"batched", "expired", "expired"}, storetest.Query[string](t, e.db, `SELECT state FROM images ORDER BY state`))
+	require.Equal(t, []string{"open"}, storetest.Query[string](t, e.db, `SELECT state FROM batches`))
+}
+
+func TestCheck_FindsAndRepairs(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		do       func(t *testing.T, e *env, image, event int64, thumbnail string)
+		want     []string
+		repaired bool
+	}{
+		"ThumbnailGone": {
+			do: func(t *testing.T, e *env, _, _ int64, thumbnail string) {
+				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
+			},
+			want: []string{"missing_thumbnail"}, repaired: true,
+		},
+		"ClipGone": {
+			do: func(t *testing.T, e *env, _, event int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE events SET clip_path = 'aa/x.mp4' WHERE id = $1`, event)
+			},
+			want: []string{"missing_clip"}, repaired: true,
+		},
+		"FileWithoutRow": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				path, err := e.media.Write(t.Context(), "orphan.jpg", nil)
+				require.NoError(t, err)
+				before := moment.Add(-2 * time.Hour)
+				require.NoError(t, os.Chtimes(filepath.Join(e.thumbnails, path), before, before))
+			},
+			want: []string{"orphan_file"}, repaired: true,
+		},
+		"StuckDeletion": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				storetest.Exec(t, e.db, `INSERT INTO media_deletions (kind, path, attempts, not_before, last_error)
+					VALUES ('thumbnail', 'aa/x.jpg', 3, now() + interval '1 day', 'input/output error')`)
+			},
+			want: []string{"stuck_deletion"}, repaired: true,
+		},
+		"CounterDrift": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE counters SET row_count = row_count + 3 WHERE table_name IN ('events', 'logs') AND slot = 5`)
+			},
+			want: []string{"counter_drift"}, repaired: true,
+		},
+		"EventWithoutDetections": {
+			do: func(t *testing.T, e *env, _, event int64, thumbnail string) {
+				storetest.Exec(t, e.db, `DELETE FROM detections WHERE event_id = $1`, event)
+				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
+			},
+			want: []string{"event_without_detections", "image_without_detections"},
+		},
+		"EventGone": {
+			do: func(t *testing.T, e *env, _, event int64, thumbnail string) {
+				storetest.Exec(t, e.db, `DELETE FROM detections WHERE event_id = $1`, event)
+				storetest.Exec(t, e.db, `DELETE FROM batches WHERE event_id = $1`, event)
+				storetest.Exec(t, e.db, `DELETE FROM events WHERE id = $1`, event)
+				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
+			},
+			want: []string{"analyzed_without_event"}, repaired: true,
+		},
+		"EventWithoutBatch": {
+			do: func(t *testing.T, e *env, _, event int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE batches SET event_id = NULL WHERE event_id = $1`, event)
+			},
+			want: []string{"event_without_batch", "batch_without_event", "analyzed_without_event"},
+		},
+		"BatchedWithoutBatch": {
+			do: func(t *testing.T, e *env, image, _ int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE images SET state = 'batched' WHERE id = $1`, image)
+			},
+			want: []string{"batched_without_batch"},
+		},
+		"BatchWithoutImages": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				storetest.Exec(t, e.db, `INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at) VALUES ('front', 'closed', now(), now(), now())`)
+			},
+			want: []string{"batch_without_images"},
+		},
+		"DetectionsOfAFilteredImage": {
+			do: func(t *testing.T, e *env, image, _ int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE images SET state = 'filtered', reason = 'x' WHERE id = $1`, image)
+			},
+			want: []string{"detections_without_state"},
+		},
+		"ImageInTwoEvents": {
+			do: func(t *testing.T, e *env, image, _ int64, _ string) {
+				storetest.Exec(t, e.db, `INSERT INTO detections (camera_id, file_path, detected_at, image_id, event_id) VALUES ('front', '/x', now(), $1, 1000)`, image)
+			},
+			want: []string{"image_in_two_events"},
+		},
+		"NoCause": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				storetest.Exec(t, e.db, `UPDATE images SET reason = '' WHERE state = 'dead_lettered'`)
+			},
+			want: []string{"given_up_without_cause"},
+		},
+		"MediaFolderGone": {
+			do: func(t *testing.T, e *env, _, _ int64, _ string) {
+				require.NoError(t, os.Rename(e.thumbnails, e.thumbnails+".away"))
+			},
+			want: []string{"media_unavailable"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			image, event, thumbnail := inOrder(t, e)
+			c.do(t, e, image, event, thumbnail)
+
+			report, err := e.Check(t.Context(), false)
+			require.NoError(t, err)
+			require.Equal(t, c.want, names(report), fmt.Sprint(report))
+			require.False(t, report.OK())
+			for _, finding := range report.Findings {
+				require.NotEmpty(t, finding.Examples, finding.Name)
+				require.Zero(t, finding.Repaired)
+			}
+			again, err := e.Check(t.Context(), false)
+			require.NoError(t, err)
+			require.Equal(t, report.Findings, again.Findings, "looking changes nothing")
+
+			mended, err := e.Check(t.Context(), true)
+			require.NoError(t, err)
+			require.Equal(t, c.repaired, mended.OK(), fmt.Sprint(mended))
+			after, err := e.Check(t.Context(), false)
+			require.NoError(t, err)
+			require.Equal(t, c.repaired, after.OK(), fmt.Sprint(after))
+		})
+	}
+}
