@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -107,9 +106,9 @@ func (s *service) run(ctx context.Context) error {
 
 // lockHome makes us the only supervisor of the home. One that is just ending is waited for.
 func (s *service) lockHome(ctx context.Context) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(s.place.home, supervisorLockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	lock, err := child.OpenLock(s.place.home, supervisorLockName)
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w", err)
+		return nil, err
 	}
 	timeout := time.NewTimer(s.patience)
 	defer timeout.Stop()

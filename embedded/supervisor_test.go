@@ -92,6 +92,15 @@ func (s *supervisor) await(t *testing.T, word string) string {
 	}
 }
 
+// stop ends the supervisor as Ctrl-C would.
+func (s *supervisor) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	for range s.lines { // closed at its end
+	}
+	require.NoError(t, s.cmd.Wait())
+}
+
 func (s *supervisor) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, s.cmd.Process.Kill())
@@ -156,10 +165,7 @@ func TestSupervisor_StopsWithinEightSeconds(t *testing.T) {
 	db := open(t, urls[0])
 	require.NoError(t, db.PingContext(t.Context()))
 	begun := time.Now()
-	require.NoError(t, first.cmd.Process.Signal(syscall.SIGTERM))
-	for range first.lines { // closed at its end
-	}
-	require.NoError(t, first.cmd.Wait())
+	first.stop(t)
 	require.Less(t, time.Since(begun), 8*time.Second)
 	require.Empty(t, processesOf(dir))
 }
@@ -177,14 +183,16 @@ func TestSupervisor_AsOrdinaryUser(t *testing.T) {
 	first := startSupervisor(t, dir, as)
 	urls := strings.Fields(first.await(t, "ready"))
 	require.Contains(t, urls[0], "/tmp/")
+	require.Equal(t, "+OK", ask(t, urls[1], "SET a 1"))
 	exec(t, open(t, urls[0]), "CREATE TABLE x (n int)")
-	require.NoError(t, first.cmd.Process.Signal(syscall.SIGTERM))
-	for range first.lines {
-	}
-	require.NoError(t, first.cmd.Wait())
+	first.stop(t)
 
-	// Started by root, the data keeps its owner.
-	next := startSupervisor(t, dir, 0)
-	urls = strings.Fields(next.await(t, "ready"))
-	exec(t, open(t, urls[0]), "SELECT n FROM x")
+	// Started by root, the data keeps its owner, who can start it again.
+	for _, user := range []uint32{0, as} {
+		next := startSupervisor(t, dir, user)
+		urls = strings.Fields(next.await(t, "ready"))
+		exec(t, open(t, urls[0]), "SELECT n FROM x")
+		require.Equal(t, ":1", ask(t, urls[1], "EXISTS a"))
+		next.stop(t)
+	}
 }

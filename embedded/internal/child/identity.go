@@ -24,7 +24,7 @@ type Identity struct {
 // no reason to. The user "postgres" is preferred, then "nobody".
 func ChooseIdentity() Identity {
 	if os.Geteuid() != 0 {
-		return Identity{Name: "uid " + strconv.Itoa(os.Geteuid()), UID: os.Geteuid(), GID: os.Getegid()}
+		return OtherIdentity(os.Geteuid(), os.Getegid())
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		found, err := user.Lookup(name)
@@ -57,9 +57,13 @@ func hasName(uid int) bool {
 	return err == nil
 }
 
-// OtherIdentity is the user of the given numbers.
+// OtherIdentity is the user of the given numbers, ours or another.
 func OtherIdentity(uid, gid int) Identity {
-	return Identity{Name: "uid " + strconv.Itoa(uid), UID: uid, GID: gid, switched: uid != os.Geteuid()}
+	name := "uid " + strconv.Itoa(uid)
+	if found, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		name = found.Username
+	}
+	return Identity{Name: name, UID: uid, GID: gid, switched: uid != os.Geteuid()}
 }
 
 // CanReach reports whether the user can enter dir. Asked by really entering it: mode bits do not tell about access

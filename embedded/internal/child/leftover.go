@@ -21,13 +21,34 @@ const lockName = "processes.lock"
 // serverNames are the executables that may work in a home; nothing else is ever killed there.
 var serverNames = []string{"postgres", "initdb", "redis-server", "redis-check-rdb"}
 
+// OpenLock opens or makes a lock file in home. One that root makes is handed to the home's owner, who may be the next to
+// start a server there.
+func OpenLock(home, name string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(home, name), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	info, err := os.Stat(home)
+	if err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("look at the data folder: %w", err)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		if err := lock.Chown(int(stat.Uid), int(stat.Gid)); err != nil {
+			_ = lock.Close()
+			return nil, fmt.Errorf("hand over the lock file: %w", err)
+		}
+	}
+	return lock, nil
+}
+
 // waitForPredecessor returns the home's locked lock file once no process of an earlier server is left. The caller must
 // make sure that nobody else supervises the home: what still runs there is then an orphan. An orphan is on its way out
 // (the kernel told it when its parent died); one that does not go is told again, then killed.
 func waitForPredecessor(ctx context.Context, home string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(home, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	lock, err := OpenLock(home, lockName)
 	if err != nil {
-		return nil, fmt.Errorf("open lock file: %w", err)
+		return nil, err
 	}
 	escalation := []struct {
 		after  time.Duration
