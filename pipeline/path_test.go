@@ -213,7 +213,7 @@ func (p *path) checkDetections(event store.Event) {
 	detections := storetest.Query[row](p.t, p.db, `
 		SELECT image_id, event_id, detector, object_type, thumbnail_path, bbox_width, confidence FROM detections`)
 	require.Greater(p.t, len(detections), 15)
-	require.Equal(p.t, event.Detections, len(detections))
+	require.Len(p.t, detections, event.Detections)
 	files := map[string]bool{}
 	for _, d := range detections {
 		require.Equal(p.t, event.ID, d.EventID)

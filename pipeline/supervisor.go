@@ -238,8 +238,7 @@ func (s *Supervisor) keep(ctx context.Context, m *member) {
 
 func (s *Supervisor) logFailure(ctx context.Context, m *member, err error, attempt int, pause time.Duration) {
 	attrs := []any{"worker", m.Name, "part", m.Part, "error", err, "attempt", attempt, "restart_in", pause}
-	var panicked *panicError
-	if errors.As(err, &panicked) {
+	if panicked, ok := errors.AsType[*panicError](err); ok {
 		attrs = append(attrs, "stack", string(panicked.stack))
 	}
 	s.log.ErrorContext(ctx, "worker failed", attrs...)

@@ -16,7 +16,7 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	usual := batch.Config{Window: 90 * time.Second, IdleTimeout: 30 * time.Second}
 	base := time.Date(2026, 11, 23, 2, 59, 0, 0, time.UTC)
-	at := func(d time.Duration) time.Time { return base.Add(d) }
+	at := base.Add
 	tests := map[string]struct {
 		// The batch: image times of its first and last image, and when they were added.
 		opened, last, created, touched time.Duration

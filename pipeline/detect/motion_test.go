@@ -20,12 +20,12 @@ import (
 
 var startedAt = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 
-func toImage(t testing.TB, camera string, pixels image.Image, quality int, takenAt time.Time) *detect.Image {
-	t.Helper()
+func toImage(tb testing.TB, camera string, pixels image.Image, quality int, takenAt time.Time) *detect.Image {
+	tb.Helper()
 	var buffer bytes.Buffer
-	require.NoError(t, jpeg.Encode(&buffer, pixels, &jpeg.Options{Quality: quality}))
+	require.NoError(tb, jpeg.Encode(&buffer, pixels, &jpeg.Options{Quality: quality}))
 	img, err := detect.NewImage(camera, "a.jpg", takenAt, buffer.Bytes(), picture.Limits{})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return img
 }
 

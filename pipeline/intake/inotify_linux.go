@@ -103,7 +103,7 @@ func (n *notifier) close() { _ = n.file.Close() } // nothing was written
 // handle passes on all notices of one read.
 func (n *notifier) handle(ctx context.Context, buffer []byte) error {
 	for len(buffer) >= unix.SizeofInotifyEvent {
-		event := (*unix.InotifyEvent)(unsafe.Pointer(&buffer[0])) //nolint:gosec // the layout is the kernel's
+		event := (*unix.InotifyEvent)(unsafe.Pointer(&buffer[0])) // the layout is the kernel's
 		end := unix.SizeofInotifyEvent + int(event.Len)
 		if end > len(buffer) {
 			return errors.New("read inotify: short event")

@@ -136,11 +136,9 @@ func (w *Watcher) Run(ctx context.Context, alive heartbeat) error {
 		alive.Say("")
 		err = w.session(ctx, alive, folderID(root))
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case errors.Is(err, errFoldersChanged):
 			w.log.WarnContext(ctx, "camera folder was exchanged or is gone")
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			return err
 		}
 	}

@@ -28,15 +28,15 @@ import (
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // picture returns a JPEG that differs for each n.
-func picture(t testing.TB, n int) []byte {
-	t.Helper()
+func picture(tb testing.TB, n int) []byte {
+	tb.Helper()
 	img := image.NewGray(image.Rect(0, 0, 32, 24))
 	for i := range img.Pix {
 		img.Pix[i] = uint8(i * (n + 1))
 	}
 	img.SetGray(n%32, n/32%24, color.Gray{Y: uint8(n)})
 	var buffer bytes.Buffer
-	require.NoError(t, jpeg.Encode(&buffer, img, nil))
+	require.NoError(tb, jpeg.Encode(&buffer, img, nil))
 	return append(buffer.Bytes(), fmt.Sprint(n)...) // bytes after the end are allowed, and make it unique
 }
 
@@ -193,6 +193,7 @@ func bothModes(t *testing.T, test func(t *testing.T, f *fixture)) {
 func TestWatcher_RecordsNewFiles(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		f.write("Front Door/a.jpg", picture(t, 1))
 		f.expect("front_door Front Door/a.jpg seen")
@@ -217,6 +218,7 @@ func encodePNG(t *testing.T) []byte {
 func TestWatcher_FindsWhatWasThereBefore(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.write("front/old.jpg", picture(t, 1))
 		f.write("front/deep/er/older.jpg", picture(t, 2))
 		f.start()
@@ -231,6 +233,7 @@ func TestWatcher_FindsWhatWasThereBefore(t *testing.T) {
 func TestWatcher_IgnoresTemporaryNamesUntilRenamed(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		var paths []string
 		for _, name := range []string{"front/a.jpg.part", "front/b.tmp", "front/.c.jpg", "front/d.jpg~", "front/readme.txt", "stray.jpg", "front/.hidden/e.jpg"} {
@@ -246,6 +249,7 @@ func TestWatcher_IgnoresTemporaryNamesUntilRenamed(t *testing.T) {
 func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		whole := picture(t, 1)
 		bomb := encodePNG(t)
 		copy(bomb[16:24], "\x00\x01\x00\x00\x00\x01\x00\x00")
@@ -286,6 +290,7 @@ func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 func TestWatcher_ALinkWithinTheFoldersIsAFile(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.options.DedupeWindow = 0
 		target := f.write("front/a.jpg", picture(t, 1))
 		f.start()
@@ -303,6 +308,7 @@ func TestWatcher_ALinkWithinTheFoldersIsAFile(t *testing.T) {
 func TestWatcher_WaitsForASlowUpload(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.options.GiveUpTime = 2 * time.Second
 		data := picture(t, 1)
 		f.start()
@@ -330,6 +336,7 @@ func TestWatcher_WaitsForASlowUpload(t *testing.T) {
 func TestWatcher_SameNameWithOtherBytesIsAnotherImage(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		f.write("front/snapshot.jpg", picture(t, 1))
 		f.expect("front front/snapshot.jpg seen")
@@ -357,6 +364,7 @@ func TestWatcher_AFileThatBecomesReadable(t *testing.T) {
 func TestWatcher_SurvivesADatabaseThatIsAway(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		f.write("front/a.jpg", picture(t, 1))
 		f.expect("front front/a.jpg seen")
@@ -373,6 +381,7 @@ func TestWatcher_SurvivesADatabaseThatIsAway(t *testing.T) {
 func TestWatcher_WaitsForTheRootAndNoticesAnotherOne(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		require.NoError(t, os.Remove(f.root))
 		f.start()
 		require.Eventually(t, func() bool { return strings.Contains(f.alive.says(), f.root) }, 10*time.Second, 5*time.Millisecond)
@@ -393,6 +402,7 @@ func TestWatcher_WaitsForTheRootAndNoticesAnotherOne(t *testing.T) {
 func TestWatcher_FoldersThatComeAndGo(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		f.write("front/a.jpg", picture(t, 1))
 		f.expect("front front/a.jpg seen")
@@ -412,6 +422,7 @@ func TestWatcher_FoldersThatComeAndGo(t *testing.T) {
 func TestWatcher_RecordsACameraBeforeItsFirstImage(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
 		f.start()
 		require.NoError(t, os.Mkdir(filepath.Join(f.root, "Garage"), 0o750))
 		require.Eventually(t, func() bool {

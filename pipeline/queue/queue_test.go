@@ -173,6 +173,14 @@ func (f *fixture) do(t *testing.T, args ...string) rueidis.RedisResult {
 	return conn.Do(t.Context(), conn.B().Arbitrary(args...).Build())
 }
 
+func (f *fixture) flush(ctx context.Context) error {
+	conn, err := f.client.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	return conn.Do(ctx, conn.B().Flushall().Build()).Error()
+}
+
 // run starts a function and stops it at the end of the test, or when the returned function is called.
 func run(t *testing.T, function func(context.Context) error) (stop func()) {
 	t.Helper()
@@ -272,7 +280,9 @@ func TestQueue_SurvivesFlushesWhileWorking(t *testing.T) {
 	for w := range 2 {
 		f.consume(t, fmt.Sprint("worker-", w), func(ctx context.Context, id int64) error {
 			if id%100 == 0 {
-				f.do(t, "FLUSHALL")
+				if err := f.flush(ctx); err != nil {
+					return err
+				}
 			}
 			return l.finish(ctx, id)
 		})

@@ -67,8 +67,7 @@ func Open(config Config) (*Client, error) {
 	option, err := rueidis.ParseURL(config.URL)
 	if err != nil {
 		// The text of a URL error repeats the URL, and with it the password.
-		var bad *url.Error
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*url.Error](err); ok {
 			err = bad.Err
 		}
 		return nil, fmt.Errorf("parse redis URL: %w", err)
