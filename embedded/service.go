@@ -82,26 +82,60 @@ func (s *service) run(ctx context.Context) error {
 	if !s.started.CompareAndSwap(false, true) {
 		return fmt.Errorf("%s: Run was called twice", s.name)
 	}
-	if err := s.place.identity.MakeDir(s.place.home, 0o700); err != nil {
+	lock, err := s.claimHome(ctx)
+	if lock == nil {
 		return err
+	}
+	defer func() { _ = lock.Close() }()
+	return s.supervise(ctx)
+}
+
+// claimHome makes and locks the home, trying again for ever: the disk may be full or read-only for now. It returns
+// neither lock nor error when ctx ends first.
+func (s *service) claimHome(ctx context.Context) (*os.File, error) {
+	for {
+		lock, err := s.openHome(ctx)
+		if err == nil {
+			return lock, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil //nolint:nilerr,nilnil // the end that was asked for
+		}
+		if permanent(err) {
+			return nil, err
+		}
+		s.log.ErrorContext(ctx, "cannot use the data folder, trying again", "err", err, "delay", maxFirstStartDelay)
+		if !pause(ctx, maxFirstStartDelay) {
+			return nil, nil //nolint:nilnil // as above
+		}
+	}
+}
+
+func (s *service) openHome(ctx context.Context) (*os.File, error) {
+	if err := s.place.identity.MakeDir(s.place.home, 0o700); err != nil {
+		return nil, err
 	}
 	if s.place.fromRoot {
 		if err := s.place.identity.Adopt(s.place.home); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if s.place.moved {
 		s.log.WarnContext(ctx, "data lies outside DATA_DIR, which the server's user cannot enter", "path", s.place.home, "user", s.place.identity.Name)
 	}
-	lock, err := s.lockHome(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+	return s.lockHome(ctx)
+}
+
+// pause waits and reports whether ctx is still running.
+func pause(ctx context.Context, delay time.Duration) bool {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
-	defer func() { _ = lock.Close() }()
-	return s.supervise(ctx)
 }
 
 // lockHome makes us the only supervisor of the home. One that is just ending is waited for.
@@ -161,12 +195,8 @@ func (s *service) supervise(ctx context.Context) error {
 			delay = minRestartDelay
 		}
 		s.log.ErrorContext(ctx, "server is gone, starting it again", "err", err, "ready_for", readyFor, "delay", delay)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, delay) {
 			return nil
-		case <-timer.C:
 		}
 		delay = min(2*delay, limit)
 		s.restarts.Add(1)
@@ -176,7 +206,8 @@ func (s *service) supervise(ctx context.Context) error {
 // permanent errors are those that another try cannot mend.
 func permanent(err error) bool {
 	var version *VersionError
-	return errors.As(err, &version)
+	var inUse *InUseError
+	return errors.As(err, &version) || errors.As(err, &inUse)
 }
 
 // session is one life of the server. It returns how long the server was ready and why it ended; never nil.
