@@ -15,21 +15,6 @@ func (a *app) retentionDays(ctx context.Context) (int, error) {
 	return cfg.RetentionDays, err
 }
 
-// gpuReader shows the server the sampler's newest reading as a record.
-type gpuReader struct {
-	monitor      *gpu.Monitor
-	inferenceFPS func() *float64
-}
-
-// Current returns the newest reading; false when there is none.
-func (r gpuReader) Current() (store.GPUSample, bool) {
-	snapshot := r.monitor.Latest()
-	if snapshot.Sample == nil {
-		return store.GPUSample{}, false
-	}
-	return gpuRecord(gpu.Row{RecordedAt: snapshot.SampledAt, Sample: *snapshot.Sample, InferenceFPS: r.inferenceFPS()}), true
-}
-
 // gpuRows stores the monitor's rows.
 type gpuRows struct{ db *store.DB }
 

@@ -87,7 +87,9 @@ func withDatabase(ctx context.Context, use func(ctx context.Context, db *store.D
 	defer db.Close()
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	err = use(ctx, db)
+	if err = db.Adopt(ctx); err == nil {
+		err = use(ctx, db)
+	}
 	if errors.Is(err, store.ErrUnavailable) {
 		return fmt.Errorf("the database does not answer: is the server running with these settings? (%w)", err)
 	}

@@ -75,7 +75,7 @@ func runCommand(tb testing.TB, env []string, args ...string) (string, int) {
 // Settings in env win over these.
 func serve(tb testing.TB, env ...string) *process {
 	tb.Helper()
-	p := &process{tb: tb, DataDir: filepath.Join(tb.TempDir(), "data")}
+	p := &process{tb: tb, DataDir: filepath.Join(reachableDir(tb), "data")}
 	p.env = append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)
 	p.start()
 	tb.Cleanup(p.kill)
@@ -201,6 +201,16 @@ func (p *process) waitExit() {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
+}
+
+// reachableDir is a folder that the unprivileged user of the databases can enter, so that the data stays in it.
+func reachableDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/tmp", "hsi-test-") //nolint:usetesting // that of t.TempDir is closed to other users
+	require.NoError(tb, err)
+	require.NoError(tb, os.Chmod(dir, 0o755))
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func freePort(tb testing.TB) int {

@@ -188,14 +188,14 @@ func TestServe_RefusesWithOneClearLine(t *testing.T) {
 		require.NoError(t, err)
 		defer listener.Close()
 		port := listener.Addr().(*net.TCPAddr).Port
-		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=" + strconv.Itoa(port)}, "serve")
+		output, code := runCommand(t, []string{"DATA_DIR=" + reachableDir(t), "API_PORT=" + strconv.Itoa(port)}, "serve")
 		requireOneLine(t, output, code, "address already in use")
 	})
 	t.Run("a foreign database", func(t *testing.T) {
 		t.Parallel()
 		url := storetest.NewEmptyURL(t)
 		execURL(t, url, "CREATE TABLE cameras (id int)")
-		output, code := runCommand(t, []string{"DATA_DIR=" + t.TempDir(), "API_PORT=0", "DATABASE_URL=" + url, "REDIS_URL=" + embeddedtest.NewRedis(t).URL()}, "serve")
+		output, code := runCommand(t, []string{"DATA_DIR=" + reachableDir(t), "API_PORT=0", "DATABASE_URL=" + url, "REDIS_URL=" + embeddedtest.NewRedis(t).URL()}, "serve")
 		require.Equal(t, exitUsage, code, output)
 		require.Contains(t, lastLine(output), "did not make")
 	})
@@ -342,9 +342,7 @@ func TestServe_AsAnOrdinaryUser(t *testing.T) {
 		t.Log("running as an ordinary user already: the other tests show it")
 		return
 	}
-	dir, err := os.MkdirTemp("/tmp", "hsi-user-") //nolint:usetesting // t.TempDir is closed to other users
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := reachableDir(t)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	own := filepath.Join(dir, "hsi")

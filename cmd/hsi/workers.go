@@ -11,6 +11,7 @@ import (
 	"hsi.home.arpa/pipeline/analyze"
 	"hsi.home.arpa/pipeline/batch"
 	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/intake"
 	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/server/health"
 )
@@ -43,6 +44,14 @@ func (a *app) buildPipeline(Options) error {
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
 	}
+	watcher := intake.New(intake.Options{
+		Root: a.cfg.CameraRoot, Ledger: a.db, Log: a.component(pipeline.FileWatcher), Recorded: images.Wake, DedupeWindow: time.Duration(a.cfg.DedupeTTL),
+		Polling: bool(a.cfg.WatcherPolling), PollInterval: time.Duration(a.cfg.WatcherPollingInterval),
+	})
+	a.supervisor.Add(pipeline.Function{
+		Name: pipeline.FileWatcher, Group: pipeline.GroupIntake,
+		Run: func(ctx context.Context, h *pipeline.Heartbeat) error { return watcher.Run(ctx, h) },
+	})
 	a.addServices()
 	return nil
 }
