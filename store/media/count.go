@@ -32,7 +32,7 @@ func (s *Store) countMarked(ctx context.Context) error {
 			}
 			switch {
 			case ctx.Err() != nil:
-				return nil
+				return nil //nolint:nilerr // the stop of the server is not an error
 			case errors.Is(err, ErrUnavailable), errors.Is(err, store.ErrUnavailable):
 				// Health says so; the count starts when the folder or the database is back.
 			case err != nil:
@@ -172,7 +172,7 @@ func (s *Store) countImages(ctx context.Context) error {
 		err := s.walkImages(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the stop of the server is not an error
 		case err != nil:
 			s.log.WarnContext(ctx, "counting the camera images failed; the last figure stays", "error", err)
 		default:

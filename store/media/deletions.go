@@ -251,7 +251,7 @@ func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (o
 	case err != nil:
 		return outcome{}, Removed{}, err
 	case target.failure != nil:
-		return outcome{mark: m, failure: target.failure}, Removed{Failed: 1}, nil
+		return outcome{mark: m, failure: target.failure}, Removed{Failed: 1}, nil //nolint:nilerr // kept with the mark
 	case !target.remove:
 		return outcome{mark: m, forget: target.forget}, Removed{}, nil
 	}
@@ -272,7 +272,7 @@ func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (o
 	case err != nil && ctx.Err() != nil:
 		return outcome{}, Removed{}, err
 	case err != nil:
-		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil
+		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil //nolint:nilerr // kept with the mark
 	}
 	return outcome{mark: m, forget: target.forget}, one(m.Kind, target.size), nil
 }

@@ -1,6 +1,7 @@
 package media_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,74 +14,49 @@ import (
 
 func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 	t.Parallel()
-	move := func(t *testing.T, from, to string) {
-		t.Helper()
-		require.NoError(t, os.Rename(from, to))
-	}
 	// Each fault comes with what undoes it.
 	faults := map[string]struct {
-		begin, end func(t *testing.T, e *env)
+		begin, end func(e *env) error
 		message    string
 	}{
 		"Missing": {
-			begin:   func(t *testing.T, e *env) { move(t, e.thumbnails, e.thumbnails+".away") },
-			end:     func(t *testing.T, e *env) { move(t, e.thumbnails+".away", e.thumbnails) },
+			begin:   func(e *env) error { return os.Rename(e.thumbnails, e.thumbnails+".away") },
+			end:     func(e *env) error { return os.Rename(e.thumbnails+".away", e.thumbnails) },
 			message: "is missing",
 		},
 		"EmptyMountPoint": {
-			begin: func(t *testing.T, e *env) {
-				move(t, e.thumbnails, e.thumbnails+".away")
-				require.NoError(t, os.Mkdir(e.thumbnails, 0o750))
+			begin: func(e *env) error {
+				return errors.Join(os.Rename(e.thumbnails, e.thumbnails+".away"), os.Mkdir(e.thumbnails, 0o750))
 			},
-			end: func(t *testing.T, e *env) {
-				require.NoError(t, os.Remove(e.thumbnails))
-				move(t, e.thumbnails+".away", e.thumbnails)
-			},
+			end:     putBack,
 			message: "has no marker",
 		},
 		"Swapped": {
-			begin: func(t *testing.T, e *env) {
-				move(t, e.thumbnails, e.thumbnails+".away")
-				move(t, e.clips, e.thumbnails)
-				move(t, e.thumbnails+".away", e.clips)
-			},
-			end: func(t *testing.T, e *env) {
-				move(t, e.clips, e.thumbnails+".away")
-				move(t, e.thumbnails, e.clips)
-				move(t, e.thumbnails+".away", e.thumbnails)
-			},
+			begin:   swap,
+			end:     swap,
 			message: "belongs to another installation",
 		},
 		"AFile": {
-			begin: func(t *testing.T, e *env) {
-				move(t, e.thumbnails, e.thumbnails+".away")
-				require.NoError(t, os.WriteFile(e.thumbnails, nil, 0o600))
+			begin: func(e *env) error {
+				return errors.Join(os.Rename(e.thumbnails, e.thumbnails+".away"), os.WriteFile(e.thumbnails, nil, 0o600))
 			},
-			end: func(t *testing.T, e *env) {
-				require.NoError(t, os.Remove(e.thumbnails))
-				move(t, e.thumbnails+".away", e.thumbnails)
-			},
+			end:     putBack,
 			message: "is not a folder",
 		},
 		"MarkerUnreadable": {
-			begin: func(t *testing.T, e *env) {
-				move(t, filepath.Join(e.thumbnails, ".hsi-media"), e.thumbnails+".marker")
-				require.NoError(t, os.Mkdir(filepath.Join(e.thumbnails, ".hsi-media"), 0o750))
+			begin: func(e *env) error {
+				return errors.Join(os.Rename(e.marker(), e.thumbnails+".marker"), os.Mkdir(e.marker(), 0o750))
 			},
-			end: func(t *testing.T, e *env) {
-				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, ".hsi-media")))
-				move(t, e.thumbnails+".marker", filepath.Join(e.thumbnails, ".hsi-media"))
+			end: func(e *env) error {
+				return errors.Join(os.Remove(e.marker()), os.Rename(e.thumbnails+".marker", e.marker()))
 			},
 			message: "unreadable marker",
 		},
 		"MarkerEmpty": {
-			begin: func(t *testing.T, e *env) {
-				move(t, filepath.Join(e.thumbnails, ".hsi-media"), e.thumbnails+".marker")
-				require.NoError(t, os.WriteFile(filepath.Join(e.thumbnails, ".hsi-media"), nil, 0o600))
+			begin: func(e *env) error {
+				return errors.Join(os.Rename(e.marker(), e.thumbnails+".marker"), os.WriteFile(e.marker(), nil, 0o600))
 			},
-			end: func(t *testing.T, e *env) {
-				move(t, e.thumbnails+".marker", filepath.Join(e.thumbnails, ".hsi-media"))
-			},
+			end:     func(e *env) error { return os.Rename(e.thumbnails+".marker", e.marker()) },
 			message: "unreadable marker",
 		},
 	}
@@ -91,7 +67,7 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 			path := e.write(t, "kept")
 			require.NoError(t, e.Available(t.Context(), false)) // makes the clips' folder too
 			e.mark(t, media.Mark{Kind: media.Thumbnail, Path: path})
-			fault.begin(t, e)
+			require.NoError(t, fault.begin(e))
 			before := tree(t, filepath.Dir(e.thumbnails))
 			e.run(t)
 
@@ -111,7 +87,7 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 			require.Equal(t, before, tree(t, filepath.Dir(e.thumbnails)))
 			require.Equal(t, 1, e.marks(t))
 
-			fault.end(t, e)
+			require.NoError(t, fault.end(e))
 			require.NoError(t, e.Available(t.Context(), false))
 			require.Eventually(t, func() bool { ok, _ := e.Health(); return ok }, waitFor, tick)
 			_, err = e.Sweep(t.Context()) // unless the background was faster
@@ -120,6 +96,17 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 			require.Zero(t, e.marks(t))
 		})
 	}
+}
+
+func (e *env) marker() string { return filepath.Join(e.thumbnails, ".hsi-media") }
+
+func putBack(e *env) error {
+	return errors.Join(os.Remove(e.thumbnails), os.Rename(e.thumbnails+".away", e.thumbnails))
+}
+
+func swap(e *env) error {
+	return errors.Join(
+		os.Rename(e.thumbnails, e.thumbnails+".away"), os.Rename(e.clips, e.thumbnails), os.Rename(e.thumbnails+".away", e.clips))
 }
 
 func TestGuard_FolderOfAnotherInstallationIsNotAdopted(t *testing.T) {
@@ -141,16 +128,16 @@ func TestGuard_FolderOfAnotherInstallationIsNotAdopted(t *testing.T) {
 
 func TestGuard_TakingAFolderIntoUseSurvivesACrash(t *testing.T) {
 	t.Parallel()
-	for name, after := range map[string]func(t *testing.T, e *env){
-		"BeforeTheMarker": func(t *testing.T, e *env) { require.NoError(t, os.RemoveAll(e.thumbnails)) },
-		"AfterTheMarker":  func(*testing.T, *env) {},
+	for name, after := range map[string]func(e *env) error{
+		"BeforeTheMarker": func(e *env) error { return os.RemoveAll(e.thumbnails) },
+		"AfterTheMarker":  func(*env) error { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := setup(t)
 			require.NoError(t, e.Available(t.Context(), false))
 			storetest.Exec(t, e.db, `UPDATE media_folders SET in_use = false`)
-			after(t, e)
+			require.NoError(t, after(e))
 			next, err := media.New(e.options)
 			require.NoError(t, err)
 			_, err = next.Write(t.Context(), "a.jpg", []byte("a"))

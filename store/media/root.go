@@ -284,8 +284,7 @@ func parents(rel string) func(yield func(string) bool) {
 
 // describe is the reason of a file error without the path, which the caller names.
 func describe(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		switch errno {
 		case syscall.ENOENT:
 			return "is missing"

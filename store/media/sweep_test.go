@@ -88,16 +88,16 @@ func TestSweep_OriginalsOnlyWhileTheyAreTheOnesInTheLedger(t *testing.T) {
 	e := setup(t)
 	type file struct {
 		state            string
-		change           func(t *testing.T, path string)
+		change           func(path string) error
 		removed, rowGone bool
 	}
 	files := map[string]file{
 		"expired.jpg":    {state: "expired", removed: true, rowGone: true},
 		"analyzed.jpg":   {state: "analyzed"},
-		"larger.jpg":     {state: "expired", rowGone: true, change: func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, []byte("larger"), 0o600)) }},
-		"newer.jpg":      {state: "expired", rowGone: true, change: func(t *testing.T, path string) { require.NoError(t, os.Chtimes(path, time.Time{}, time.Now())) }},
-		"gone.jpg":       {state: "expired", rowGone: true, change: func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
-		"unmounted/.jpg": {state: "expired", change: func(t *testing.T, path string) { require.NoError(t, os.RemoveAll(filepath.Dir(path))) }},
+		"larger.jpg":     {state: "expired", rowGone: true, change: func(path string) error { return os.WriteFile(path, []byte("larger"), 0o600) }},
+		"newer.jpg":      {state: "expired", rowGone: true, change: func(path string) error { return os.Chtimes(path, time.Time{}, time.Now()) }},
+		"gone.jpg":       {state: "expired", rowGone: true, change: os.Remove},
+		"unmounted/.jpg": {state: "expired", change: func(path string) error { return os.RemoveAll(filepath.Dir(path)) }},
 	}
 	for name, f := range files {
 		path := filepath.Join(e.cameras, "front", name)
@@ -108,7 +108,7 @@ func TestSweep_OriginalsOnlyWhileTheyAreTheOnesInTheLedger(t *testing.T) {
 		id := storetest.QueryOne[int64](t, e.db, `INSERT INTO images (camera_id, file_path, size_bytes, mtime, state)
 			VALUES ('front', $1, 3, $2, $3) RETURNING id`, path, taken.UTC().Truncate(time.Microsecond), f.state)
 		if f.change != nil {
-			f.change(t, path)
+			require.NoError(t, f.change(path))
 		}
 		e.mark(t, media.Mark{Kind: media.Image, Path: path, ImageID: id})
 	}

@@ -160,8 +160,7 @@ func (p *pacer) wait(ctx context.Context) func(entries int) error {
 
 // rootReason is the reason of a file error without its path.
 func rootReason(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err.Error()
 	}
 	return err.Error()

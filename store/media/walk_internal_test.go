@@ -21,7 +21,7 @@ func TestWalkImages_NamesWhatItCannotRead(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	dir, err := os.MkdirTemp(shortTemp(t), "hsi-walk-")
+	dir, err := os.MkdirTemp(shortTemp(t), "hsi-walk-") //nolint:usetesting // every user must reach it
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = os.Chmod(filepath.Join(dir, "private"), 0o700)
@@ -34,7 +34,7 @@ func TestWalkImages_NamesWhatItCannotRead(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte("x"), 0o644))
 	}
 	require.NoError(t, os.Chmod(filepath.Join(dir, "private"), 0))
-	bin, err := os.MkdirTemp(shortTemp(t), "hsi-walk-bin-")
+	bin, err := os.MkdirTemp(shortTemp(t), "hsi-walk-bin-") //nolint:usetesting // every user must reach it
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(bin) })
 	require.NoError(t, os.Chmod(bin, 0o755))

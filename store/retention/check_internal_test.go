@@ -1,9 +1,11 @@
 package retention
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,101 +108,71 @@ func TestCheck_AllInOrder(t *testing.T) {
 
 func TestCheck_FindsAndRepairs(t *testing.T) {
 	t.Parallel()
+	removeThumbnail := func(e *env, thumbnail string) error { return os.Remove(filepath.Join(e.thumbnails, thumbnail)) }
+	// Each fault is made by statements, in which IMAGE and EVENT stand for ids, and by a change on the disk.
 	cases := map[string]struct {
-		do       func(t *testing.T, e *env, image, event int64, thumbnail string)
+		sql      string
+		disk     func(e *env, thumbnail string) error
 		want     []string
 		repaired bool
 	}{
-		"ThumbnailGone": {
-			do: func(t *testing.T, e *env, _, _ int64, thumbnail string) {
-				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
-			},
-			want: []string{"missing_thumbnail"}, repaired: true,
-		},
+		"ThumbnailGone": {disk: removeThumbnail, want: []string{"missing_thumbnail"}, repaired: true},
 		"ClipGone": {
-			do: func(t *testing.T, e *env, _, event int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE events SET clip_path = 'aa/x.mp4' WHERE id = $1`, event)
-			},
+			sql:  `UPDATE events SET clip_path = 'aa/x.mp4' WHERE id = EVENT`,
 			want: []string{"missing_clip"}, repaired: true,
 		},
 		"FileWithoutRow": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				path, err := e.media.Write(t.Context(), "orphan.jpg", nil)
-				require.NoError(t, err)
+			disk: func(e *env, _ string) error {
 				before := moment.Add(-2 * time.Hour)
-				require.NoError(t, os.Chtimes(filepath.Join(e.thumbnails, path), before, before))
+				orphan := filepath.Join(e.thumbnails, "ab", "x-ab00000000000000.jpg")
+				return errors.Join(os.MkdirAll(filepath.Dir(orphan), 0o750), os.WriteFile(orphan, nil, 0o600), os.Chtimes(orphan, before, before))
 			},
 			want: []string{"orphan_file"}, repaired: true,
 		},
 		"StuckDeletion": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				storetest.Exec(t, e.db, `INSERT INTO media_deletions (kind, path, attempts, not_before, last_error)
-					VALUES ('thumbnail', 'aa/x.jpg', 3, now() + interval '1 day', 'input/output error')`)
-			},
+			sql: `INSERT INTO media_deletions (kind, path, attempts, not_before, last_error)
+				VALUES ('thumbnail', 'aa/x.jpg', 3, now() + interval '1 day', 'input/output error')`,
 			want: []string{"stuck_deletion"}, repaired: true,
 		},
 		"CounterDrift": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE counters SET row_count = row_count + 3 WHERE table_name IN ('events', 'logs') AND slot = 5`)
-			},
+			sql:  `UPDATE counters SET row_count = row_count + 3 WHERE table_name IN ('events', 'logs') AND slot = 5`,
 			want: []string{"counter_drift"}, repaired: true,
 		},
 		"EventWithoutDetections": {
-			do: func(t *testing.T, e *env, _, event int64, thumbnail string) {
-				storetest.Exec(t, e.db, `DELETE FROM detections WHERE event_id = $1`, event)
-				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
-			},
+			sql: `DELETE FROM detections WHERE event_id = EVENT`, disk: removeThumbnail,
 			want: []string{"event_without_detections", "image_without_detections"},
 		},
 		"EventGone": {
-			do: func(t *testing.T, e *env, _, event int64, thumbnail string) {
-				storetest.Exec(t, e.db, `DELETE FROM detections WHERE event_id = $1`, event)
-				storetest.Exec(t, e.db, `DELETE FROM batches WHERE event_id = $1`, event)
-				storetest.Exec(t, e.db, `DELETE FROM events WHERE id = $1`, event)
-				require.NoError(t, os.Remove(filepath.Join(e.thumbnails, thumbnail)))
-			},
+			sql:  `DELETE FROM detections WHERE event_id = EVENT; DELETE FROM batches WHERE event_id = EVENT; DELETE FROM events WHERE id = EVENT`,
+			disk: removeThumbnail,
 			want: []string{"analyzed_without_event"}, repaired: true,
 		},
 		"EventWithoutBatch": {
-			do: func(t *testing.T, e *env, _, event int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE batches SET event_id = NULL WHERE event_id = $1`, event)
-			},
+			sql:  `UPDATE batches SET event_id = NULL WHERE event_id = EVENT`,
 			want: []string{"event_without_batch", "batch_without_event", "analyzed_without_event"},
 		},
 		"BatchedWithoutBatch": {
-			do: func(t *testing.T, e *env, image, _ int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE images SET state = 'batched' WHERE id = $1`, image)
-			},
+			sql:  `UPDATE images SET state = 'batched' WHERE id = IMAGE`,
 			want: []string{"batched_without_batch"},
 		},
 		"BatchWithoutImages": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				storetest.Exec(t, e.db, `INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at) VALUES ('front', 'closed', now(), now(), now())`)
-			},
+			sql:  `INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at) VALUES ('front', 'closed', now(), now(), now())`,
 			want: []string{"batch_without_images"},
 		},
 		"DetectionsOfAFilteredImage": {
-			do: func(t *testing.T, e *env, image, _ int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE images SET state = 'filtered', reason = 'x' WHERE id = $1`, image)
-			},
+			sql:  `UPDATE images SET state = 'filtered', reason = 'x' WHERE id = IMAGE`,
 			want: []string{"detections_without_state"},
 		},
 		"ImageInTwoEvents": {
-			do: func(t *testing.T, e *env, image, _ int64, _ string) {
-				storetest.Exec(t, e.db, `INSERT INTO detections (camera_id, file_path, detected_at, image_id, event_id) VALUES ('front', '/x', now(), $1, 1000)`, image)
-			},
+			sql:  `INSERT INTO detections (camera_id, file_path, detected_at, image_id, event_id) VALUES ('front', '/x', now(), IMAGE, 1000)`,
 			want: []string{"image_in_two_events"},
 		},
 		"NoCause": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				storetest.Exec(t, e.db, `UPDATE images SET reason = '' WHERE state = 'dead_lettered'`)
-			},
+			sql:  `UPDATE images SET reason = '' WHERE state = 'dead_lettered'`,
 			want: []string{"given_up_without_cause"},
 		},
 		"MediaFolderGone": {
-			do: func(t *testing.T, e *env, _, _ int64, _ string) {
-				require.NoError(t, os.Rename(e.thumbnails, e.thumbnails+".away"))
-			},
+			disk: func(e *env, _ string) error { return os.Rename(e.thumbnails, e.thumbnails+".away") },
 			want: []string{"media_unavailable"},
 		},
 	}
@@ -209,7 +181,12 @@ func TestCheck_FindsAndRepairs(t *testing.T) {
 			t.Parallel()
 			e := setup(t)
 			image, event, thumbnail := inOrder(t, e)
-			c.do(t, e, image, event, thumbnail)
+			if c.sql != "" {
+				storetest.Exec(t, e.db, strings.NewReplacer("IMAGE", fmt.Sprint(image), "EVENT", fmt.Sprint(event)).Replace(c.sql))
+			}
+			if c.disk != nil {
+				require.NoError(t, c.disk(e, thumbnail))
+			}
 
 			report, err := e.Check(t.Context(), false)
 			require.NoError(t, err)

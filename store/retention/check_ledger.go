@@ -143,16 +143,16 @@ func (s *Service) checkCounters(ctx context.Context, repair bool, report *CheckR
 	var wrong []string
 	err := s.snapshot(ctx, func(tx *sqlx.Tx) error {
 		for _, table := range countedTables {
-			var kept, real int64
+			var kept, counted int64
 			err := tx.QueryRowxContext(ctx, `
 				SELECT (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = $1), (SELECT count(*) FROM `+table+`)`,
-				table).Scan(&kept, &real)
+				table).Scan(&kept, &counted)
 			if err != nil {
 				return fmt.Errorf("count %s: %w", table, err)
 			}
-			if kept != real {
+			if kept != counted {
 				finding.Count++
-				finding.Examples = append(finding.Examples, fmt.Sprintf("%s: counter %d, rows %d", table, kept, real))
+				finding.Examples = append(finding.Examples, fmt.Sprintf("%s: counter %d, rows %d", table, kept, counted))
 				wrong = append(wrong, table)
 			}
 		}

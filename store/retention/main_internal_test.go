@@ -85,7 +85,7 @@ func fastTemp(t *testing.T) string {
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		parent = "/dev/shm"
 	}
-	dir, err := os.MkdirTemp(parent, "hsi-retention-")
+	dir, err := os.MkdirTemp(parent, "hsi-retention-") //nolint:usetesting // on a RAM disk
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir

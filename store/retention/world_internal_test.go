@@ -182,8 +182,6 @@ func (w *world) thumbnail() *string {
 	return &path
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // batch makes a batch of our own with images, detections, and an event when it is done.
 func (w *world) batch(camera string) {
 	b := batchRow{ID: int64(len(w.batches) + 1), CameraID: camera, OpenedAt: w.time(), LastAt: w.time()}
@@ -192,19 +190,19 @@ func (w *world) batch(camera string) {
 		b.State = "closed"
 	}
 	if b.State != "open" {
-		b.ClosedAt = ptr(w.time())
+		b.ClosedAt = new(w.time())
 	}
 	imageState, reason := "batched", (*string)(nil)
 	switch b.State {
 	case "analyzing":
-		b.Claimed = ptr("worker")
+		b.Claimed = new("worker")
 	case "analyzed":
 		imageState = "analyzed"
 		event := eventRow{
-			ID: int64(len(w.events) + 1), CameraID: camera, BatchID: ptr(fmt.Sprint(b.ID)), Started: w.time(), Analyzer: ptr("rules"),
+			ID: int64(len(w.events) + 1), CameraID: camera, BatchID: new(fmt.Sprint(b.ID)), Started: w.time(), Analyzer: new("rules"),
 		}
 		if !w.one(4) {
-			event.Ended = ptr(w.time())
+			event.Ended = new(w.time())
 		}
 		if w.one(3) {
 			clip := fmt.Sprintf("aa/clip-aa%014x.mp4", event.ID)
@@ -214,7 +212,7 @@ func (w *world) batch(camera string) {
 		b.EventID = &event.ID
 		w.events = append(w.events, event)
 	case "dead_lettered":
-		imageState, reason = "dead_lettered", ptr("gave up")
+		imageState, reason = "dead_lettered", new("gave up")
 	}
 	for range 1 + w.random.IntN(3) {
 		image := w.image(camera, imageState, reason)
@@ -246,7 +244,7 @@ func (w *world) image(camera, state string, reason *string) imageRow {
 	}
 	image.Path = fmt.Sprintf("%s/%s/%d.jpg", w.e.pictures, camera, image.ID)
 	if state == "detecting" {
-		image.Claimed = ptr("worker")
+		image.Claimed = new("worker")
 	}
 	switch w.random.IntN(8) {
 	case 0: // gone
@@ -261,15 +259,15 @@ func (w *world) image(camera, state string, reason *string) imageRow {
 // loneImage makes a ledger row without detections.
 func (w *world) loneImage(camera string) {
 	state := []string{"seen", "queued", "detecting", "filtered", "dead_lettered", "expired"}[w.random.IntN(6)]
-	w.images = append(w.images, w.image(camera, state, ptr("because")))
+	w.images = append(w.images, w.image(camera, state, new("because")))
 }
 
 // history makes rows as the server this one replaces has left them: no image, no batch, no link between event and detection.
 func (w *world) history(camera string) {
 	if w.one(2) {
-		event := eventRow{ID: int64(len(w.events) + 1), CameraID: camera, BatchID: ptr("f00"), Started: w.time()}
+		event := eventRow{ID: int64(len(w.events) + 1), CameraID: camera, BatchID: new("f00"), Started: w.time()}
 		if w.one(2) {
-			event.Ended = ptr(w.time())
+			event.Ended = new(w.time())
 		}
 		w.events = append(w.events, event)
 	}
@@ -287,7 +285,7 @@ func (w *world) leftovers() {
 		w.file(filepath.Join(w.e.thumbnails, path))
 		m := markRow{Kind: "thumbnail", Path: path}
 		if w.one(3) {
-			m.NotBefore = ptr(moment.Add(time.Hour))
+			m.NotBefore = new(moment.Add(time.Hour))
 		}
 		if len(w.thumb) > 0 && w.one(4) {
 			m.Path = w.thumb[w.random.IntN(len(w.thumb))]
@@ -296,9 +294,9 @@ func (w *world) leftovers() {
 	}
 	for _, image := range w.images {
 		if image.State == "expired" && w.one(3) {
-			m := markRow{Kind: "image", Path: image.Path, ImageID: ptr(image.ID)}
+			m := markRow{Kind: "image", Path: image.Path, ImageID: new(image.ID)}
 			if w.one(2) {
-				m.NotBefore = ptr(moment.Add(time.Hour))
+				m.NotBefore = new(moment.Add(time.Hour))
 			}
 			w.marks = append(w.marks, m)
 		}
