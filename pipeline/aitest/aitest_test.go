@@ -13,6 +13,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +54,9 @@ func (r reply) members(t *testing.T) map[string]any {
 func do(t *testing.T, ctx context.Context, method, url, contentType string, body []byte) reply { //nolint:revive // t comes first in tests
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
-	require.NoError(t, err)
+	if err != nil {
+		return reply{err: err}
+	}
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("X-API-Key", "secret")
 	response, err := client(t).Do(request)
@@ -72,17 +75,18 @@ func upload(t *testing.T, ctx context.Context, d *aitest.RTDETR, name, contentTy
 	part, err := form.CreatePart(textproto.MIMEHeader{
 		"Content-Disposition": {fmt.Sprintf(`form-data; name="file"; filename=%q`, name)}, "Content-Type": {contentType},
 	})
-	require.NoError(t, err)
-	_, err = part.Write(data)
-	require.NoError(t, err)
-	require.NoError(t, form.Close())
+	if err == nil {
+		_, err = part.Write(data)
+	}
+	if err = errors.Join(err, form.Close()); err != nil {
+		return reply{err: err}
+	}
 	return do(t, ctx, http.MethodPost, d.URL()+"/detect", form.FormDataContentType(), body.Bytes())
 }
 
 func ask(t *testing.T, ctx context.Context, n *aitest.Nemotron, prompt string) reply { //nolint:revive // t comes first in tests
 	t.Helper()
-	body, err := json.Marshal(map[string]any{"prompt": prompt, "n_predict": 300, "json_schema": map[string]any{"type": "object"}})
-	require.NoError(t, err)
+	body := fmt.Appendf(nil, `{"prompt":%q,"n_predict":300,"json_schema":{"type":"object"}}`, prompt)
 	return do(t, ctx, http.MethodPost, n.URL()+"/completion", "application/json", body)
 }
 
@@ -156,7 +160,8 @@ func TestDetections_FollowFromTheBytes(t *testing.T) {
 	numbers := map[int]bool{}
 	for seed := range uint64(50) {
 		drawn := aitest.Picture(seed)
-		plain := append(drawn[:2:2], drawn[2+2+int(drawn[4])<<8+int(drawn[5]):]...) // without the comment
+		comment := 2 + int(drawn[4])<<8 + int(drawn[5])
+		plain := slices.Concat(drawn[:2], drawn[2+comment:])
 		found := aitest.Detections(plain)
 		require.Equal(t, found, aitest.Detections(plain))
 		numbers[len(found)] = true
@@ -358,7 +363,7 @@ func TestBehaviours_ThatTakeTheirTime(t *testing.T) {
 		n.SetBehaviour(endless)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		answer := ask(t, ctx, n, "y")
-		require.Truef(t, errors.Is(answer.err, context.DeadlineExceeded), "%s: %v", endless.Name, answer.err)
+		require.ErrorIs(t, answer.err, context.DeadlineExceeded, endless.Name)
 		cancel()
 	}
 }

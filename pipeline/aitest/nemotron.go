@@ -74,7 +74,9 @@ func NewNemotron(tb testing.TB) *Nemotron {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", n.serveHealth)
 	mux.HandleFunc("POST /completion", n.serveCompletion)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { llamaError(http.StatusNotFound, "File Not Found").Send(w) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		llamaError(http.StatusNotFound, "File Not Found").Send(w)
+	})
 	n.handler = mux
 	n.Start()
 	return n
