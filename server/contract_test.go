@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -363,6 +364,7 @@ func TestConfig_PatchReachesTheStoreAsItWasMeant(t *testing.T) {
 	}, got)
 	body := patch(`{"detection_confidence_threshold": -0.0}`).want(t, 200).body
 	require.Contains(t, string(body), `"detection_confidence_threshold":0,`)
+	require.False(t, math.Signbit(*got.DetectionConfidenceThreshold), "nor is -0 stored")
 	patch(`{"retention\u005fdays": 7}`).want(t, 200)
 	require.Equal(t, store.SystemConfigUpdate{RetentionDays: new(7)}, got)
 }

@@ -105,6 +105,11 @@ func TestMatrix(t *testing.T) {
 		// A body where none belongs is not read.
 		if request.body == "" {
 			open.send(t, request.method, request.target, `{"half`).want(t, 200)
+			status = 200
+			if writes {
+				status = 413
+			}
+			open.send(t, request.method, request.target, strings.Repeat("x", maxBodyBytes+1)).want(t, status)
 		}
 	})
 }
