@@ -153,7 +153,7 @@ func buildPrompt(scene Scene, severity store.SeverityThresholds, location *time.
 		start.Format("Monday 2006-01-02 15:04:05"), end.Format("15:04:05"), inWords(end.Sub(start)))
 	for i, object := range scene.Objects {
 		if i == maxLines {
-			fmt.Fprintf(&b, "and %d more: %s\n", len(scene.Objects)-maxLines, strings.Join(countTypes(scene.Objects[maxLines:]).names(), ", "))
+			fmt.Fprintf(&b, "and %d more: %s\n", len(scene.Objects)-maxLines, plainName(strings.Join(countTypes(scene.Objects[maxLines:]).names(), ", ")))
 			break
 		}
 		fmt.Fprintf(&b, "%d. %s %s (confidence %.2f)\n", i+1, object.At.In(location).Format("15:04:05"), plainName(object.Type), object.Confidence)
