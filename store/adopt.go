@@ -15,7 +15,7 @@ func (db *DB) Adopt(ctx context.Context) error {
 		return err
 	}
 	var version int64
-	query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable) //nolint:gosec // a constant
+	query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable)
 	if err := db.pool.GetContext(ctx, &version, query); err != nil {
 		return Classify(ctx, "read schema version", err)
 	}

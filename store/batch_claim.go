@@ -13,11 +13,11 @@ import (
 
 // batchWaits tells which closed batches can be handed to the queue; $2 is requeueAfter in seconds.
 const batchWaits = `(
-	   state = 'closed' AND (next_attempt_at IS NULL OR next_attempt_at <= clock_timestamp()
-	                         OR next_attempt_at > clock_timestamp() + ` + farFuture + `)
-	OR state = 'queued' AND (queued_at < clock_timestamp() - make_interval(secs => $2)
-	                         OR queued_at > clock_timestamp() + ` + farFuture + `)
-	OR state = 'analyzing' AND (claimed_until < clock_timestamp() OR claimed_until > clock_timestamp() + ` + farFuture + `))`
+	   state = 'closed' AND (next_attempt_at IS NULL OR next_attempt_at <= now()
+	                         OR next_attempt_at > now() + ` + farFuture + `)
+	OR state = 'queued' AND (queued_at < now() - make_interval(secs => $2)
+	                         OR queued_at > now() + ` + farFuture + `)
+	OR state = 'analyzing' AND (claimed_until < now() OR claimed_until > now() + ` + farFuture + `))`
 
 // WaitingBatches lists up to limit closed batches that can be handed to the queue, oldest first: not handed over
 // yet and due, handed over longer than requeueAfter ago and not claimed since, or claimed under a lease that has

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,6 +75,22 @@ func TestCommitDetections_Nothing(t *testing.T) {
 	batches, err := db.OpenBatches(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, batches)
+}
+
+func TestCommitDetections_ErrInvalid(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a")
+	id := record(t, db, newImage("a", "/1")).ID
+	_, err := db.ClaimImage(t.Context(), id, "t", time.Minute)
+	require.NoError(t, err)
+	for _, confidence := range []float64{math.NaN(), -0.1, 1.1, math.Inf(1)} {
+		result := found(2, base())
+		result.Detections[1].Confidence = confidence
+		_, err := db.CommitDetections(t.Context(), store.ImageClaim{ImageID: id, Token: "t"}, result, always(store.JoinOpen))
+		require.ErrorIs(t, err, store.ErrInvalid)
+	}
+	require.Equal(t, store.ImageDetecting, image(t, db, id).State)
 }
 
 func TestCommitDetections_Many(t *testing.T) {
@@ -185,11 +202,12 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 	require.Equal(t, int64(2*images), requireNoDrift(t, db).Detections)
 }
 
+// ignoreCancelled takes the end of the test's context for no failure.
 func ignoreCancelled(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 func TestCloseBatch(t *testing.T) {
@@ -214,14 +232,14 @@ func TestCloseBatch(t *testing.T) {
 	require.False(t, closed)
 }
 
-// closedBatch makes a closed batch with two images of the camera and returns its id.
-func closedBatch(t *testing.T, db *store.DB, camera string) int64 {
+// closedBatch makes a closed batch with two images and returns its id.
+func closedBatch(t *testing.T, db *store.DB) int64 {
 	t.Helper()
-	addCamera(t, db, camera)
+	addCamera(t, db, "a")
 	var id int64
 	for i := range 2 {
-		path := fmt.Sprintf("/%s/%d-%d", camera, i, storetest.QueryOne[int](t, db, `SELECT count(*) FROM images`))
-		id = commit(t, db, record(t, db, newImage(camera, path)).ID, found(2, base().Add(time.Duration(i)*time.Second))).Batch.ID
+		path := fmt.Sprintf("/a/%d-%d", i, storetest.QueryOne[int](t, db, `SELECT count(*) FROM images`))
+		id = commit(t, db, record(t, db, newImage("a", path)).ID, found(2, base().Add(time.Duration(i)*time.Second))).Batch.ID
 	}
 	_, closed, err := db.CloseBatch(t.Context(), id, func(store.Batch) bool { return true })
 	require.NoError(t, err)
@@ -232,7 +250,7 @@ func closedBatch(t *testing.T, db *store.DB, camera string) int64 {
 func TestBatchToEvent(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	id := closedBatch(t, db, "a")
+	id := closedBatch(t, db)
 	waiting, err := db.WaitingBatches(t.Context(), 10, time.Minute)
 	require.NoError(t, err)
 	require.Len(t, waiting, 1)
@@ -294,7 +312,7 @@ func newEvent() store.NewEvent {
 func TestClaimBatch_OldMeetsNew(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	id := closedBatch(t, db, "a")
+	id := closedBatch(t, db)
 	older, newer := store.BatchClaim{BatchID: id, Token: "old"}, store.BatchClaim{BatchID: id, Token: "new"}
 	_, err := db.ClaimBatch(t.Context(), id, older.Token, time.Minute)
 	require.NoError(t, err)
@@ -314,7 +332,7 @@ func TestClaimBatch_OldMeetsNew(t *testing.T) {
 func TestReleaseBatch(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
-	id := closedBatch(t, db, "a")
+	id := closedBatch(t, db)
 	claim := store.BatchClaim{BatchID: id, Token: "t"}
 	_, err := db.ClaimBatch(t.Context(), id, claim.Token, time.Minute)
 	require.NoError(t, err)

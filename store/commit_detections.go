@@ -34,6 +34,11 @@ type Committed struct {
 func (db *DB) CommitDetections(
 	ctx context.Context, claim ImageClaim, result DetectionResult, join func(open Batch) JoinDecision,
 ) (Committed, error) {
+	for i, d := range result.Detections {
+		if !(d.Confidence >= 0 && d.Confidence <= 1) { // false for NaN too
+			return Committed{}, fmt.Errorf("commit detections: confidence %v of detection %d: %w", d.Confidence, i, ErrInvalid)
+		}
+	}
 	var committed Committed
 	err := db.InTx(ctx, "commit detections", func(ctx context.Context, tx *sqlx.Tx) error {
 		committed = Committed{}

@@ -57,9 +57,11 @@ func TestFrozenServer_NobodyHangs(t *testing.T) {
 	close(release)
 	for range 3 { // with kept connections first, then with new ones
 		for name, call := range map[string]func(ctx context.Context) error{
-			"ping":  db.Ping,
-			"read":  func(ctx context.Context) error { _, err := db.Counts(ctx); return err },
-			"write": func(ctx context.Context) error { return db.InsertGPUSample(ctx, store.GPUSample{RecordedAt: time.Now()}) },
+			"ping": db.Ping,
+			"read": func(ctx context.Context) error { _, err := db.Counts(ctx); return err },
+			"write": func(ctx context.Context) error {
+				return db.InsertGPUSample(ctx, store.GPUSample{RecordedAt: time.Now()})
+			},
 			"transaction": func(ctx context.Context) error {
 				_, err := db.RecordImage(ctx, newImage("a", "/a/1.jpg"))
 				return err
@@ -181,6 +183,22 @@ func TestCutConnection_ReadIsRepeatedWriteIsNot(t *testing.T) {
 	counts, err := db.Counts(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, int64(20), counts.GPUSamples)
+}
+
+// A newer version of the program migrates while this one runs.
+func TestSchemaChange_PreparedStatementsFollow(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base(), MemoryUsedMiB: new(int64(7))}))
+	for range 3 {
+		_, err := db.ListGPUSamples(t.Context(), nil, 1)
+		require.NoError(t, err)
+	}
+	storetest.Exec(t, db, `ALTER TABLE gpu_stats ALTER COLUMN memory_used TYPE integer`)
+	samples, err := db.ListGPUSamples(t.Context(), nil, 1)
+	require.NoError(t, err)
+	require.Equal(t, int64(7), *samples[0].MemoryUsedMiB)
+	require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base(), MemoryUsedMiB: new(int64(7))}))
 }
 
 func TestServerRestart_Heals(t *testing.T) {

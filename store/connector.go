@@ -15,7 +15,7 @@ import (
 
 // cancelTimeout bounds the second connection that lib/pq dials to cancel a statement: a frozen server accepts it
 // in the kernel and never answers.
-const cancelTimeout = 2 * time.Second
+const cancelTimeout = 200 * time.Millisecond
 
 // cancelGrace is how long a call may outlive its context, so that lib/pq gets to ask the server to stop working.
 const cancelGrace = 50 * time.Millisecond
@@ -58,7 +58,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("the driver's connection lacks a method"), conn.Close())
 	}
-	return &guardedConn{innerConn: pgConn, net: d.current()}, nil
+	return &guardedConn{innerConn: pgConn, net: d.current(), prepared: make(statements)}, nil
 }
 
 // sessionDialer dials for one session: first the session itself (twice when TLS is refused), later only
@@ -113,10 +113,10 @@ func (d *sessionDialer) DialContext(ctx context.Context, network, address string
 	}
 	if d.stop != nil { // lib/pq forgets the connection on which TLS was refused
 		d.stop()
-		_ = d.conn.Close() //nolint:errcheck // nothing was sent on it
+		_ = d.conn.Close() // nothing was sent on it
 	}
 	d.conn = &watchedConn{Conn: c}
-	d.stop = d.conn.endWith(d.ctx)
+	d.stop = d.conn.endWith(d.ctx) //nolint:contextcheck // ctx ends with the dial, d.ctx with the login
 	return d.conn, nil
 }
 
@@ -170,7 +170,7 @@ func (c *watchedConn) endWith(ctx context.Context) (release func()) {
 		case <-released:
 		case <-timer.C:
 			c.ended.Store(true)
-			_ = c.Conn.SetDeadline(pastDeadline()) //nolint:errcheck // the connection is given up either way
+			_ = c.Conn.SetDeadline(pastDeadline()) // the connection is given up either way
 		}
 	})
 	return func() {
@@ -179,135 +179,4 @@ func (c *watchedConn) endWith(ctx context.Context) (release func()) {
 		}
 		close(released)
 	}
-}
-
-// innerConn is what a connection of lib/pq can do and database/sql makes use of.
-type innerConn interface {
-	driver.Conn
-	driver.QueryerContext
-	driver.ExecerContext
-	driver.ConnPrepareContext
-	driver.ConnBeginTx
-	driver.Pinger
-	driver.SessionResetter
-	driver.Validator
-	driver.NamedValueChecker
-}
-
-// guardedConn ends its connection with the context of each call, and never lets database/sql repeat a statement
-// that may have been executed. One call at a time uses it, as database/sql guarantees.
-type guardedConn struct {
-	innerConn
-	net *watchedConn
-}
-
-// guard watches ctx during one call.
-func (c *guardedConn) guard(ctx context.Context) (release func()) {
-	c.net.sent.Store(false)
-	return c.net.endWith(ctx)
-}
-
-// final hides driver.ErrBadConn from database/sql when something was sent.
-func (c *guardedConn) final(err error) error {
-	if errors.Is(err, driver.ErrBadConn) && c.net.sent.Load() {
-		return errConnectionLost
-	}
-	return err
-}
-
-// QueryContext is part of driver.QueryerContext.
-func (c *guardedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	release := c.guard(ctx)
-	rows, err := c.innerConn.QueryContext(ctx, query, args)
-	if err != nil {
-		release()
-		return nil, c.final(err)
-	}
-	return &guardedRows{Rows: rows, conn: c, release: release}, nil
-}
-
-// ExecContext is part of driver.ExecerContext.
-func (c *guardedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	defer c.guard(ctx)()
-	result, err := c.innerConn.ExecContext(ctx, query, args)
-	return result, c.final(err)
-}
-
-// PrepareContext is part of driver.ConnPrepareContext.
-func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	defer c.guard(ctx)()
-	stmt, err := c.innerConn.PrepareContext(ctx, query)
-	return stmt, c.final(err)
-}
-
-// BeginTx is part of driver.ConnBeginTx. ErrBadConn passes: repeating BEGIN elsewhere harms nothing.
-func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	release := c.guard(ctx)
-	tx, err := c.innerConn.BeginTx(ctx, opts)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return &guardedTx{Tx: tx, conn: c, release: release}, nil
-}
-
-// Close is part of driver.Conn. That the other side has gone already is no trouble.
-func (c *guardedConn) Close() error {
-	if err := c.innerConn.Close(); err != nil && !isConnectionError(err) {
-		return err
-	}
-	return nil
-}
-
-// Ping is part of driver.Pinger.
-func (c *guardedConn) Ping(ctx context.Context) error {
-	defer c.guard(ctx)()
-	return c.innerConn.Ping(ctx)
-}
-
-// ResetSession is part of driver.SessionResetter: before a kept connection is used again it must still be open
-// on the other side, so that a restarted server costs nobody an error.
-func (c *guardedConn) ResetSession(ctx context.Context) error {
-	if c.net.ended.Load() || hungUp(c.net.Conn) {
-		return driver.ErrBadConn
-	}
-	return c.innerConn.ResetSession(ctx)
-}
-
-// IsValid is part of driver.Validator.
-func (c *guardedConn) IsValid() bool { return !c.net.ended.Load() && c.innerConn.IsValid() }
-
-type guardedRows struct {
-	driver.Rows
-	conn    *guardedConn
-	release func()
-}
-
-// Next is part of driver.Rows.
-func (r *guardedRows) Next(dest []driver.Value) error {
-	return r.conn.final(r.Rows.Next(dest))
-}
-
-// Close is part of driver.Rows.
-func (r *guardedRows) Close() error {
-	defer r.release()
-	return r.conn.final(r.Rows.Close())
-}
-
-type guardedTx struct {
-	driver.Tx
-	conn    *guardedConn
-	release func()
-}
-
-// Commit is part of driver.Tx.
-func (t *guardedTx) Commit() error {
-	defer t.release()
-	return t.conn.final(t.Tx.Commit())
-}
-
-// Rollback is part of driver.Tx.
-func (t *guardedTx) Rollback() error {
-	defer t.release()
-	return t.conn.final(t.Tx.Rollback())
 }

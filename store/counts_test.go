@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -89,7 +88,7 @@ func TestCounts_Copy(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
 	require.NoError(t, db.InTx(t.Context(), "copy", func(ctx context.Context, tx *sqlx.Tx) error {
-		stmt, err := tx.PrepareContext(ctx, pq.CopyIn("gpu_stats", "recorded_at", "gpu_name"))
+		stmt, err := tx.PrepareContext(ctx, `COPY gpu_stats (recorded_at, gpu_name) FROM STDIN`)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func TestDeadLetters(t *testing.T) {
 	addCamera(t, db, "a")
 	broken := deadLetterImage(t, db, "/1", "broken")
 	refused := deadLetterImage(t, db, "/2", "refused")
-	batchID := closedBatch(t, db, "a")
+	batchID := closedBatch(t, db)
 	claim := store.BatchClaim{BatchID: batchID, Token: "t"}
 	_, err := db.ClaimBatch(t.Context(), batchID, claim.Token, time.Minute)
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // Detection is one object found in one image. Rows loaded from elsewhere may lack everything that is a pointer.
@@ -52,45 +53,35 @@ type DetectionResult struct {
 	Detections []NewDetection // none: the image is filtered with ReasonNoDetections
 }
 
-// insertDetections writes the rows of one image and returns their ids in order.
+// insertDetections writes the rows of one image and returns their ids in order. Arrays keep the statement the same
+// for any number of rows, so that it is planned once.
 func insertDetections(ctx context.Context, tx *sqlx.Tx, img Image, batchID int64, result DetectionResult) ([]int64, error) {
-	type row struct {
-		Detection
-		MediaType string `db:"media_type"`
+	n := len(result.Detections)
+	objectTypes, thumbnails, mediaTypes := make([]string, n), make([]*string, n), make([]string, n)
+	confidences, times := make([]float64, n), make([]string, n)
+	xs, ys, widths, heights := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	for i, d := range result.Detections {
+		objectTypes[i], thumbnails[i], confidences[i] = d.ObjectType, nullString(d.ThumbnailPath), d.Confidence
+		times[i] = storable(result.ImageAt.Add(d.Offset)).Format(time.RFC3339Nano)
+		xs[i], ys[i], widths[i], heights[i] = int64(d.BBoxX), int64(d.BBoxY), int64(d.BBoxWidth), int64(d.BBoxHeight)
+		mediaTypes[i] = d.MediaType
+		if d.MediaType == "" {
+			mediaTypes[i] = "image"
+		}
 	}
-	ids := make([]int64, 0, len(result.Detections))
-	const chunk = 1000 // the protocol allows 65535 parameters in one statement
-	for start := 0; start < len(result.Detections); start += chunk {
-		rows := make([]row, 0, chunk)
-		for i := range result.Detections[start:min(start+chunk, len(result.Detections))] {
-			d := &result.Detections[start+i]
-			mediaType := d.MediaType
-			if mediaType == "" {
-				mediaType = "image"
-			}
-			rows = append(rows, row{MediaType: mediaType, Detection: Detection{
-				CameraID: img.CameraID, ImageID: &img.ID, BatchID: &batchID,
-				FilePath: img.FilePath, FileType: nullString(result.FileType),
-				DetectedAt: storable(result.ImageAt.Add(d.Offset)),
-				ObjectType: &d.ObjectType, Confidence: &d.Confidence,
-				BBoxX: &d.BBoxX, BBoxY: &d.BBoxY, BBoxWidth: &d.BBoxWidth, BBoxHeight: &d.BBoxHeight,
-				ThumbnailPath: nullString(d.ThumbnailPath), Detector: nullString(result.Detector),
-			}})
-		}
-		query, args, err := sqlx.Named(`
-			INSERT INTO detections (camera_id, image_id, batch_id, file_path, file_type, detected_at, object_type, confidence,
-				bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, detector, media_type)
-			VALUES (:camera_id, :image_id, :batch_id, :file_path, :file_type, :detected_at, :object_type, :confidence,
-				:bbox_x, :bbox_y, :bbox_width, :bbox_height, :thumbnail_path, :detector, :media_type)
-			RETURNING id`, rows)
-		if err != nil {
-			return nil, fmt.Errorf("bind detections: %w", err)
-		}
-		var inserted []int64
-		if err := tx.SelectContext(ctx, &inserted, tx.Rebind(query), args...); err != nil {
-			return nil, fmt.Errorf("insert detections: %w", err)
-		}
-		ids = append(ids, inserted...)
+	ids := make([]int64, 0, n)
+	err := tx.SelectContext(ctx, &ids, `
+		INSERT INTO detections (camera_id, image_id, batch_id, file_path, file_type, detector, detected_at, object_type, confidence,
+			bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, media_type)
+		SELECT $1, $2, $3, $4, $5, $6, d.*
+		FROM unnest($7::timestamptz[], $8::text[], $9::double precision[], $10::integer[], $11::integer[], $12::integer[],
+			$13::integer[], $14::text[], $15::text[]) AS d
+		RETURNING id`,
+		img.CameraID, img.ID, batchID, img.FilePath, nullString(result.FileType), nullString(result.Detector),
+		pq.Array(times), pq.Array(objectTypes), pq.Array(confidences),
+		pq.Array(xs), pq.Array(ys), pq.Array(widths), pq.Array(heights), pq.Array(thumbnails), pq.Array(mediaTypes))
+	if err != nil {
+		return nil, fmt.Errorf("insert detections: %w", err)
 	}
 	return ids, nil
 }

@@ -81,7 +81,7 @@ func TestClassify(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	overdue, cancel := context.WithTimeout(t.Context(), 0)
-	defer cancel()
+	t.Cleanup(cancel)
 	for name, test := range map[string]struct {
 		ctx  context.Context
 		err  error

@@ -49,7 +49,7 @@ func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) (
 		if err != nil {
 			return err
 		}
-		defer rows.Close() //nolint:errcheck // rows.Err below tells
+		defer rows.Close() // rows.Err below tells
 		for rows.Next() {
 			var s GPUSample
 			if err := rows.Scan(&s.RecordedAt, &s.GPUName, &s.UtilizationPercent, &s.MemoryUsedMiB, &s.MemoryTotalMiB,

@@ -114,7 +114,10 @@ func TestClaim_OldMeetsNew(t *testing.T) {
 		"release":     func(c store.ImageClaim) error { return db.ReleaseImage(t.Context(), c, nil, "x", true) },
 		"dead letter": func(c store.ImageClaim) error { return db.DeadLetterImage(t.Context(), c, "x") },
 		"filter":      func(c store.ImageClaim) error { return db.FilterImage(t.Context(), c, "x") },
-		"claim":       func(c store.ImageClaim) error { _, err := db.ClaimImage(t.Context(), id, c.Token, time.Minute); return err },
+		"claim": func(c store.ImageClaim) error {
+			_, err := db.ClaimImage(t.Context(), id, c.Token, time.Minute)
+			return err
+		},
 	} {
 		require.ErrorIs(t, act(older), store.ErrClaimLost, name)
 	}

@@ -48,19 +48,20 @@ func (db *DB) cameraCount(ctx context.Context) (int, error) {
 	return n, err
 }
 
+// now() rather than clock_timestamp(), which no index condition can use.
 const waitingImagesQuery = `
 	WITH lost AS (
 		(SELECT id, camera_id, seen_at FROM images
-		 WHERE state = 'queued' AND queued_at < clock_timestamp() - make_interval(secs => $3) ORDER BY queued_at, id LIMIT $1)
+		 WHERE state = 'queued' AND queued_at < now() - make_interval(secs => $3) ORDER BY queued_at, id LIMIT $1)
 		UNION ALL
 		(SELECT id, camera_id, seen_at FROM images
-		 WHERE state = 'queued' AND queued_at > clock_timestamp() + ` + farFuture + ` ORDER BY queued_at, id LIMIT $1)
+		 WHERE state = 'queued' AND queued_at > now() + ` + farFuture + ` ORDER BY queued_at, id LIMIT $1)
 		UNION ALL
 		(SELECT id, camera_id, seen_at FROM images
-		 WHERE state = 'detecting' AND claimed_until < clock_timestamp() ORDER BY claimed_until, id LIMIT $1)
+		 WHERE state = 'detecting' AND claimed_until < now() ORDER BY claimed_until, id LIMIT $1)
 		UNION ALL
 		(SELECT id, camera_id, seen_at FROM images
-		 WHERE state = 'detecting' AND claimed_until > clock_timestamp() + ` + farFuture + ` ORDER BY claimed_until, id LIMIT $1)
+		 WHERE state = 'detecting' AND claimed_until > now() + ` + farFuture + ` ORDER BY claimed_until, id LIMIT $1)
 	), waiting AS (
 		SELECT id, camera_id, seen_at FROM lost
 		UNION ALL
@@ -71,11 +72,11 @@ const waitingImagesQuery = `
 			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at IS NULL ORDER BY seen_at, id LIMIT $2)
 			UNION ALL
 			(SELECT id, seen_at FROM images
-			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at <= clock_timestamp()
+			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at <= now()
 			 ORDER BY next_attempt_at, id LIMIT $2)
 			UNION ALL
 			(SELECT id, seen_at FROM images
-			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at > clock_timestamp() + ` + farFuture + `
+			 WHERE camera_id = c.id AND state = 'seen' AND next_attempt_at > now() + ` + farFuture + `
 			 ORDER BY next_attempt_at, id LIMIT $2)
 		) AS w
 	), ranked AS (

@@ -27,6 +27,13 @@ func (db *DB) RecordImage(ctx context.Context, img NewImage) (RecordedImage, err
 	return recorded, err
 }
 
+// recordedRow is what the statements below return.
+type recordedRow struct {
+	ID     int64      `db:"id"`
+	State  ImageState `db:"state"`
+	Reason *string    `db:"reason"`
+}
+
 func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage, error) {
 	// The camera's row is the lock under which "was it seen before" and "now it is" become one step.
 	var seenAt time.Time
@@ -36,73 +43,61 @@ func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage,
 	if err != nil {
 		return RecordedImage{}, fmt.Errorf("lock camera: %w", err)
 	}
-	if img.State == ImageSeen && img.SHA256 != "" && img.DedupeWindow > 0 {
-		duplicate, err := isDuplicate(ctx, tx, img, seenAt)
-		if err != nil {
-			return RecordedImage{}, err
-		}
-		if duplicate {
-			img.State, img.Reason = ImageFiltered, ReasonDuplicate
-		}
+	row, err := insertImage(ctx, tx, img, seenAt)
+	if err == nil {
+		return RecordedImage{ID: row.ID, State: row.State, Reason: row.Reason, Created: true}, nil
 	}
-	recorded, err := insertImage(ctx, tx, img, seenAt)
-	if err != nil || !recorded.Created {
-		return recorded, err
+	if !errors.Is(err, sql.ErrNoRows) {
+		return RecordedImage{}, fmt.Errorf("insert image: %w", err)
 	}
-	_, err = tx.ExecContext(ctx, `
-		UPDATE cameras SET last_seen_at = $2
-		WHERE id = $1 AND (last_seen_at IS NULL OR last_seen_at < $2::timestamptz - interval '1 second')`,
-		img.CameraID, seenAt)
-	if err != nil {
-		return RecordedImage{}, fmt.Errorf("touch camera: %w", err)
-	}
-	return recorded, nil
-}
-
-// isDuplicate looks for the same bytes in another file. The same file reported again is not its own duplicate.
-func isDuplicate(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Time) (bool, error) {
-	var duplicate bool
-	err := tx.GetContext(ctx, &duplicate, `
-		SELECT EXISTS (
-			SELECT FROM images
-			WHERE camera_id = $1 AND sha256 = $2 AND reason IS DISTINCT FROM 'duplicate'
-			  AND seen_at > $3 AND seen_at < $4
-			  AND identity <> image_identity($1, $5, $6, $7))`,
-		img.CameraID, img.SHA256, storable(seenAt.Add(-img.DedupeWindow)), storable(seenAt.Add(img.DedupeWindow)),
-		img.FilePath, img.SizeBytes, storable(img.ModTime))
-	if err != nil {
-		return false, fmt.Errorf("look for duplicate: %w", err)
-	}
-	return duplicate, nil
-}
-
-func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Time) (RecordedImage, error) {
-	recorded := RecordedImage{State: img.State, Created: true}
-	if img.Reason != "" {
-		recorded.Reason = &img.Reason
-	}
-	err := tx.GetContext(ctx, &recorded.ID, `
-		INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, state, reason, seen_at, filtered_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, CASE WHEN $6 = 'filtered' THEN clock_timestamp() END)
-		ON CONFLICT (identity) DO NOTHING
-		RETURNING id`,
-		img.CameraID, img.FilePath, img.SizeBytes, storable(img.ModTime), nullString(img.SHA256),
-		string(img.State), recorded.Reason, seenAt)
-	if err == nil || !errors.Is(err, sql.ErrNoRows) {
-		return recorded, err
-	}
-	var known struct {
-		ID     int64      `db:"id"`
-		State  ImageState `db:"state"`
-		Reason *string    `db:"reason"`
-	}
-	err = tx.GetContext(ctx, &known, `
+	err = tx.GetContext(ctx, &row, `
 		SELECT id, state, reason FROM images WHERE identity = image_identity($1, $2, $3, $4)`,
 		img.CameraID, img.FilePath, img.SizeBytes, storable(img.ModTime))
 	if err != nil {
 		return RecordedImage{}, fmt.Errorf("read recorded image: %w", err)
 	}
-	return RecordedImage{ID: known.ID, State: known.State, Reason: known.Reason}, nil
+	return RecordedImage{ID: row.ID, State: row.State, Reason: row.Reason}, nil
+}
+
+// insertImage stores the image, as a duplicate when another file brought the same bytes, and touches the camera;
+// sql.ErrNoRows when the same file was recorded before.
+func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Time) (recordedRow, error) {
+	var sought *string // the hash to look for, nil: duplicates do not matter
+	if img.State == ImageSeen && img.DedupeWindow > 0 {
+		sought = nullString(img.SHA256)
+	}
+	query, args, err := sqlx.Named(`
+		WITH duplicate AS (
+			SELECT EXISTS (
+				SELECT FROM images
+				WHERE camera_id = :camera_id AND sha256 = :sought AND reason IS DISTINCT FROM '`+ReasonDuplicate+`'
+				  AND seen_at > :from AND seen_at < :until) AS found
+		), inserted AS (
+			INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, state, reason, seen_at, filtered_at)
+			SELECT :camera_id, :file_path, :size_bytes, :mtime, :sha256,
+			       CASE WHEN found THEN 'filtered' ELSE :state END,
+			       CASE WHEN found THEN '`+ReasonDuplicate+`' ELSE :reason END, :seen_at,
+			       CASE WHEN found OR :state = 'filtered' THEN clock_timestamp() END
+			FROM duplicate
+			ON CONFLICT (identity) DO NOTHING
+			RETURNING id, state, reason
+		), touched AS (
+			UPDATE cameras SET last_seen_at = :seen_at
+			WHERE id = :camera_id AND EXISTS (SELECT FROM inserted)
+			  AND (last_seen_at IS NULL OR last_seen_at < CAST(:seen_at AS timestamptz) - interval '1 second')
+		)
+		SELECT id, state, reason FROM inserted`,
+		map[string]any{
+			"camera_id": img.CameraID, "file_path": img.FilePath, "size_bytes": img.SizeBytes, "mtime": storable(img.ModTime),
+			"sha256": nullString(img.SHA256), "state": string(img.State), "reason": nullString(img.Reason), "seen_at": seenAt,
+			"sought": sought, "from": storable(seenAt.Add(-img.DedupeWindow)), "until": storable(seenAt.Add(img.DedupeWindow)),
+		})
+	if err != nil {
+		return recordedRow{}, fmt.Errorf("bind image: %w", err)
+	}
+	var row recordedRow
+	err = tx.GetContext(ctx, &row, tx.Rebind(query), args...)
+	return row, err
 }
 
 // KnownImages tells for each key, in the same order, whether the ledger has it. One query serves thousands.

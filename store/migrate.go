@@ -188,7 +188,7 @@ func checkOwnership(ctx context.Context, conn *sqlx.Conn, latest int64) error {
 	}
 	if ours {
 		var version int64
-		query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable) //nolint:gosec // a constant
+		query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable)
 		if err := conn.GetContext(ctx, &version, query); err != nil {
 			return fmt.Errorf("read schema version: %w", err)
 		}

@@ -41,7 +41,7 @@ func (u SystemConfigUpdate) Validate() error {
 	if v := u.BatchIdleTimeout; v != nil && !isWholeSeconds(*v) {
 		problems = append(problems, errors.New("batch_idle_timeout_seconds must be a whole number of seconds, at least 1"))
 	}
-	if v := u.DetectionConfidenceThreshold; v != nil && !(*v >= 0 && *v <= 1) { //nolint:staticcheck // false for NaN too
+	if v := u.DetectionConfidenceThreshold; v != nil && !(*v >= 0 && *v <= 1) { // false for NaN too
 		problems = append(problems, errors.New("detection_confidence_threshold must be 0 to 1"))
 	}
 	if len(problems) == 0 {

@@ -3,6 +3,7 @@ package store_test
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -146,11 +147,11 @@ func TestSystemConfig_RacingUpdates(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 200)
 	last := 90.0
-	for i := len(entries) - 1; i >= 0; i-- { // oldest first: each begins where the one before ended
+	for i, entry := range slices.Backward(entries) { // oldest first: each begins where the one before ended
 		var details struct {
 			Changes map[string]struct{ Old, New float64 } `json:"changes"`
 		}
-		require.NoError(t, json.Unmarshal(entries[i].Details, &details))
+		require.NoError(t, json.Unmarshal(entry.Details, &details))
 		change := details.Changes["batch_window_seconds"]
 		require.InDelta(t, last, change.Old, 0)
 		window, ok := seen.Load(int64(len(entries) - i))

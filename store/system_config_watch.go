@@ -36,7 +36,7 @@ func (s *SystemConfigs) Run(ctx context.Context) error {
 	go func() { listening <- listener.Listen(systemConfigChannel) }()
 	defer func() {
 		dialer.end()
-		_ = listener.Close() //nolint:errcheck // it can only say that it is closed already
+		_ = listener.Close() // it can only say that it is closed already
 		for range listener.Notify {
 			// Closed once the listener's goroutine has ended.
 		}
@@ -106,7 +106,7 @@ func (d *listenDialer) DialTimeout(network, address string, timeout time.Duratio
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ended {
-		_ = conn.Close() //nolint:errcheck // nothing was sent on it
+		_ = conn.Close() // nothing was sent on it
 		return nil, net.ErrClosed
 	}
 	d.conn = conn
@@ -119,6 +119,6 @@ func (d *listenDialer) end() {
 	defer d.mu.Unlock()
 	d.ended = true
 	if d.conn != nil {
-		_ = d.conn.Close() //nolint:errcheck // it is given up
+		_ = d.conn.Close() // it is given up
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"hsi.home.arpa/store"
@@ -19,6 +21,9 @@ const (
 	keyCameraID  = "camera_id"
 	keyRequestID = "request_id"
 )
+
+// maxValueBytes cuts single values, so that one long text does not cost the others their place.
+const maxValueBytes = 8192
 
 // fallbackComponent names records of loggers that were given none.
 const fallbackComponent = "hsi"
@@ -151,10 +156,14 @@ func place(entry *store.LogEntry, extra map[string]any, groups []string, attr sl
 		}
 	}
 	key := attr.Key
-	for i := len(groups) - 1; i >= 0; i-- {
-		key = groups[i] + "." + key
+	for _, group := range slices.Backward(groups) {
+		key = group + "." + key
 	}
-	extra[key] = encodable(value)
+	encoded := encodable(value)
+	if text, ok := encoded.(string); ok && len(text) > maxValueBytes {
+		encoded = strings.ToValidUTF8(text[:maxValueBytes], "") + "…"
+	}
+	extra[key] = encoded
 }
 
 // encodable turns a value into one that JSON can hold.

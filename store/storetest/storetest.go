@@ -59,7 +59,9 @@ func Open(tb testing.TB, databaseURL string) *store.DB {
 func NewURL(tb testing.TB) string {
 	tb.Helper()
 	server := embeddedtest.PostgresURL(tb)
-	template.once.Do(func() { template.err = makeTemplate(server) })
+	// The template outlives the test that happens to be first.
+	ctx := context.WithoutCancel(tb.Context())
+	template.once.Do(func() { template.err = makeTemplate(ctx, server) })
 	if template.err != nil {
 		tb.Fatalf("make template database: %v", template.err)
 	}
@@ -92,9 +94,7 @@ func create(tb testing.TB, server, options string) string {
 	return withDatabase(server, name)
 }
 
-// makeTemplate has no test to report to: its database outlives the test that happened to be first.
-func makeTemplate(server string) error {
-	ctx := context.Background()
+func makeTemplate(ctx context.Context, server string) error {
 	if err := admin(ctx, server, "CREATE DATABASE "+templateName); err != nil {
 		return err
 	}
