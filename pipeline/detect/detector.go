@@ -54,6 +54,9 @@ func NewImage(cameraID, name string, takenAt time.Time, data []byte, limits pict
 	return &Image{CameraID: cameraID, Name: name, TakenAt: takenAt, Data: data, Info: info, limits: limits}, nil
 }
 
+// Bounds is where boxes may be: the whole image.
+func (i *Image) Bounds() image.Rectangle { return image.Rect(0, 0, i.Info.Width, i.Info.Height) }
+
 // Pixels decodes the image when it is first asked for.
 func (i *Image) Pixels() (image.Image, error) {
 	if i.decoded == nil {

@@ -72,7 +72,7 @@ func (r *RTDETR) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	if err != nil {
 		return nil, toDetectError(err)
 	}
-	detections, err := parseReply(reply, image.Rect(0, 0, img.Info.Width, img.Info.Height))
+	detections, err := parseReply(reply, img.Bounds())
 	if err != nil {
 		return nil, toDetectError(r.client.Nonsense(err))
 	}

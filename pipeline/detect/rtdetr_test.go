@@ -1,0 +1,147 @@
+package detect_test
+
+import (
+	"errors"
+	"image"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/picture"
+)
+
+func newRTDETR(t *testing.T, url string) *detect.RTDETR {
+	t.Helper()
+	d, err := detect.NewRTDETR(detect.RTDETROptions{URL: url, APIKey: "secret", ConnectTimeout: time.Second, ReadTimeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	t.Cleanup(d.CloseIdle)
+	return d
+}
+
+func person(x, y, width, height int) aitest.Detection {
+	return aitest.Detection{Class: "person", Confidence: 0.9, Box: aitest.Box{X: x, Y: y, Width: width, Height: height}}
+}
+
+func imageOf(t *testing.T, name string, data []byte) *detect.Image {
+	t.Helper()
+	img, err := detect.NewImage("front", name, time.Now(), data, picture.Limits{})
+	require.NoError(t, err)
+	return img
+}
+
+func TestRTDETR_SendsTheFileAndReadsTheReply(t *testing.T) {
+	t.Parallel()
+	server := aitest.NewRTDETR(t)
+	d := newRTDETR(t, server.URL())
+	data := aitest.Picture(1, person(10, 20, 30, 60), aitest.Detection{Class: "car", Confidence: 0.5125, Box: aitest.Box{X: 100, Y: 90, Width: 120, Height: 80}})
+	for name, sent := range map[string]string{
+		"snap-01_a.JPG": "snap-01_a.JPG", "a b.jpg": "image.jpeg", "a\"\r\nX: y.jpg": "image.jpeg", "ä.jpg": "image.jpeg", "photo": "image.jpeg",
+	} {
+		found, err := d.Detect(t.Context(), imageOf(t, name, data))
+		require.NoError(t, err)
+		require.Equal(t, []detect.Detection{
+			{ObjectType: "person", Confidence: 0.9, Box: image.Rect(10, 20, 40, 80)},
+			{ObjectType: "car", Confidence: 0.5125, Box: image.Rect(100, 90, 220, 170)},
+		}, found)
+		calls := server.Calls()
+		call := calls[len(calls)-1]
+		require.Equal(t, sent, call.FileName)
+		require.Equal(t, "image/jpeg", call.ContentType)
+		require.Equal(t, "secret", call.APIKey)
+		require.Len(t, data, call.Size)
+	}
+	found, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(2)))
+	require.NoError(t, err)
+	require.Empty(t, found)
+	require.False(t, d.Busy())
+}
+
+func TestRTDETR_SaysWhatWentWrong(t *testing.T) {
+	t.Parallel()
+	const away, bad, unusable = "away", "bad", "unusable"
+	box := func(list string) aitest.Behaviour {
+		return aitest.RawDetections("box", `[{"class":"person","confidence":0.9,"bbox":`+list+`}]`)
+	}
+	for name, test := range map[string]struct {
+		behaviour aitest.Behaviour
+		want      string
+	}{
+		"503": {aitest.Status(503), away}, "502": {aitest.Status(502), away}, "429": {aitest.Status(429), away}, "401": {aitest.Status(401), away},
+		"404": {aitest.Status(404), away}, "405": {aitest.Status(405), away}, "307": {aitest.Status(307), away}, "loading": {aitest.Loading(), away},
+		"400": {aitest.Status(400), unusable}, "413": {aitest.Status(413), unusable}, "415": {aitest.Status(415), unusable}, "422": {aitest.Status(422), unusable},
+		"500": {aitest.Status(500), bad}, "html": {aitest.HTML(), bad}, "empty": {aitest.Empty(), bad}, "truncated": {aitest.Truncated(), bad},
+		"cut": {aitest.Cut(), bad}, "hang": {aitest.Hang(), bad}, "drip": {aitest.Drip(20 * time.Millisecond), bad}, "huge": {aitest.Huge(100 << 20), bad},
+		"endless": {aitest.Endless(), bad}, "NaN": {aitest.NaNConfidence(), bad}, "too sure": {aitest.Confidence(1.01), bad},
+		"negative confidence": {aitest.Confidence(-0.1), bad}, "no list": {aitest.WithoutDetections(), bad},
+		"list is null": {aitest.RawDetections("null", "null"), bad}, "list is a word": {aitest.RawDetections("word", `"none"`), bad},
+		"object is null":   {aitest.RawDetections("null object", "[null]"), bad},
+		"box outside":      {aitest.BoxAt(aitest.Box{X: 400, Y: 10, Width: 20, Height: 20}), bad},
+		"box far outside":  {aitest.BoxAt(aitest.Box{X: -1 << 40, Y: 10, Width: 20, Height: 20}), bad},
+		"box without size": {aitest.BoxAt(aitest.Box{X: 10, Y: 10}), bad}, "box inside out": {aitest.BoxAt(aitest.Box{X: 50, Y: 50, Width: -20, Height: -20}), bad},
+		"box of three": {box("[1,2,3]"), bad}, "box of words": {box(`["a","b","c","d"]`), bad}, "box is null": {box("null"), bad}, "half a box": {box(`{"x":1,"y":2}`), bad},
+		"no class":    {aitest.RawDetections("class", `[{"confidence":0.9,"bbox":[1,2,3,4]}]`), bad},
+		"blank class": {aitest.RawDetections("class", `[{"class":" ","confidence":0.9,"bbox":[1,2,3,4]}]`), bad},
+		"odd class":   {aitest.RawDetections("class", `[{"class":"per\u0000son","confidence":0.9,"bbox":[1,2,3,4]}]`), bad},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := aitest.NewRTDETR(t)
+			server.Script(test.behaviour)
+			d := newRTDETR(t, server.URL())
+			img := imageOf(t, "a.jpg", aitest.Picture(1, person(10, 20, 30, 60)))
+			startedAt := time.Now()
+			found, err := d.Detect(t.Context(), img)
+			require.Less(t, time.Since(startedAt), 3*time.Second)
+			require.Empty(t, found)
+			_, isAway := errors.AsType[*detect.Unavailable](err)
+			_, isBad := errors.AsType[*detect.BadReply](err)
+			_, isUnusable := errors.AsType[*detect.Unusable](err)
+			require.Equal(t, test.want == away, isAway, "%v", err)
+			require.Equal(t, test.want == bad, isBad, "%v", err)
+			require.Equal(t, test.want == unusable, isUnusable, "%v", err)
+
+			found, err = d.Detect(t.Context(), img)
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+		})
+	}
+}
+
+func TestRTDETR_AcceptsTheFormsThatServersSend(t *testing.T) {
+	t.Parallel()
+	server := aitest.NewRTDETR(t)
+	d := newRTDETR(t, server.URL())
+	for _, test := range []struct {
+		behaviour aitest.Behaviour
+		want      image.Rectangle
+	}{
+		{aitest.BoxAsList(), image.Rect(10, 20, 40, 80)},
+		{aitest.BoxAt(aitest.Box{X: -3, Y: -2, Width: 20, Height: 20}), image.Rect(0, 0, 17, 18)},
+		{aitest.BoxAt(aitest.Box{X: 310, Y: 170, Width: 50, Height: 50}), image.Rect(310, 170, 320, 180)},
+		{aitest.RawDetections("fractions", `[{"class":"Person ","confidence":1,"bbox":[10.4,20.6,0.2,0.1],"track":7}]`), image.Rect(10, 21, 11, 22)},
+	} {
+		server.SetBehaviour(test.behaviour)
+		found, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(1, person(10, 20, 30, 60))))
+		require.NoError(t, err, test.behaviour.Name)
+		require.Len(t, found, 1)
+		require.Equal(t, "person", found[0].ObjectType)
+		require.Equal(t, test.want, found[0].Box, test.behaviour.Name)
+	}
+}
+
+func TestRTDETR_IsAway(t *testing.T) {
+	t.Parallel()
+	server := aitest.NewRTDETR(t)
+	server.Stop()
+	d := newRTDETR(t, server.URL())
+	img := imageOf(t, "a.jpg", aitest.Picture(1))
+	_, err := d.Detect(t.Context(), img)
+	_, isAway := errors.AsType[*detect.Unavailable](err)
+	require.True(t, isAway, "%v", err)
+	server.Start()
+	_, err = d.Detect(t.Context(), img)
+	require.NoError(t, err)
+}

@@ -1,0 +1,428 @@
+package detect_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/queue"
+	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+type samples struct {
+	mu     sync.Mutex
+	counts map[latency.Stage]int
+}
+
+func (s *samples) Observe(stage latency.Stage, _ time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[stage]++
+}
+
+func (s *samples) count(stage latency.Stage) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[stage]
+}
+
+type alive struct {
+	mu      sync.Mutex
+	message string
+}
+
+func (*alive) Beat()                     {}
+func (*alive) Step(time.Duration) func() { return func() {} }
+func (a *alive) Say(message string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.message = message
+}
+
+func (a *alive) says() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.message
+}
+
+type config struct{}
+
+func (config) Latest() store.SystemConfig {
+	return store.SystemConfig{BatchWindow: time.Hour, BatchIdleTimeout: time.Hour, DetectionConfidenceThreshold: 0.5}
+}
+
+// folder keeps thumbnails in memory; a test can make it full.
+type folder struct {
+	mu    sync.Mutex
+	files map[string]int
+	full  bool
+}
+
+func (f *folder) Write(_ context.Context, name string, jpeg []byte) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full {
+		return "", errors.New("no space left on device")
+	}
+	path := fmt.Sprintf("%d/%s", len(f.files), name)
+	f.files[path] = len(jpeg)
+	return path, nil
+}
+
+func (f *folder) setFull(full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.full = full
+}
+
+// faultyLedger is the real store, which a test can make lose the answer to a commit, or the database.
+type faultyLedger struct {
+	*store.DB
+	commits    atomic.Int64
+	loseAnswer atomic.Bool // the commit succeeds, its answer is lost
+	refuse     atomic.Bool // the commit does not reach the database
+}
+
+func (l *faultyLedger) CommitDetections(
+	ctx context.Context, claim store.ImageClaim, result store.DetectionResult, join func(store.Batch) store.JoinDecision,
+) (store.Committed, error) {
+	l.commits.Add(1)
+	if l.refuse.Swap(false) {
+		return store.Committed{}, fmt.Errorf("cut: %w", store.ErrUnavailable)
+	}
+	committed, err := l.DB.CommitDetections(ctx, claim, result, join)
+	if err == nil && l.loseAnswer.Swap(false) {
+		return store.Committed{}, fmt.Errorf("cut: %w", store.ErrUnavailable)
+	}
+	return committed, err
+}
+
+// scripted is a detector that does what a test says.
+type scripted func(ctx context.Context, img *detect.Image) ([]detect.Detection, error)
+
+func (scripted) Name() string { return "scripted" }
+func (s scripted) Detect(ctx context.Context, img *detect.Image) ([]detect.Detection, error) {
+	return s(ctx, img)
+}
+
+// fixture is a detect worker with its queue on a real PostgreSQL and Redis.
+type fixture struct {
+	t          *testing.T
+	root       string
+	ledger     *faultyLedger
+	samples    *samples
+	alive      *alive
+	thumbnails *folder
+	activity   *detect.Activity
+	images     int
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{
+		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
+		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
+	}
+	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
+	require.NoError(t, f.ledger.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "front", FolderPath: filepath.Join(f.root, "front")}))
+	return f
+}
+
+// run starts the dispatcher and a number of workers.
+func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
+	f.t.Helper()
+	server := embeddedtest.NewRedis(f.t)
+	client, err := redis.Open(redis.Config{URL: server.URL()})
+	require.NoError(f.t, err)
+	log := storetest.Logger(f.t)
+	q := queue.New(client.Conn, queue.Detect, log)
+	dispatcher := queue.NewDispatcher(q, detect.NewSource(f.ledger, f.samples))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
+	var group sync.WaitGroup
+	group.Go(func() { _ = dispatcher.Run(ctx, &alive{}) })
+	for range workers {
+		worker := detect.NewWorker(q, detect.Options{
+			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
+			CameraRoot: f.root, DetectLimit: 3 * time.Second, BatchClosed: func() {}, Log: log,
+		})
+		group.Go(func() { _ = worker.Run(ctx, f.alive) })
+	}
+	stop = sync.OnceFunc(func() {
+		cancel()
+		group.Wait()
+		client.Close()
+	})
+	f.t.Cleanup(stop)
+	return stop
+}
+
+// add writes an image into the camera's folder and records it.
+func (f *fixture) add(data []byte) (id int64, path string) {
+	f.t.Helper()
+	f.images++
+	path = filepath.Join(f.root, "front", fmt.Sprintf("%04d.jpg", f.images))
+	require.NoError(f.t, os.WriteFile(path, data, 0o600))
+	info, err := os.Stat(path)
+	require.NoError(f.t, err)
+	sum := sha256.Sum256(data)
+	recorded, err := f.ledger.RecordImage(f.t.Context(), store.NewImage{
+		ImageKey: store.ImageKey{CameraID: "front", FilePath: path, SizeBytes: info.Size(), ModTime: info.ModTime()},
+		SHA256:   hex.EncodeToString(sum[:]), State: store.ImageSeen,
+	})
+	require.NoError(f.t, err)
+	return recorded.ID, path
+}
+
+// wait waits until an image is in a state and returns it.
+func (f *fixture) wait(id int64, state store.ImageState) store.Image {
+	f.t.Helper()
+	var img store.Image
+	require.Eventually(f.t, func() bool {
+		var err error
+		img, err = f.ledger.Image(f.t.Context(), id)
+		require.NoError(f.t, err)
+		return img.State == state
+	}, 20*time.Second, 5*time.Millisecond, "not %s", state)
+	return img
+}
+
+func TestWorker_StoresWhatTheServiceFound(t *testing.T) {
+	t.Parallel()
+	f, server := setup(t), aitest.NewRTDETR(t)
+	const n = 30
+	var ids []int64
+	for i := range n {
+		id, _ := f.add(aitest.Picture(uint64(i), person(10+i, 20, 30, 60), aitest.Detection{
+			Class: "cat", Confidence: 0.3, Box: aitest.Box{X: 1, Y: 1, Width: 5, Height: 5},
+		}))
+		ids = append(ids, id)
+	}
+	empty, _ := f.add(aitest.Picture(1000))
+	f.run(newRTDETR(t, server.URL()), 3)
+	for _, id := range ids {
+		require.NotNil(t, f.wait(id, store.ImageBatched).BatchID)
+	}
+	require.Equal(t, store.ReasonNoDetections, *f.wait(empty, store.ImageFiltered).Reason)
+	require.Len(t, server.Calls(), n+1, "each image is detected once")
+
+	type row struct {
+		ImageID int64  `db:"image_id"`
+		X       int    `db:"bbox_x"`
+		Path    string `db:"thumbnail_path"`
+		Type    string `db:"object_type"`
+		MIME    string `db:"file_type"`
+	}
+	rows := storetest.Query[row](t, f.ledger.DB, `SELECT image_id, bbox_x, thumbnail_path, object_type, file_type FROM detections ORDER BY image_id`)
+	require.Len(t, rows, n, "what is below the threshold is dropped")
+	for i, r := range rows {
+		require.Equal(t, ids[i], r.ImageID)
+		require.Equal(t, 10+i, r.X)
+		require.Equal(t, "person", r.Type)
+		require.Equal(t, "image/jpeg", r.MIME)
+		require.Positive(t, f.thumbnails.files[r.Path])
+	}
+	require.Len(t, f.thumbnails.files, n)
+	require.InDelta(t, float64(n+1)/60, f.activity.InferenceFPS(), 1e-9)
+	require.Equal(t, n+1, f.samples.count(latency.Detect))
+	require.Eventually(t, func() bool {
+		return f.samples.count(latency.WatchToDetect) == n+1 && f.samples.count(latency.DetectToBatch) == n && f.samples.count(latency.Watch) == n+1
+	}, 5*time.Second, time.Millisecond)
+}
+
+func TestWorker_WaitsForAServiceThatIsAway(t *testing.T) {
+	t.Parallel()
+	f, server := setup(t), aitest.NewRTDETR(t)
+	server.Stop()
+	first, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	second, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+	f.run(newRTDETR(t, server.URL()), 1)
+	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" }, 10*time.Second, time.Millisecond)
+	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
+	server.Start()
+	for _, id := range []int64{first, second} {
+		require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "an outage costs no attempt")
+	}
+	require.Eventually(t, func() bool { return f.alive.says() == "" }, 10*time.Second, time.Millisecond)
+}
+
+func TestWorker_GivesUpAnImageThatTheServiceRefuses(t *testing.T) {
+	t.Parallel()
+	f, server := setup(t), aitest.NewRTDETR(t)
+	server.Script(aitest.Status(400))
+	refused, _ := f.add(aitest.Picture(1))
+	good, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+	f.run(newRTDETR(t, server.URL()), 1)
+	require.Contains(t, *f.wait(refused, store.ImageDeadLettered).Reason, "status 400")
+	f.wait(good, store.ImageBatched)
+}
+
+func TestWorker_TriesAnImageAgainABoundedNumberOfTimes(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id, _ := f.add(aitest.Picture(1))
+	storetest.Exec(t, f.ledger.DB, `UPDATE images SET attempts = 3`)
+	var calls atomic.Int64
+	f.run(scripted(func(context.Context, *detect.Image) ([]detect.Detection, error) {
+		calls.Add(1)
+		return nil, &detect.BadReply{Err: errors.New("gibberish")}
+	}), 1)
+	// The fourth attempt fails and is followed by a long pause, which is cut short here.
+	require.Eventually(t, func() bool {
+		return storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM images WHERE state = 'seen' AND attempts = 4 AND next_attempt_at > now() + interval '10 s'`) == 1
+	}, 10*time.Second, 5*time.Millisecond)
+	storetest.Exec(t, f.ledger.DB, `UPDATE images SET next_attempt_at = now()`)
+	require.Equal(t, "failed 5 times: bad reply of the detector: gibberish", *f.wait(id, store.ImageDeadLettered).Reason)
+	require.EqualValues(t, 2, calls.Load())
+}
+
+func TestWorker_GivesUpWhatSomethingDiesOver(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id, _ := f.add(aitest.Picture(1))
+	storetest.Exec(t, f.ledger.DB, `UPDATE images SET attempts = 5`)
+	f.run(scripted(func(context.Context, *detect.Image) ([]detect.Detection, error) { panic("not to be reached") }), 1)
+	require.Equal(t, "not finished after 5 attempts", *f.wait(id, store.ImageDeadLettered).Reason)
+}
+
+func TestWorker_FilesThatChangeOrGo(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	replaced, path := f.add(aitest.Picture(1))
+	require.NoError(t, os.WriteFile(path, aitest.Picture(2, person(1, 2, 30, 40)), 0o600))
+	removed, path := f.add(aitest.Picture(3))
+	require.NoError(t, os.Remove(path))
+	broken, path := f.add(aitest.Picture(4))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, make([]byte, info.Size()), 0o600)) // same size and time, other bytes
+	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+	undecodable := aitest.Picture(5)
+	clear(undecodable[len(undecodable)-200 : len(undecodable)-100])
+	odd, _ := f.add(undecodable)
+	f.run(detect.NewMotion(), 1)
+	require.Equal(t, detect.ReasonReplaced, *f.wait(replaced, store.ImageFiltered).Reason)
+	require.Contains(t, *f.wait(removed, store.ImageDeadLettered).Reason, "the file is gone")
+	require.Contains(t, *f.wait(broken, store.ImageDeadLettered).Reason, "not an image")
+	require.Eventually(t, func() bool {
+		img, err := f.ledger.Image(t.Context(), odd)
+		return err == nil && (img.State == store.ImageDeadLettered || img.State == store.ImageFiltered)
+	}, 10*time.Second, 5*time.Millisecond)
+}
+
+func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]bool{"gone": false, "an empty mount point": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, server := setup(t), aitest.NewRTDETR(t)
+			id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+			require.NoError(t, os.Rename(f.root, f.root+".away"))
+			if leave {
+				require.NoError(t, os.Mkdir(f.root, 0o750))
+			}
+			f.run(newRTDETR(t, server.URL()), 1)
+			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the camera folder" }, 10*time.Second, time.Millisecond)
+			if leave {
+				require.NoError(t, os.Remove(f.root))
+			}
+			require.NoError(t, os.Rename(f.root+".away", f.root))
+			f.wait(id, store.ImageBatched)
+		})
+	}
+}
+
+func TestWorker_NoRowWithoutItsThumbnail(t *testing.T) {
+	t.Parallel()
+	f, server := setup(t), aitest.NewRTDETR(t)
+	f.thumbnails.setFull(true)
+	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	f.run(newRTDETR(t, server.URL()), 1)
+	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the thumbnail folder" }, 10*time.Second, time.Millisecond)
+	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
+	f.thumbnails.setFull(false)
+	require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts)
+}
+
+func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(*faultyLedger){
+		"before it": func(l *faultyLedger) { l.refuse.Store(true) },
+		"after it":  func(l *faultyLedger) { l.loseAnswer.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, server := setup(t), aitest.NewRTDETR(t)
+			id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+			prepare(f.ledger)
+			f.run(newRTDETR(t, server.URL()), 1)
+			require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "the claim goes on")
+			next, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+			f.wait(next, store.ImageBatched)
+			require.Equal(t, 2, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`), "stored once each")
+		})
+	}
+}
+
+func TestWorker_TheSlowOneLosesItsClaim(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	working, goOn := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int64
+	f.run(scripted(func(_ context.Context, img *detect.Image) ([]detect.Detection, error) {
+		if calls.Add(1) == 1 {
+			close(working)
+			<-goOn // as a process that was frozen
+		}
+		return []detect.Detection{{ObjectType: "person", Confidence: 0.9, Box: img.Bounds()}}, nil
+	}), 1)
+	<-working
+	// Its lease ends and another worker takes the image over and finishes it.
+	storetest.Exec(t, f.ledger.DB, `UPDATE images SET claimed_until = now() - interval '1 s'`)
+	claim := store.ImageClaim{ImageID: id, Token: "the other one"}
+	_, err := f.ledger.ClaimImage(t.Context(), id, claim.Token, time.Minute)
+	require.NoError(t, err)
+	_, err = f.ledger.DB.CommitDetections(t.Context(), claim, store.DetectionResult{
+		Detector: "other", ImageAt: time.Now(), Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.9}},
+	}, func(store.Batch) store.JoinDecision { return store.JoinOpen })
+	require.NoError(t, err)
+	close(goOn)
+	next, _ := f.add(aitest.Picture(2))
+	f.wait(next, store.ImageBatched)
+	require.Equal(t, []string{"other"}, storetest.Query[string](t, f.ledger.DB, `SELECT detector FROM detections WHERE image_id = $1`, id))
+}
+
+func TestWorker_HandsAnImageBackWhenStopped(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	working := make(chan struct{})
+	stop := f.run(scripted(func(ctx context.Context, _ *detect.Image) ([]detect.Detection, error) {
+		close(working)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}), 1)
+	<-working
+	stop()
+	img := f.wait(id, store.ImageSeen)
+	require.Zero(t, img.Attempts)
+	server := aitest.NewRTDETR(t)
+	f.run(newRTDETR(t, server.URL()), 1)
+	f.wait(id, store.ImageBatched)
+}
