@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/store"
@@ -31,3 +32,9 @@ func gpuRecord(row gpu.Row) store.GPUSample {
 		Host: s.Host, GPUUUID: s.UUID,
 	}
 }
+
+// busy tells the health monitor of a call in progress. The client ends each call at its deadline, so one in progress is within it.
+type busy func() bool
+
+// BusySince returns now while a call is in progress.
+func (b busy) BusySince() (time.Time, bool) { return time.Now(), b() }

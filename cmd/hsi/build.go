@@ -8,6 +8,7 @@ import (
 	"hsi.home.arpa/embedded"
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/pipeline/analyze"
 	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/pipeline/queue"
@@ -40,6 +41,8 @@ type app struct {
 	latency *latency.Recorder
 
 	detectorName, analyzerName string
+	rtdetr                     *detect.RTDETR    // nil with the built-in detector
+	nemotron                   *analyze.Nemotron // nil with the built-in scorer
 	activity                   *detect.Activity
 	detectQueue, analyzeQueue  *queue.Queue
 	gpuMonitor                 *gpu.Monitor

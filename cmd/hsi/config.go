@@ -68,6 +68,8 @@ type Config struct {
 	RTDETRURL         secretURL `env:"RTDETR_URL"`
 	RTDETRAPIKey      secret    `env:"RTDETR_API_KEY"`
 	RTDETRReadTimeout seconds   `env:"RTDETR_READ_TIMEOUT" envDefault:"60"`
+	// DetectionWorkers is how many images are with RT-DETR at once. The built-in detector always takes one at a time.
+	DetectionWorkers int `env:"DETECTION_WORKERS" envDefault:"2"`
 	// NemotronURL is the llama.cpp server's base URL; empty means the built-in rule scorer.
 	NemotronURL         secretURL `env:"NEMOTRON_URL"`
 	NemotronAPIKey      secret    `env:"NEMOTRON_API_KEY"`
@@ -199,6 +201,9 @@ func (c *Config) problems() []error {
 	positive("NEMOTRON_READ_TIMEOUT", c.NemotronReadTimeout, time.Hour)
 	positive("AI_CONNECT_TIMEOUT", c.AIConnectTimeout, time.Hour)
 	positive("AI_HEALTH_TIMEOUT", c.AIHealthTimeout, time.Minute)
+	if c.DetectionWorkers < 1 || c.DetectionWorkers > 32 {
+		add("DETECTION_WORKERS", "must be from 1 to 32")
+	}
 	positive("GPU_POLL_INTERVAL_SECONDS", c.GPUPollInterval, time.Hour)
 	positive("FILE_WATCHER_POLLING_INTERVAL", c.WatcherPollingInterval, time.Hour)
 	if c.DedupeTTL < 0 || time.Duration(c.DedupeTTL) > 24*time.Hour {

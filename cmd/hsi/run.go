@@ -162,6 +162,12 @@ func (a *app) movedData() map[string]string {
 
 // close ends the connections after everything that used them.
 func (a *app) close() {
+	if a.rtdetr != nil {
+		a.rtdetr.CloseIdle()
+	}
+	if a.nemotron != nil {
+		a.nemotron.CloseIdle()
+	}
 	a.redis.Close()
 	if err := a.db.Close(); err != nil {
 		a.plainLog.Warn("close the database", "error", err)

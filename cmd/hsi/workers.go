@@ -30,17 +30,25 @@ func (a *app) buildPipeline(Options) error {
 	closer := batch.NewCloser(batch.Options{
 		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
 	})
-	analyzer := a.newAnalysisWorker()
+	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer()
+	detector, detectLimit, count, detectorErr := a.newDetector()
+	if err := errors.Join(detectorErr, analyzerErr); err != nil {
+		return err
+	}
+	a.detectorName, a.analyzerName = detector.Name(), chosenAnalyzer.Name()
+	analyzer := analyze.NewWorker(a.analyzeQueue, analyze.Options{
+		Ledger: a.db, Analyzer: chosenAnalyzer, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: analyzeLimit,
+		Log: a.component(pipeline.AnalysisWorker),
+	})
 	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
 	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return batches.Run(ctx, h) })
 	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
-	detector, limit, count := a.newDetector()
 	for i := range count {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
-			CameraRoot: a.cfg.CameraRoot, DetectLimit: limit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
+			CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
 	}
@@ -63,18 +71,33 @@ func (a *app) addWorker(name, part string, run func(context.Context, *pipeline.H
 
 // newDetector chooses the detector, how long one call may take, and how many images are in work at once. The built-in detector
 // compares each image with the ones before it, so it takes them one after the other.
-func (a *app) newDetector() (detector detect.Detector, limit time.Duration, workers int) {
-	motion := detect.NewMotion()
-	a.detectorName = motion.Name()
-	return motion, builtInLimit, 1
+func (a *app) newDetector() (detector detect.Detector, limit time.Duration, workers int, err error) {
+	if a.cfg.RTDETRURL == "" {
+		return detect.NewMotion(), builtInLimit, 1, nil
+	}
+	a.rtdetr, err = detect.NewRTDETR(detect.RTDETROptions{
+		URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey),
+		ConnectTimeout: time.Duration(a.cfg.AIConnectTimeout), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout),
+	})
+	if err != nil {
+		return nil, 0, 0, fmt.Errorf("RTDETR_URL: %w", err)
+	}
+	return a.rtdetr, a.rtdetr.Limit(), a.cfg.DetectionWorkers, nil
 }
 
-func (a *app) newAnalysisWorker() *analyze.Worker {
-	rules := analyze.NewRules(time.Local)
-	a.analyzerName = rules.Name()
-	return analyze.NewWorker(a.analyzeQueue, analyze.Options{
-		Ledger: a.db, Analyzer: rules, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: builtInLimit, Log: a.component(pipeline.AnalysisWorker),
+// newAnalyzer chooses the analyzer and how long one call may take.
+func (a *app) newAnalyzer() (analyzer analyze.Analyzer, limit time.Duration, err error) {
+	if a.cfg.NemotronURL == "" {
+		return analyze.NewRules(time.Local), builtInLimit, nil
+	}
+	a.nemotron, err = analyze.NewNemotron(analyze.NemotronOptions{
+		URL: string(a.cfg.NemotronURL), APIKey: string(a.cfg.NemotronAPIKey),
+		ConnectTimeout: time.Duration(a.cfg.AIConnectTimeout), ReadTimeout: time.Duration(a.cfg.NemotronReadTimeout), Severity: a.cfg.severity(),
 	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("NEMOTRON_URL: %w", err)
+	}
+	return a.nemotron, a.nemotron.Limit(), nil
 }
 
 // addServices adds the workers beside the pipeline.
@@ -100,15 +123,18 @@ func (a *app) inferenceFPS() *float64 {
 }
 
 func (a *app) buildHealth(Options) (err error) {
+	detector := health.AIService{URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout)}
+	if a.rtdetr != nil {
+		detector.Busy = busy(a.rtdetr.Busy)
+	}
+	analyzer := health.AIService{URL: string(a.cfg.NemotronURL), APIKey: string(a.cfg.NemotronAPIKey), ReadTimeout: time.Duration(a.cfg.NemotronReadTimeout)}
+	if a.nemotron != nil {
+		analyzer.Busy = busy(a.nemotron.Busy)
+	}
 	a.health, err = health.New(health.Options{
-		Database: a.db, Redis: a.redis,
-		Detector:         health.AIService{URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout)},
-		Analyzer:         health.AIService{URL: string(a.cfg.NemotronURL), APIKey: string(a.cfg.NemotronAPIKey), ReadTimeout: time.Duration(a.cfg.NemotronReadTimeout)},
-		AITimeout:        time.Duration(a.cfg.AIHealthTimeout),
-		AIConnectTimeout: time.Duration(a.cfg.AIConnectTimeout),
-		Storage:          a.storageProblem,
-		Workers:          a.supervisor,
-		Log:              a.component("health"),
+		Database: a.db, Redis: a.redis, Detector: detector, Analyzer: analyzer,
+		AITimeout: time.Duration(a.cfg.AIHealthTimeout), AIConnectTimeout: time.Duration(a.cfg.AIConnectTimeout),
+		Storage: a.storageProblem, Workers: a.supervisor, Log: a.component("health"),
 	})
 	return err
 }
