@@ -55,12 +55,8 @@ func (s *Server) routePages(e *echo.Echo) error {
 	if err != nil {
 		return fmt.Errorf("read the embedded contract: %w", err)
 	}
-	specYAML := s.options.SpecYAML
-	if specYAML == nil {
-		specYAML = specJSON // JSON is YAML too
-	}
 	e.GET("/openapi.json", newPage(specJSON, "application/json").serve)
-	e.GET("/openapi.yaml", newPage(specYAML, "application/yaml").serve)
+	e.GET("/openapi.yaml", newPage(gen.SpecYAML, "application/yaml").serve)
 
 	own, err := fs.Sub(ownPages, "docs")
 	if err != nil {

@@ -114,8 +114,6 @@ type Options struct {
 	CORSOrigins []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// SpecYAML is the contract as it was written, served at /openapi.yaml. Defaults to the embedded one, written as YAML again.
-	SpecYAML []byte
 	// Dashboard serves / and /assets/. Without it / leads to /docs.
 	Dashboard http.Handler
 
