@@ -86,7 +86,13 @@ func (w *Worker) lease() time.Duration { return w.options.AnalyzeLimit + storeLi
 func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 	return w.consumer.Run(ctx, alive, func(ctx context.Context, id int64) error {
 		defer alive.Step(w.lease())()
-		return w.handle(ctx, id)
+		err := w.handle(ctx, id)
+		if _, later := errors.AsType[*queue.Later](err); err == nil || later || ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) {
+			return err
+		}
+		// Asking again at once would fail again and hold up all others. The claim ends by itself, and the attempt counts.
+		w.log.ErrorContext(ctx, "batch left for later", "batch_id", id, "error", err)
+		return nil
 	})
 }
 

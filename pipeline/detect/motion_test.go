@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -81,7 +82,11 @@ func labelledScenes() map[string]labelled {
 	seed := uint64(1)
 	for name, l := range scenes {
 		if l.scene.Width == 0 {
-			l.scene.Width, l.scene.Height = 640, 360
+			l.scene.Width, l.scene.Height = 320, 180
+			for i := range l.scene.Objects { // written down for twice the size
+				o := &l.scene.Objects[i]
+				o.Width, o.Height, o.X, o.Y, o.StepX, o.StepY = o.Width/2, o.Height/2, o.X/2, o.Y/2, o.StepX/2, o.StepY/2
+			}
 		}
 		if l.frames == 0 {
 			l.frames = 32
@@ -130,8 +135,8 @@ func measure(t *testing.T, l labelled) (result tally) {
 		shown := l.scene.Boxes(frame)
 		// An object that is only just coming in or that appeared in this very image need not be found, but may be.
 		due := slices.DeleteFunc(slices.Clone(shown), func(box image.Rectangle) bool {
-			return box.Dx()*box.Dy() < 200 || (l.interval < 15*time.Second && !slices.ContainsFunc(l.scene.Boxes(frame-1), func(before image.Rectangle) bool {
-				return before.Dx()*before.Dy() >= 200
+			return box.Dx()*box.Dy() < 100 || (l.interval < 15*time.Second && !slices.ContainsFunc(l.scene.Boxes(frame-1), func(before image.Rectangle) bool {
+				return before.Dx()*before.Dy() >= 100
 			}))
 		})
 		for _, d := range detections {
@@ -182,4 +187,86 @@ func TestMotion_PrecisionAndRecall(t *testing.T) {
 		require.GreaterOrEqual(t, total.precision(), 0.95)
 		require.GreaterOrEqual(t, total.recall(), 0.90)
 	})
+}
+
+func TestMotion_IsDeterministic(t *testing.T) {
+	t.Parallel()
+	l := labelledScenes()["two at once"]
+	var runs [2][]detect.Detection
+	for i := range runs {
+		motion := detect.NewMotion()
+		for frame := range 20 {
+			found, err := motion.Detect(t.Context(), toImage(t, "front", l.scene.Frame(frame), l.quality, startedAt.Add(time.Duration(frame)*time.Second)))
+			require.NoError(t, err)
+			runs[i] = append(runs[i], found...)
+		}
+	}
+	require.NotEmpty(t, runs[0])
+	require.Equal(t, runs[0], runs[1])
+}
+
+func TestMotion_KeepsCamerasApart(t *testing.T) {
+	t.Parallel()
+	motion := detect.NewMotion()
+	dark, bright := image.NewGray(image.Rect(0, 0, 64, 48)), image.NewGray(image.Rect(0, 0, 64, 48))
+	for i := range bright.Pix {
+		bright.Pix[i] = 220
+	}
+	for n := range 6 {
+		at := startedAt.Add(time.Duration(n) * time.Second)
+		for camera, img := range map[string]image.Image{"dark": dark, "bright": bright} {
+			found, err := motion.Detect(t.Context(), toImage(t, camera, img, 90, at))
+			require.NoError(t, err)
+			require.Empty(t, found)
+		}
+	}
+}
+
+func TestMotion_AnotherSizeIsAnotherScene(t *testing.T) {
+	t.Parallel()
+	motion := detect.NewMotion()
+	for n, size := range []image.Point{{320, 180}, {1, 1}, {640, 2}, {2, 640}, {131, 97}, {320, 180}} {
+		img := image.NewGray(image.Rectangle{Max: size})
+		for i := range img.Pix {
+			img.Pix[i] = uint8(n * 40)
+		}
+		found, err := motion.Detect(t.Context(), toImage(t, "front", img, 90, startedAt))
+		require.NoError(t, err)
+		require.Empty(t, found)
+	}
+}
+
+func TestMotion_ForgetsTheCameraUnseenForLongest(t *testing.T) {
+	t.Parallel()
+	motion := detect.NewMotion()
+	small := image.NewGray(image.Rect(0, 0, 8, 8))
+	for n := range 1500 {
+		_, err := motion.Detect(t.Context(), toImage(t, fmt.Sprint("camera ", n), small, 90, startedAt))
+		require.NoError(t, err)
+	}
+	require.Equal(t, 512, detect.Scenes(motion))
+}
+
+func TestMotion_AnImageThatCannotBeDecoded(t *testing.T) {
+	t.Parallel()
+	img := toImage(t, "front", image.NewGray(image.Rect(0, 0, 64, 64)), 90, startedAt)
+	img.Data = slices.Clone(img.Data[:len(img.Data)/2])
+	_, err := detect.NewMotion().Detect(t.Context(), img)
+	_, unusable := errors.AsType[*detect.Unusable](err)
+	require.True(t, unusable, "%v", err)
+}
+
+func BenchmarkMotion640x360(b *testing.B) {
+	scene := demo.Story(1)
+	var images []*detect.Image
+	for frame := range 16 {
+		images = append(images, toImage(b, "front", scene.Frame(frame), 85, startedAt.Add(time.Duration(frame)*time.Second)))
+	}
+	motion := detect.NewMotion()
+	for n := 0; b.Loop(); n++ {
+		img := *images[n%len(images)] // decoded anew each time
+		if _, err := motion.Detect(b.Context(), &img); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

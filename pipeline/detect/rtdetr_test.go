@@ -21,8 +21,9 @@ func newRTDETR(t *testing.T, url string) *detect.RTDETR {
 	return d
 }
 
-func person(x, y, width, height int) aitest.Detection {
-	return aitest.Detection{Class: "person", Confidence: 0.9, Box: aitest.Box{X: x, Y: y, Width: width, Height: height}}
+// person is an object of 30 × 60 pixels.
+func person(x int) aitest.Detection {
+	return aitest.Detection{Class: "person", Confidence: 0.9, Box: aitest.Box{X: x, Y: 20, Width: 30, Height: 60}}
 }
 
 func imageOf(t *testing.T, name string, data []byte) *detect.Image {
@@ -36,7 +37,7 @@ func TestRTDETR_SendsTheFileAndReadsTheReply(t *testing.T) {
 	t.Parallel()
 	server := aitest.NewRTDETR(t)
 	d := newRTDETR(t, server.URL())
-	data := aitest.Picture(1, person(10, 20, 30, 60), aitest.Detection{Class: "car", Confidence: 0.5125, Box: aitest.Box{X: 100, Y: 90, Width: 120, Height: 80}})
+	data := aitest.Picture(1, person(10), aitest.Detection{Class: "car", Confidence: 0.5125, Box: aitest.Box{X: 100, Y: 90, Width: 120, Height: 80}})
 	for name, sent := range map[string]string{
 		"snap-01_a.JPG": "snap-01_a.JPG", "a b.jpg": "image.jpeg", "a\"\r\nX: y.jpg": "image.jpeg", "ä.jpg": "image.jpeg", "photo": "image.jpeg",
 	} {
@@ -91,7 +92,7 @@ func TestRTDETR_SaysWhatWentWrong(t *testing.T) {
 			server := aitest.NewRTDETR(t)
 			server.Script(test.behaviour)
 			d := newRTDETR(t, server.URL())
-			img := imageOf(t, "a.jpg", aitest.Picture(1, person(10, 20, 30, 60)))
+			img := imageOf(t, "a.jpg", aitest.Picture(1, person(10)))
 			startedAt := time.Now()
 			found, err := d.Detect(t.Context(), img)
 			require.Less(t, time.Since(startedAt), 3*time.Second)
@@ -124,7 +125,7 @@ func TestRTDETR_AcceptsTheFormsThatServersSend(t *testing.T) {
 		{aitest.RawDetections("fractions", `[{"class":"Person ","confidence":1,"bbox":[10.4,20.6,0.2,0.1],"track":7}]`), image.Rect(10, 21, 11, 22)},
 	} {
 		server.SetBehaviour(test.behaviour)
-		found, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(1, person(10, 20, 30, 60))))
+		found, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(1, person(10))))
 		require.NoError(t, err, test.behaviour.Name)
 		require.Len(t, found, 1)
 		require.Equal(t, "person", found[0].ObjectType)

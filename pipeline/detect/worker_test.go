@@ -208,7 +208,7 @@ func TestWorker_StoresWhatTheServiceFound(t *testing.T) {
 	const n = 30
 	var ids []int64
 	for i := range n {
-		id, _ := f.add(aitest.Picture(uint64(i), person(10+i, 20, 30, 60), aitest.Detection{
+		id, _ := f.add(aitest.Picture(uint64(i), person(10+i), aitest.Detection{
 			Class: "cat", Confidence: 0.3, Box: aitest.Box{X: 1, Y: 1, Width: 5, Height: 5},
 		}))
 		ids = append(ids, id)
@@ -249,8 +249,8 @@ func TestWorker_WaitsForAServiceThatIsAway(t *testing.T) {
 	t.Parallel()
 	f, server := setup(t), aitest.NewRTDETR(t)
 	server.Stop()
-	first, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
-	second, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+	first, _ := f.add(aitest.Picture(1, person(10)))
+	second, _ := f.add(aitest.Picture(2, person(10)))
 	f.run(newRTDETR(t, server.URL()), 1)
 	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" }, 10*time.Second, time.Millisecond)
 	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
@@ -266,7 +266,7 @@ func TestWorker_GivesUpAnImageThatTheServiceRefuses(t *testing.T) {
 	f, server := setup(t), aitest.NewRTDETR(t)
 	server.Script(aitest.Status(400))
 	refused, _ := f.add(aitest.Picture(1))
-	good, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+	good, _ := f.add(aitest.Picture(2, person(10)))
 	f.run(newRTDETR(t, server.URL()), 1)
 	require.Contains(t, *f.wait(refused, store.ImageDeadLettered).Reason, "status 400")
 	f.wait(good, store.ImageBatched)
@@ -304,7 +304,7 @@ func TestWorker_FilesThatChangeOrGo(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	replaced, path := f.add(aitest.Picture(1))
-	require.NoError(t, os.WriteFile(path, aitest.Picture(2, person(1, 2, 30, 40)), 0o600))
+	require.NoError(t, os.WriteFile(path, aitest.Picture(2, person(1)), 0o600))
 	removed, path := f.add(aitest.Picture(3))
 	require.NoError(t, os.Remove(path))
 	broken, path := f.add(aitest.Picture(4))
@@ -331,7 +331,7 @@ func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, server := setup(t), aitest.NewRTDETR(t)
-			id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+			id, _ := f.add(aitest.Picture(1, person(10)))
 			require.NoError(t, os.Rename(f.root, f.root+".away"))
 			if leave {
 				require.NoError(t, os.Mkdir(f.root, 0o750))
@@ -351,7 +351,7 @@ func TestWorker_NoRowWithoutItsThumbnail(t *testing.T) {
 	t.Parallel()
 	f, server := setup(t), aitest.NewRTDETR(t)
 	f.thumbnails.setFull(true)
-	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	id, _ := f.add(aitest.Picture(1, person(10)))
 	f.run(newRTDETR(t, server.URL()), 1)
 	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the thumbnail folder" }, 10*time.Second, time.Millisecond)
 	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
@@ -368,11 +368,11 @@ func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, server := setup(t), aitest.NewRTDETR(t)
-			id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+			id, _ := f.add(aitest.Picture(1, person(10)))
 			prepare(f.ledger)
 			f.run(newRTDETR(t, server.URL()), 1)
 			require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "the claim goes on")
-			next, _ := f.add(aitest.Picture(2, person(10, 20, 30, 60)))
+			next, _ := f.add(aitest.Picture(2, person(10)))
 			f.wait(next, store.ImageBatched)
 			require.Equal(t, 2, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`), "stored once each")
 		})
@@ -382,7 +382,7 @@ func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
 func TestWorker_TheSlowOneLosesItsClaim(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	id, _ := f.add(aitest.Picture(1, person(10)))
 	working, goOn := make(chan struct{}), make(chan struct{})
 	var calls atomic.Int64
 	f.run(scripted(func(_ context.Context, img *detect.Image) ([]detect.Detection, error) {
@@ -411,7 +411,7 @@ func TestWorker_TheSlowOneLosesItsClaim(t *testing.T) {
 func TestWorker_HandsAnImageBackWhenStopped(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
-	id, _ := f.add(aitest.Picture(1, person(10, 20, 30, 60)))
+	id, _ := f.add(aitest.Picture(1, person(10)))
 	working := make(chan struct{})
 	stop := f.run(scripted(func(ctx context.Context, _ *detect.Image) ([]detect.Detection, error) {
 		close(working)

@@ -1,0 +1,114 @@
+package aicall_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"hsi.home.arpa/pipeline/aicall"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func serve(t *testing.T, handler http.HandlerFunc) *aicall.Client {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return open(t, server.URL+"/prefix/")
+}
+
+func open(t *testing.T, url string) *aicall.Client {
+	t.Helper()
+	client, err := aicall.New(aicall.Options{URL: url, APIKey: "key", ConnectTimeout: time.Second, ReadTimeout: 200 * time.Millisecond, MaxReplyBytes: 1000})
+	require.NoError(t, err)
+	t.Cleanup(client.CloseIdle)
+	return client
+}
+
+func kind(t *testing.T, err error) aicall.Kind {
+	t.Helper()
+	failure, ok := errors.AsType[*aicall.Failure](err)
+	require.True(t, ok, "%v", err)
+	return failure.Kind
+}
+
+func TestClient_Post(t *testing.T) {
+	t.Parallel()
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = w.Write([]byte(r.Method + " " + r.URL.Path + " " + r.Header.Get("X-API-Key") + " " + r.Header.Get("Content-Type") + " " + string(body)))
+	})
+	reply, err := client.Post(t.Context(), "/detect", "text/plain", []byte("hello"))
+	require.NoError(t, err)
+	require.Equal(t, "POST /prefix/detect key text/plain hello", string(reply))
+	require.Equal(t, 1200*time.Millisecond, client.Limit())
+}
+
+func TestClient_BoundsTheReply(t *testing.T) {
+	t.Parallel()
+	size := make(chan int, 1)
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", <-size)) })
+	size <- 1000
+	reply, err := client.Post(t.Context(), "/", "text/plain", nil)
+	require.NoError(t, err)
+	require.Len(t, reply, 1000)
+	size <- 1001
+	_, err = client.Post(t.Context(), "/", "text/plain", nil)
+	require.Equal(t, aicall.Suspect, kind(t, err))
+}
+
+func TestClient_DoesNotFollowRedirects(t *testing.T) {
+	t.Parallel()
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/elsewhere" {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}
+	})
+	_, err := client.Post(t.Context(), "/", "text/plain", nil)
+	require.Equal(t, aicall.Away, kind(t, err))
+}
+
+func TestClient_TheCallerGivesUp(t *testing.T) {
+	t.Parallel()
+	arrived := make(chan struct{})
+	client := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		if client.Busy() {
+			cancel()
+		}
+	}()
+	_, err := client.Post(ctx, "/", "text/plain", nil)
+	require.ErrorIs(t, err, context.Canceled)
+	_, isFailure := errors.AsType[*aicall.Failure](err)
+	require.False(t, isFailure, "giving up is no fault of the service")
+	require.False(t, client.Busy())
+}
+
+func TestClient_KeepsSecretsAndControlCharactersOutOfErrors(t *testing.T) {
+	t.Parallel()
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, "no\x1b[31m\n\nway \xff"+strings.Repeat("y", 900))
+	})
+	_, err := client.Post(t.Context(), "/", "text/plain", nil)
+	require.Equal(t, aicall.Refused, kind(t, err))
+	require.Contains(t, err.Error(), "status 400: no[31m way \uFFFDyyy")
+	require.Less(t, len(err.Error()), 300)
+
+	_, err = open(t, "http://user:hunter2@127.0.0.1:1").Post(t.Context(), "/", "text/plain", nil)
+	require.Equal(t, aicall.Away, kind(t, err))
+	require.NotContains(t, err.Error(), "hunter2")
+}
