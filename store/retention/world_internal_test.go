@@ -227,8 +227,15 @@ func (w *world) batch(camera string) {
 			if w.one(2) {
 				d.Thumbnail = w.thumbnail()
 			}
-			if w.one(20) {
+			// Links that somebody has cut.
+			if w.one(8) {
 				d.EventID = nil
+			}
+			if w.one(8) {
+				d.BatchID = nil
+			}
+			if w.one(8) {
+				d.ImageID = nil
 			}
 			w.detections = append(w.detections, d)
 		}
@@ -457,8 +464,12 @@ func (w *world) expect() outcome {
 		out.batches = append(out.batches, b.ID)
 	}
 	for _, image := range w.images {
+		lost := lostOfImage[image.ID]
+		if image.State == "analyzed" {
+			lost = lost || dueEvents[*w.batches[*image.BatchID-1].EventID]
+		}
 		expired := image.State == "expired" ||
-			lostOfImage[image.ID] && !keptOfImage[image.ID] && (image.State == "analyzed" || image.State == "dead_lettered")
+			lost && !keptOfImage[image.ID] && (image.State == "analyzed" || image.State == "dead_lettered")
 		marked := slices.ContainsFunc(w.marks, func(m markRow) bool { return m.ImageID != nil && *m.ImageID == image.ID })
 		if expired && (w.deleteImages || marked) && !later[image.Path] {
 			if size, there := out.files[image.Path]; there && size == image.Size {
