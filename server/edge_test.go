@@ -1,13 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"os"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -246,7 +247,7 @@ func TestPages(t *testing.T) {
 		s.send(t, http.MethodPost, target, "").want(t, 405)
 		s.get(t, target, host("evil.example.com")).want(t, 421)
 	}
-	require.Equal(t, string(written), string(s.get(t, "/openapi.yaml").body))
+	require.True(t, bytes.Equal(written, s.get(t, "/openapi.yaml").body), "the file as it was written")
 	page := string(s.get(t, "/docs").body)
 	require.NotContains(t, page, "http:")
 	require.NotContains(t, page, "https:")
@@ -259,8 +260,6 @@ func TestPages(t *testing.T) {
 	dashboard := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("dashboard " + r.URL.Path)) })
 	with := start(t, newFakes(t), func(o *Options) { o.Dashboard = dashboard })
 	require.Equal(t, "dashboard /", string(with.get(t, "/").want(t, 200).body))
-	require.Equal(t, "dashboard /assets/a.js", string(with.get(t, "/assets/a.js").want(t, 200).body))
-	require.JSONEq(t, string(with.get(t, "/openapi.json").body), string(with.get(t, "/openapi.yaml").body))
 }
 
 func TestNew_ReportsEverythingAtOnce(t *testing.T) {
