@@ -37,15 +37,16 @@ func (c Call) Took() time.Duration { return c.EndedAt.Sub(c.StartedAt) }
 
 // WasAnswered tells whether the honest, successful answer was given, as far as the server can know.
 func (c Call) WasAnswered() bool {
-	return !c.EndedAt.IsZero() && c.Status == http.StatusOK && c.Behaviour == ""
+	return !c.IsUnderWay() && c.Status == http.StatusOK && c.Behaviour == ""
 }
 
-func (c Call) common() Call { return c }
+// IsUnderWay tells whether the service still works on the call.
+func (c Call) IsUnderWay() bool { return c.EndedAt.IsZero() }
 
 // Answered counts the calls that got their honest answer.
-func Answered[C interface{ common() Call }](calls []C) (count int) {
+func Answered[C interface{ WasAnswered() bool }](calls []C) (count int) {
 	for _, call := range calls {
-		if call.common().WasAnswered() {
+		if call.WasAnswered() {
 			count++
 		}
 	}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+)
+
+// pace is the time between two images of all cameras together.
+const pace = 20 * time.Millisecond
+
+// The whole way with AI services over HTTP: what four cameras wrote, what the services saw and said, what the database and the disk
+// hold, and every figure that the API shows agree.
+func TestFullRun_EverythingAgrees(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.detector.SetBehaviour(aitest.Delay(15 * time.Millisecond))
+	w.model.SetBehaviour(aitest.Delay(120 * time.Millisecond))
+	w.feed(200, pace, usual)
+	w.waitRecorded()
+	w.feedOddities()
+	w.waitFinished()
+
+	l := w.requireAccounted(true)
+	files, bytes := w.requireThumbnails(l, 0)
+	w.requireLatencies(l)
+	w.requireCounts(l, fileTotals{files, bytes})
+	status, body := w.get("/api/system/health")
+	require.Equal(t, 200, status, "%s", body)
+	for _, call := range w.detector.Calls() {
+		require.Empty(t, call.APIKey, "no key is set")
+	}
+	t.Logf("%d images, %d detections, %d events, finished %v after the start", len(l.images), len(l.detections), len(l.events), time.Since(w.begun).Round(time.Millisecond))
+	w.stop()
+}
+
+// kill -9 twice: once while images lie in every state and calls to both services are under way, once in full flow. Images keep coming
+// while the server is down. The run ends like an undisturbed one.
+func TestFullRun_KilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.feed(100, pace, usual)
+	never := make(chan struct{})
+	w.detector.SetBehaviour(aitest.Hold(never))
+	w.model.SetBehaviour(aitest.Hold(never))
+	w.feed(20, pace, usual)
+	w.detector.Wait("a call under way", underWay[aitest.DetectCall])
+	w.model.Wait("a call under way", underWay[aitest.CompletionCall])
+	w.waitRecorded()
+	w.kill()
+	for what, query := range map[string]string{
+		"image that waits":        "SELECT count(*) FROM images WHERE state IN ('seen', 'queued')",
+		"image at the detector":   "SELECT count(*) FROM images WHERE state = 'detecting'",
+		"image in a batch":        "SELECT count(*) FROM images WHERE state = 'batched'",
+		"batch at the model":      "SELECT count(*) FROM batches WHERE state = 'analyzing'",
+		"image without detection": "SELECT count(*) FROM images WHERE state = 'filtered'",
+	} {
+		require.Positive(t, w.count(query), "killed without an %s", what)
+	}
+	w.detector.SetBehaviour(aitest.Delay(10 * time.Millisecond))
+	w.model.SetBehaviour(aitest.Behaviour{})
+	w.feed(20, time.Millisecond, usual) // nobody watches
+	w.start()
+	w.eventually("ready again", w.isReady)
+
+	seen := len(w.detector.Calls())
+	w.feed(30, pace, usual)
+	w.detector.Wait("the next images are detected", func(calls []aitest.DetectCall) bool { return len(calls) >= seen+20 })
+	inWork := w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')")
+	w.kill()
+	w.start()
+	w.eventually("ready again", w.isReady)
+	w.feed(30, pace, usual)
+	begun := time.Now()
+	w.waitFinished()
+	l := w.requireAccounted(false)
+	// A thumbnail whose detection was not committed any more stays until it counts as left behind.
+	w.requireThumbnails(l, int(inWork)*3)
+	w.requireCounts(l, fileTotals{Files: -1})
+	t.Logf("%d images in the second kill's work, finished %v after the last image", inWork, time.Since(begun).Round(time.Millisecond))
+	w.stop()
+}
+
+// aiHealth is what the health check says about the AI services.
+type aiHealth struct {
+	overall, status string
+	details         map[string]string
+}
+
+func (w *world) aiHealth() aiHealth {
+	w.tb.Helper()
+	status, body := w.get("/api/system/health")
+	var answer struct {
+		Status   string
+		Services map[string]struct {
+			Status  string
+			Details map[string]string
+		}
+	}
+	require.NoError(w.tb, json.Unmarshal(body, &answer))
+	require.Equal(w.tb, answer.Status == "healthy", status == 200, "%s", body)
+	ai := answer.Services["ai"]
+	return aiHealth{answer.Status, ai.Status, ai.Details}
+}
+
+// stayReady watches the probes for a time: an AI service that is away changes neither.
+func (w *world) stayReady(length time.Duration) {
+	w.tb.Helper()
+	end := time.Now().Add(length)
+	w.eventually(fmt.Sprintf("%v pass", length), func() bool {
+		status, body := w.get("/api/system/health/ready")
+		require.Equal(w.tb, 200, status, "readiness: %s", body)
+		status, _ = w.get("/health")
+		require.Equal(w.tb, 200, status, "liveness")
+		return time.Now().After(end)
+	})
+}
+
+// stored is what must not change while nobody can tell what is on the images.
+func (w *world) stored() [4]int64 {
+	w.tb.Helper()
+	return [4]int64{
+		w.count("SELECT count(*) FROM events"), w.count("SELECT count(*) FROM detections"),
+		w.count("SELECT count(*) FROM images WHERE state IN ('analyzed', 'dead_lettered') OR reason = 'no_detections'"),
+		w.count("SELECT count(*) FROM batches WHERE state = 'dead_lettered'"),
+	}
+}
+
+// Both AI services gone, then there but without their models, then one after the other back: nothing is lost, nothing is invented, and
+// all of it is worked off.
+func TestFullRun_AIServicesAway(t *testing.T) {
+	t.Parallel()
+	const away = 15 * time.Second
+	w := newWorld(t)
+	w.feed(60, pace, usual)
+	w.waitRecorded()
+	w.eventually("a batch to analyze or an open one", func() bool { return w.count("SELECT count(*) FROM batches WHERE event_id IS NULL") > 0 })
+	w.detector.Stop()
+	w.model.Stop()
+	gone := time.Now()
+	w.eventually("the verdict", func() bool { return w.aiHealth().status == "unhealthy" })
+	verdict := time.Since(gone)
+	require.LessOrEqual(t, verdict, 3500*time.Millisecond, "half a second for a busy test machine")
+	require.Equal(t, "degraded", w.aiHealth().overall)
+	before := w.stored()
+	w.feed(60, pace, usual)
+	w.waitRecorded()
+	w.eventually("the last batch is closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
+	w.stayReady(away - time.Since(gone))
+	require.Equal(t, before, w.stored(), "events, detections, finished images, batches given up: changed while the services were away")
+	waiting := w.queues()
+	require.GreaterOrEqual(t, waiting[0], int64(60), "images wait")
+	require.Positive(t, waiting[1], "batches wait")
+	require.Equal(t, w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')"), waiting[0])
+
+	// There again, but the models are not loaded.
+	for _, set := range []func(aitest.Behaviour){w.detector.SetBehaviour, w.detector.SetHealth, w.model.SetBehaviour, w.model.SetHealth} {
+		set(aitest.Loading())
+	}
+	calls, prompts := len(w.detector.Calls()), len(w.model.Calls())
+	w.detector.Start()
+	w.model.Start()
+	w.detector.Wait("three tries", func(c []aitest.DetectCall) bool { return len(c) >= calls+3 })
+	w.model.Wait("two tries", func(c []aitest.CompletionCall) bool { return len(c) >= prompts+2 })
+	require.Equal(t, aiHealth{"degraded", "degraded", w.aiHealth().details}, w.aiHealth())
+	w.stayReady(0)
+	require.Equal(t, before, w.stored(), "changed while the models were loading")
+
+	// The detector is back first.
+	w.detector.SetBehaviour(aitest.Behaviour{})
+	w.detector.SetHealth(aitest.Behaviour{})
+	back := time.Now()
+	w.eventually("every image is detected", func() bool { return w.queues()[0] == 0 })
+	detected := time.Since(back)
+	require.Equal(t, before[0], w.stored()[0], "events without a model")
+	require.Equal(t, "degraded", w.aiHealth().status)
+	w.model.SetBehaviour(aitest.Behaviour{})
+	w.model.SetHealth(aitest.Behaviour{})
+	back = time.Now()
+	w.waitFinished()
+	analyzed := time.Since(back)
+	w.eventually("healthy again", func() bool { return w.aiHealth().overall == "healthy" })
+	// Waiting costs no attempt, else a long outage would end in dead letters. A call that was cut off may cost one.
+	cut := 0
+	for _, call := range w.detector.Calls() {
+		if call.Status == 0 {
+			cut++
+		}
+	}
+	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM images WHERE attempts > 0"), int64(cut), "attempts of images")
+	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM batches"), int64(1), "attempts of batches")
+	l := w.requireAccounted(false)
+	w.requireThumbnails(l, 0)
+	t.Logf("away %v: verdict after %v; back: images worked off after %v, batches after %v, %d tries in vain", away, verdict.Round(time.Millisecond),
+		detected.Round(time.Millisecond), analyzed.Round(time.Millisecond), len(w.detector.Calls())-aitest.Answered(w.detector.Calls()))
+	w.stop()
+}
+
+// A changed threshold, window and idle timeout reach the workers within a second while images flow.
+func TestFullRun_SettingsReachTheWorkers(t *testing.T) {
+	t.Parallel()
+	const reach = time.Second
+	w := newWorld(t, "BATCH_WINDOW_SECONDS=3600", "BATCH_IDLE_TIMEOUT_SECONDS=3600")
+	show := func(i int) []aitest.Detection {
+		return []aitest.Detection{{Class: "person", Confidence: 0.7, Box: aitest.Box{X: 10 + i%100, Y: 10, Width: 30, Height: 60}}}
+	}
+	w.feed(30, pace, show)
+	w.detector.Wait("images flow", func(calls []aitest.DetectCall) bool { return aitest.Answered(calls) >= 20 })
+	raisedFrom, raised := w.patch(`{"detection_confidence_threshold":0.8}`)
+	w.feed(100, pace, show)
+	loweredFrom, lowered := w.patch(`{"detection_confidence_threshold":0.6}`)
+	w.feed(100, pace, show)
+	w.waitRecorded()
+	w.eventually("every image is detected", func() bool { return w.queues()[0] == 0 })
+	w.requireThreshold(raisedFrom, raised.Add(reach), loweredFrom, lowered.Add(reach))
+
+	// One batch for each camera is open by now, and none is closed.
+	require.Equal(t, int64(len(runCameras)), w.count("SELECT count(*) FROM batches"))
+	shortenedFrom, shortened := w.patch(`{"batch_window_seconds":1}`)
+	w.feed(60, pace, show)
+	w.eventually("the first batches are closed", func() bool {
+		return w.count("SELECT count(*) FROM batches WHERE closed_at IS NOT NULL") >= int64(len(runCameras))
+	})
+	for _, closed := range w.times(`SELECT closed_at FROM batches ORDER BY id LIMIT $1`, len(runCameras)) {
+		require.WithinRange(t, closed, shortenedFrom, shortened.Add(reach), "the new window reached the closer")
+	}
+	w.patch(`{"batch_window_seconds":3600}`)
+	w.feed(40, pace, show)
+	w.waitRecorded()
+	w.eventually("every image is detected", func() bool { return w.queues()[0] == 0 })
+	open := w.count("SELECT count(*) FROM batches WHERE state = 'open'")
+	require.Equal(t, int64(len(runCameras)), open)
+	idleFrom, idle := w.patch(`{"batch_idle_timeout_seconds":1}`)
+	w.eventually("all batches are closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
+	for _, late := range w.times(`SELECT greatest(closed_at - interval '1 second', $1) FROM batches ORDER BY id DESC LIMIT $2`, idleFrom, open) {
+		require.WithinRange(t, late, idleFrom, idle.Add(reach), "the new idle timeout reached the closer")
+	}
+	w.stop()
+}
+
+// requireThreshold wants that every image was judged by the threshold of its time: kept before the threshold was raised and after it
+// was lowered, dropped in between. The times in which the change was on its way are open.
+func (w *world) requireThreshold(raisedFrom, raised, loweredFrom, lowered time.Time) {
+	w.tb.Helper()
+	var rows []struct {
+		SHA256   string
+		Kept     bool
+		StoredAt time.Time `db:"stored_at"`
+	}
+	require.NoError(w.tb, w.database.SelectContext(w.tb.Context(), &rows,
+		`SELECT sha256, batch_id IS NOT NULL AS kept, coalesce(batched_at, filtered_at) AS stored_at FROM images ORDER BY id`))
+	var diff differences
+	judged := [3]int{}
+	calls := w.detector.Calls()
+	for _, row := range rows {
+		answered := answeredBy(calls, row.SHA256)
+		switch {
+		case row.StoredAt.Before(raisedFrom):
+			judged[0]++
+			diff.check(row.Kept, "dropped before the threshold was raised")
+		case answered.After(raised) && row.StoredAt.Before(loweredFrom):
+			judged[1]++
+			diff.check(!row.Kept, "kept %v after the raised threshold had to be in force", answered.Sub(raised))
+		case answered.After(lowered):
+			judged[2]++
+			diff.check(row.Kept, "dropped %v after the lowered threshold had to be in force", answered.Sub(lowered))
+		}
+	}
+	diff.requireNone(w.tb, "threshold")
+	for i, n := range judged {
+		require.GreaterOrEqual(w.tb, n, 10, "too few images to judge by threshold %d: %v", i, judged)
+	}
+}
