@@ -24,7 +24,11 @@ type eventsCommand struct {
 
 // Run prints the newest events, oldest first, from the database of a running server.
 func (c eventsCommand) Run(ctx context.Context) error {
-	return withDatabase(ctx, func(ctx context.Context, db *store.DB) error {
+	cfg, err := settingsFromEnvironment()
+	if err != nil {
+		return err
+	}
+	return withDatabase(ctx, cfg, queryTimeout, func(ctx context.Context, db *store.DB) error {
 		events, err := db.LatestEvents(ctx, min(max(c.Limit, 1), 10_000))
 		if err != nil {
 			return err
@@ -65,11 +69,7 @@ func orDash(s *string) string {
 }
 
 // withDatabase gives a command the database that the server with the same settings uses.
-func withDatabase(ctx context.Context, use func(ctx context.Context, db *store.DB) error) error {
-	cfg, err := settingsFromEnvironment()
-	if err != nil {
-		return err
-	}
+func withDatabase(ctx context.Context, cfg Config, timeout time.Duration, use func(ctx context.Context, db *store.DB) error) error {
 	url := string(cfg.DatabaseURL)
 	if url == "" {
 		postgres, err := embedded.NewPostgres(embedded.PostgresOptions{
@@ -80,12 +80,12 @@ func withDatabase(ctx context.Context, use func(ctx context.Context, db *store.D
 		}
 		url = postgres.URL()
 	}
-	db, err := store.Open(store.Config{URL: url, Log: slog.New(slog.DiscardHandler), MaxOpenConns: 1})
+	db, err := store.Open(store.Config{URL: url, Log: slog.New(slog.DiscardHandler), MaxOpenConns: 4})
 	if err != nil {
 		return startError{err}
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err = db.Adopt(ctx); err == nil {
 		err = use(ctx, db)

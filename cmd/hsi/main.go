@@ -21,17 +21,22 @@ var version string
 // exitUsage is the exit code of a start that cannot work: settings, a taken port or data folder, a foreign database.
 const exitUsage = 2
 
+// exitFindings is the exit code of a check that found something.
+const exitFindings = 3
+
 // cli is the command line.
 type cli struct {
 	EnvFile string `help:"Read settings from this file; variables of the environment win." type:"existingfile" placeholder:"FILE"`
 
-	Serve  serveCommand   `cmd:"" help:"Run the server."`
-	Probe  probeCommand   `cmd:"" help:"Ask a running server for its liveness; exit 0 when it is alive."`
-	Config configCommand  `cmd:"" help:"Print the effective settings, secrets redacted."`
-	Key    keyCommand     `cmd:"" help:"API keys."`
-	Events eventsCommand  `cmd:"" help:"Print the newest events."`
-	Demo   demoCommand    `cmd:"" help:"Write pictures with moving objects into a camera folder named demo, beside a running server."`
-	Vers   versionCommand `cmd:"" name:"version" help:"Print the version."`
+	Serve  serveCommand       `cmd:"" help:"Run the server."`
+	Probe  probeCommand       `cmd:"" help:"Ask a running server for its liveness; exit 0 when it is alive."`
+	Config configCommand      `cmd:"" help:"Print the effective settings, secrets redacted."`
+	Key    keyCommand         `cmd:"" help:"API keys."`
+	Events eventsCommand      `cmd:"" help:"Print the newest events."`
+	Dead   deadLettersCommand `cmd:"" name:"dead-letters" help:"Images that could not be processed."`
+	Check  checkCommand       `cmd:"" help:"Check that rows, files, counters and the ledger agree; exit 3 when they do not."`
+	Demo   demoCommand        `cmd:"" help:"Write pictures with moving objects into a camera folder named demo, beside a running server."`
+	Vers   versionCommand     `cmd:"" name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -74,6 +79,9 @@ func report(err error) int {
 	fmt.Fprintf(os.Stderr, "hsi: %v\n", err)
 	if errors.As(err, new(startError)) {
 		return exitUsage
+	}
+	if errors.Is(err, errFindings) {
+		return exitFindings
 	}
 	return 1
 }

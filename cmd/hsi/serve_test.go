@@ -91,6 +91,11 @@ func TestServe_WithoutSettings(t *testing.T) {
 	printed, code := runCommand(t, p.env, "events")
 	require.Zero(t, code, printed)
 	require.Contains(t, printed, "demo")
+	printed, code = runCommand(t, p.env, "dead-letters", "list")
+	require.Zero(t, code, printed)
+	require.Equal(t, "no dead letters\n", printed)
+	printed, code = runCommand(t, p.env, "check")
+	require.Zero(t, code, printed)
 	printed, code = runCommand(t, p.env, "probe", "--ready")
 	require.Zero(t, code, printed)
 

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"hsi.home.arpa/store"
+)
+
+// deadLetterPage is how many dead letters one query reads.
+const deadLetterPage = 500
+
+type deadLettersCommand struct {
+	List    listDeadLetters    `cmd:"" help:"Print the images that could not be processed, with their causes."`
+	Requeue requeueDeadLetters `cmd:"" help:"Let them be tried again."`
+}
+
+type listDeadLetters struct {
+	Cause string `help:"Only those with exactly this cause."`
+}
+
+// Run prints every selected dead letter.
+func (c listDeadLetters) Run(ctx context.Context) error {
+	cfg, err := settingsFromEnvironment()
+	if err != nil {
+		return err
+	}
+	return withDatabase(ctx, cfg, queryTimeout, func(ctx context.Context, db *store.DB) error {
+		return printDeadLetters(ctx, os.Stdout, db, store.DeadLetterSelection{Cause: c.Cause})
+	})
+}
+
+func printDeadLetters(ctx context.Context, w io.Writer, db *store.DB, selection store.DeadLetterSelection) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(format string, args ...any) error {
+		_, err := fmt.Fprintf(table, format+"\n", args...)
+		return err
+	}
+	after, count := int64(0), 0
+	for {
+		page, err := db.DeadLetters(ctx, selection, after, deadLetterPage)
+		if err != nil {
+			return err
+		}
+		for _, letter := range page {
+			if count == 0 {
+				if err := line("IMAGE\tCAMERA\tATTEMPTS\tLAST FAILED\tCAUSE\tFILE"); err != nil {
+					return err
+				}
+			}
+			count++
+			after = letter.ImageID
+			if err := line("%d\t%s\t%d\t%s\t%s\t%s", letter.ImageID, letter.CameraID, letter.Attempts, timeOrDash(letter.LastFailedAt),
+				letter.Cause, letter.FilePath); err != nil {
+				return err
+			}
+		}
+		if len(page) < deadLetterPage {
+			break
+		}
+	}
+	if count == 0 {
+		if err := line("no dead letters"); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+func timeOrDash(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+type requeueDeadLetters struct {
+	IDs   []int64 `arg:"" optional:"" help:"Image ids."`
+	Cause string  `help:"All with exactly this cause."`
+	All   bool    `help:"All."`
+}
+
+// Run makes the selected images wait again and says how many.
+func (c requeueDeadLetters) Run(ctx context.Context) error {
+	if !c.All && c.Cause == "" && len(c.IDs) == 0 {
+		return startError{errors.New("say which: image ids, --cause or --all")}
+	}
+	cfg, err := settingsFromEnvironment()
+	if err != nil {
+		return err
+	}
+	return withDatabase(ctx, cfg, queryTimeout, func(ctx context.Context, db *store.DB) error {
+		selection := store.DeadLetterSelection{ImageIDs: c.IDs, Cause: c.Cause}
+		count, err := db.RequeueDeadLetters(ctx, selection, store.Actor{Name: "cli"})
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(os.Stdout, "%d images wait again\n", count)
+		return err
+	})
+}
