@@ -151,6 +151,12 @@ func (a *alive) now() string {
 	return a.message
 }
 
+func (a *alive) said(message string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.messages, message)
+}
+
 type fixture struct {
 	server *embeddedtest.RedisServer
 	client *redis.Client
@@ -230,9 +236,11 @@ func TestQueue_AllWaitingWorkIsDoneOnce(t *testing.T) {
 	l.put(9001)
 	d.Wake()
 	l.waitDone(t, 2501)
+	l.mu.Lock()
 	for id, times := range l.handled {
 		require.Equal(t, 1, times, id)
 	}
+	l.mu.Unlock()
 	require.Eventually(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state == queue.State{}
@@ -302,7 +310,9 @@ func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
 	// Redis comes back with an old file: some entries are gone, one that was finished long ago is there again.
 	require.NoError(t, f.do(t, "XTRIM", "hsi:queue:detect", "MAXLEN", "15").Error())
 	require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "*", "id", "777").Error())
+	l.mu.Lock()
 	l.state[777] = "done"
+	l.mu.Unlock()
 	f.dispatch(t, l)
 	f.consume(t, "worker", l.finish)
 	l.waitDone(t, 20)
@@ -312,6 +322,8 @@ func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
 		return state
 	}
 	require.Eventually(t, func() bool { return state() == queue.State{} }, 5*time.Second, 5*time.Millisecond)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	require.NotContains(t, l.handled, int64(777))
 }
 
@@ -382,7 +394,7 @@ func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
 		return l.finish(ctx, id)
 	})
 	l.waitDone(t, 1)
-	require.Contains(t, a.messages, "waiting for the database")
+	require.True(t, a.said("waiting for the database"))
 	require.Eventually(t, func() bool { return a.now() == "" }, 5*time.Second, 5*time.Millisecond)
 }
 
@@ -405,7 +417,7 @@ func TestConsumer_PausesWhenAServiceIsAway(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	require.Equal(t, []int64{1, 2}, calls, "the entry is finished, its row decides when it comes again")
-	require.True(t, slices.Contains(a.messages, "waiting for the detector"))
+	require.True(t, a.said("waiting for the detector"))
 }
 
 func TestQueue_WaitsForRedis(t *testing.T) {
