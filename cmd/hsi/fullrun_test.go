@@ -49,9 +49,8 @@ func TestFullRun_KilledInTheMiddle(t *testing.T) {
 	w.detector.SetBehaviour(aitest.Hold(never))
 	w.model.SetBehaviour(aitest.Hold(never))
 	w.feed(20, pace, usual)
-	w.detector.Wait("a call under way", underWay[aitest.DetectCall])
-	w.model.Wait("a call under way", underWay[aitest.CompletionCall])
 	w.waitRecorded()
+	w.eventually("calls to both services are under way", func() bool { return underWay(w.detector.Calls()) && underWay(w.model.Calls()) })
 	w.kill()
 	for what, query := range map[string]string{
 		"image that waits":        "SELECT count(*) FROM images WHERE state IN ('seen', 'queued')",
@@ -236,6 +235,7 @@ func TestFullRun_SettingsReachTheWorkers(t *testing.T) {
 	open := w.count("SELECT count(*) FROM batches WHERE state = 'open'")
 	require.Equal(t, int64(len(runCameras)), open)
 	idleFrom, idle := w.patch(`{"batch_idle_timeout_seconds":1}`)
+	idleFrom = idleFrom.Truncate(time.Microsecond) // as the database keeps it
 	w.eventually("all batches are closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
 	for _, late := range w.times(`SELECT greatest(closed_at - interval '1 second', $1) FROM batches ORDER BY id DESC LIMIT $2`, idleFrom, open) {
 		require.WithinRange(t, late, idleFrom, idle.Add(reach), "the new idle timeout reached the closer")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,9 +217,9 @@ func (w *world) patch(body string) (sent, answered time.Time) {
 	return sent, time.Now()
 }
 
-// underWay tells whether the last call has no answer yet.
+// underWay tells whether a call has no answer yet.
 func underWay[C interface{ IsUnderWay() bool }](calls []C) bool {
-	return len(calls) > 0 && calls[len(calls)-1].IsUnderWay()
+	return slices.ContainsFunc(calls, C.IsUnderWay)
 }
 
 // differences collects what is not as it must be, and shows the first few.

@@ -90,14 +90,21 @@ func (r *runningStage) stop() bool {
 	}
 }
 
-// after holds run back until ready is closed, so that a part does not complain about a database that is just being started.
-func after(ready <-chan struct{}, run func(ctx context.Context) error) func(ctx context.Context) error {
+// after holds run back until all of ready are closed, but no longer than patience, so that a part does not complain about a
+// dependency that is just being started. A dependency that stays away is the part's own business: it waits, says so and heals.
+func after(patience time.Duration, run func(ctx context.Context) error, ready ...<-chan struct{}) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		select {
-		case <-ready:
-			return run(ctx)
-		case <-ctx.Done():
-			return nil
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		for _, one := range ready {
+			select {
+			case <-one:
+			case <-timer.C:
+				return run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
 		}
+		return run(ctx)
 	}
 }

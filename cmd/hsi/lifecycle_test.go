@@ -78,3 +78,21 @@ func TestRunStages_AStuckPartIsNotWaitedForBeyondItsLimit(t *testing.T) {
 		close(release)
 	})
 }
+
+func TestAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		ran := errors.New("ran")
+		run := func(context.Context) error { return ran }
+		open, closed := make(chan struct{}), make(chan struct{})
+		close(closed)
+		require.ErrorIs(t, after(time.Minute, run, closed)(t.Context()), ran)
+		require.Zero(t, time.Since(begun))
+		require.ErrorIs(t, after(time.Minute, run, closed, open)(t.Context()), ran)
+		require.Equal(t, time.Minute, time.Since(begun))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, after(time.Minute, run, open)(ctx), "stopped before it began")
+	})
+}

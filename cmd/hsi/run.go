@@ -31,6 +31,12 @@ const (
 	stopEmbedded = 8 * time.Second
 )
 
+// How long the start of one part is held back for what it will need anyway.
+const (
+	embeddedPatience = 30 * time.Second // our own databases: the first start creates them
+	externalPatience = 3 * time.Second
+)
+
 // run is the server from start to end: settings are checked, the data folder is locked, the listener answers probes at once, and
 // everything else comes up behind it in its own time. It returns nil after a clean stop, and a startError for what the person who
 // starts it must mend.
@@ -80,35 +86,31 @@ func fatalForUser(err error) bool {
 // supervisor keeps their order), then what they measured and logged is written, then the connections and the databases end.
 func (a *app) stages(listener net.Listener) []stage {
 	var databases []namedRun
-	postgres, redis := alreadyClosed(), alreadyClosed()
+	var postgres, redis []<-chan struct{}
+	schemaPatience := externalPatience
 	if a.postgres != nil {
 		databases = append(databases, namedRun{"embedded PostgreSQL", a.postgres.Run})
-		postgres = a.postgres.Ready()
+		postgres = append(postgres, a.postgres.Ready())
+		schemaPatience = embeddedPatience
 	}
 	if a.redisServer != nil {
 		databases = append(databases, namedRun{"embedded Redis", a.redisServer.Run})
-		redis = a.redisServer.Ready()
+		redis = append(redis, a.redisServer.Ready())
 	}
+	schema := append([]<-chan struct{}{a.db.Migrated()}, redis...)
 	return []stage{
 		{"embedded databases", stopEmbedded, databases},
-		{"database", stopDatabase, []namedRun{{"database", after(postgres, a.db.Run)}}},
+		{"database", stopDatabase, []namedRun{{"database", after(embeddedPatience, a.db.Run, postgres...)}}},
 		{"records", stopFlush, []namedRun{
-			{"log sink", a.logSink.Run}, // it keeps what comes before the database does
-			{"latency recorder", after(redis, a.latency.Run)},
-			{"configuration watcher", after(postgres, a.configs.Run)},
-			{"media files", a.media.Run},
+			{"log sink", after(schemaPatience, a.logSink.Run, schema...)}, // it keeps what comes before
+			{"latency recorder", after(embeddedPatience, a.latency.Run, redis...)},
+			{"configuration watcher", after(schemaPatience, a.configs.Run, schema...)},
+			{"media files", after(schemaPatience, a.media.Run, schema...)},
 		}},
-		{"workers", stopWorkers, []namedRun{{"workers", a.supervisor.Run}}},
+		{"workers", stopWorkers, []namedRun{{"workers", after(schemaPatience, a.supervisor.Run, schema...)}}},
 		{"health", time.Second, []namedRun{{"health", a.health.Run}}},
 		{"requests", stopHTTP, []namedRun{{"requests", func(ctx context.Context) error { return a.serveHTTP(ctx, listener) }}}},
 	}
-}
-
-// alreadyClosed stands for the readiness of a database that is not ours to start.
-func alreadyClosed() <-chan struct{} {
-	ready := make(chan struct{})
-	close(ready)
-	return ready
 }
 
 // serveHTTP answers requests until ctx ends, then stops accepting and lets those under way finish.
