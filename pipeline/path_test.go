@@ -81,8 +81,13 @@ func newPath(t *testing.T) *path {
 		detector: detect.NewMotion(), analyzer: analyze.NewRules(time.UTC),
 	}
 	require.NoError(t, os.MkdirAll(p.cameras, 0o750))
-	p.config.Store(&store.SystemConfig{BatchWindow: 90 * time.Second, BatchIdleTimeout: time.Second, DetectionConfidenceThreshold: 0.5})
+	p.configure(time.Second, 0.5)
 	return p
+}
+
+// configure changes the live configuration.
+func (p *path) configure(idle time.Duration, threshold float64) {
+	p.config.Store(&store.SystemConfig{BatchWindow: time.Hour, BatchIdleTimeout: idle, DetectionConfidenceThreshold: threshold})
 }
 
 // start runs the pipeline and returns how to stop it; the end of the test stops it too.
@@ -163,6 +168,7 @@ func (p *path) states() []string {
 func TestPath_FromFileToEvent(t *testing.T) {
 	t.Parallel()
 	p := newPath(t)
+	p.configure(time.Hour, 0.5)
 	p.start()
 	require.Eventually(t, func() bool {
 		for _, w := range p.supervisor.Workers()[2:] {
@@ -179,6 +185,10 @@ func TestPath_FromFileToEvent(t *testing.T) {
 	for frame := range frames {
 		p.upload("Front Door", scene, frame, takenAt.Add(time.Duration(frame)*time.Second))
 	}
+	require.Eventually(t, func() bool {
+		return storetest.QueryOne[int](t, p.db, `SELECT count(*) FROM images WHERE state IN ('batched', 'filtered')`) == frames
+	}, 30*time.Second, 10*time.Millisecond, "images: %v", p.states())
+	p.configure(time.Millisecond, 0.5) // the batch is over now
 	p.waitFinal(frames)
 
 	events, err := p.db.ListEvents(t.Context(), 0, 10)
@@ -285,7 +295,7 @@ func TestPath_RunsOnAfterARestartAndAFlush(t *testing.T) {
 func TestPath_TheThresholdIsReadForEachImage(t *testing.T) {
 	t.Parallel()
 	p := newPath(t)
-	p.config.Store(&store.SystemConfig{BatchWindow: 90 * time.Second, BatchIdleTimeout: time.Second, DetectionConfidenceThreshold: 1})
+	p.configure(time.Second, 1)
 	p.start()
 	scene := demo.Story(1)
 	takenAt := time.Now().Add(-time.Minute).Truncate(time.Second)
@@ -294,7 +304,7 @@ func TestPath_TheThresholdIsReadForEachImage(t *testing.T) {
 	}
 	p.waitFinal(10)
 	require.Equal(t, []string{"filtered/no_detections 10"}, p.states())
-	p.config.Store(&store.SystemConfig{BatchWindow: 90 * time.Second, BatchIdleTimeout: time.Second, DetectionConfidenceThreshold: 0})
+	p.configure(time.Second, 0)
 	for frame := 10; frame < 14; frame++ {
 		p.upload("yard", scene, frame, takenAt.Add(time.Duration(frame)*time.Second))
 	}

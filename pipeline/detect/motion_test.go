@@ -77,7 +77,7 @@ func labelledScenes() map[string]labelled {
 		"flicker now and then":  {scene: demo.Scene{Noise: 2, Objects: []demo.Object{{Width: 80, Height: 60, Luma: 250, From: 9, Until: 10, X: 200, Y: 100}, {Width: 60, Height: 60, Luma: 10, From: 14, Until: 15, X: 400, Y: 200}, {Width: 80, Height: 60, Luma: 250, From: 20, Until: 21, X: 200, Y: 100}}}},
 		"alarm pictures":        {scene: demo.Scene{Noise: 2, Objects: []demo.Object{walker(6, 9), walker(15, 17), walker(24, 25)}}, interval: 5 * time.Minute},
 		"small camera":          {scene: demo.Scene{Width: 160, Height: 120, Noise: 2, Objects: []demo.Object{{Width: 16, Height: 40, Luma: 235, From: 5, Until: 20, X: 0, Y: 50, StepX: 9}}}},
-		"large camera":          {scene: demo.Scene{Width: 1280, Height: 720, Noise: 3, Objects: []demo.Object{{Width: 80, Height: 200, Luma: 235, From: 5, Until: 15, X: 0, Y: 300, StepX: 100}}}, frames: 16},
+		"large camera":          {scene: demo.Scene{Width: 960, Height: 540, Noise: 3, Objects: []demo.Object{{Width: 60, Height: 150, Luma: 235, From: 4, Until: 11, X: 0, Y: 200, StepX: 90}}}, frames: 12},
 	}
 	seed := uint64(1)
 	for name, l := range scenes {
