@@ -138,7 +138,7 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 	cameras := []string{"a", "b"}
 	addCamera(t, db, cameras...)
 	const images = 240
-	var next atomic.Int64
+	var next, closings atomic.Int64
 	var group errgroup.Group
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -151,9 +151,12 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 					return ignoreCancelled(ctx, err)
 				}
 				for _, batch := range open {
-					_, _, err := db.CloseBatch(ctx, batch.ID, func(b store.Batch) bool { return b.ImageCount >= 3 })
+					_, closed, err := db.CloseBatch(ctx, batch.ID, func(b store.Batch) bool { return b.ImageCount >= 3 })
 					if err != nil {
 						return ignoreCancelled(ctx, err)
+					}
+					if closed {
+						closings.Add(1)
 					}
 				}
 			}
@@ -179,8 +182,12 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 				if n%7 == 0 {
 					decision = store.CloseAndStart
 				}
-				if _, err := db.CommitDetections(ctx, claim, found(2, base()), always(decision)); err != nil {
+				committed, err := db.CommitDetections(ctx, claim, found(2, base()), always(decision))
+				if err != nil {
 					return err
+				}
+				if committed.Closed != nil {
+					closings.Add(1)
 				}
 			}
 		})
@@ -198,7 +205,10 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 		WHERE image_count <> (SELECT count(*) FROM images WHERE batch_id = b.id)
 		   OR detection_count <> (SELECT count(*) FROM detections WHERE batch_id = b.id)
 		   OR camera_id <> ALL (SELECT camera_id FROM images WHERE batch_id = b.id)`))
-	require.Positive(t, storetest.QueryOne[int](t, db, `SELECT count(*) FROM batches WHERE closed_at IS NOT NULL`))
+	closed := storetest.QueryOne[int64](t, db, `SELECT count(*) FROM batches WHERE closed_at IS NOT NULL`)
+	require.Positive(t, closed)
+	require.LessOrEqual(t, closings.Load(), closed, "a batch was closed twice")
+	require.GreaterOrEqual(t, closings.Load(), closed-2, "but for a closer that was stopped in the middle")
 	require.Equal(t, int64(2*images), requireNoDrift(t, db).Detections)
 }
 

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -133,11 +132,19 @@ func TestCutConnections_CostNobodyAnError(t *testing.T) {
 	}
 	require.NoError(t, group.Wait())
 	cutConnections(t, db)
-	for i := range 20 {
-		require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()}), i)
-		_, err := db.Counts(t.Context())
-		require.NoError(t, err, i)
+	for range 8 { // together, so that each kept connection is met
+		group.Go(func() error {
+			return db.InTx(t.Context(), "write slowly", func(ctx context.Context, tx *sqlx.Tx) error {
+				_, err := tx.ExecContext(ctx, `INSERT INTO gpu_stats (recorded_at) SELECT now() FROM pg_sleep(0.05)`)
+				return err
+			})
+		})
+		group.Go(func() error {
+			_, err := db.SQL().ExecContext(t.Context(), `SELECT pg_sleep(0.05)`)
+			return err
+		})
 	}
+	require.NoError(t, group.Wait())
 }
 
 // cutConnections ends all sessions of the database but the one that does it.
@@ -252,8 +259,8 @@ func TestPing_IsNotHeldUpByBusyWorkers(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	plainPort, _ := relay(t, embeddedtest.PostgresURL(t), nil)
-	tlsPort, encrypted := relay(t, embeddedtest.PostgresURL(t), certificates(t))
+	plain := startRelay(t, embeddedtest.PostgresURL(t), nil)
+	secure := startRelay(t, embeddedtest.PostgresURL(t), certificates(t))
 	name := strings.TrimPrefix(parse(t, storetest.NewURL(t)).Path, "/")
 	migrate := func(format string, port int) error {
 		db, err := store.Open(store.Config{URL: fmt.Sprintf(format, port, name), Log: storetest.Logger(t)})
@@ -261,10 +268,10 @@ func TestTLS(t *testing.T) {
 		defer func() { require.NoError(t, db.Close()) }()
 		return db.Migrate(t.Context())
 	}
-	require.NoError(t, migrate("postgresql+asyncpg://hsi@127.0.0.1:%d/%s", plainPort), "no TLS there: plain")
-	require.ErrorIs(t, migrate("postgres://hsi@127.0.0.1:%d/%s?sslmode=require", plainPort), store.ErrUnavailable)
-	require.NoError(t, migrate("postgres://hsi@127.0.0.1:%d/%s", tlsPort))
-	require.Positive(t, encrypted.Load(), "TLS where it is offered")
+	require.NoError(t, migrate("postgresql+asyncpg://hsi@127.0.0.1:%d/%s", plain.port), "no TLS there: plain")
+	require.ErrorIs(t, migrate("postgres://hsi@127.0.0.1:%d/%s?sslmode=require", plain.port), store.ErrUnavailable)
+	require.NoError(t, migrate("postgres://hsi@127.0.0.1:%d/%s", secure.port))
+	require.Positive(t, secure.encrypted.Load(), "TLS where it is offered")
 }
 
 // certificates borrows those of httptest.
@@ -273,11 +280,4 @@ func certificates(t *testing.T) []tls.Certificate {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	return server.TLS.Certificates
-}
-
-func parse(t *testing.T, raw string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(raw)
-	require.NoError(t, err)
-	return u
 }

@@ -49,6 +49,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	inner.Dialer(d)
 	conn, err := inner.Connect(ctx)
 	if err != nil {
+		d.abandon() // lib/pq forgets the first of two attempts
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			return nil, ctxErr
 		}
@@ -76,6 +77,12 @@ func (d *sessionDialer) current() *watchedConn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.conn
+}
+
+func (d *sessionDialer) abandon() {
+	if c := d.current(); c != nil {
+		_ = c.Close() // it may be closed already
+	}
 }
 
 func (d *sessionDialer) connected() {

@@ -107,20 +107,33 @@ func TestCounts_Copy(t *testing.T) {
 
 func TestCounts_WritersDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
-	db := storetest.New(t)
-	// Ten writers hold their transactions open at once; sessions whose numbers share a slot must not meet there.
-	var holding []*sqlx.Tx
-	for i := range 10 {
+	db, err := store.Open(store.Config{URL: storetest.NewURL(t), Log: storetest.Logger(t), MaxOpenConns: 20})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	require.NoError(t, db.Migrate(t.Context()))
+	// Of seventeen sessions two begin their search at the same slot.
+	begun := make(map[int]*sqlx.Tx)
+	for range 17 {
 		tx, err := db.SQL().BeginTxx(t.Context(), nil)
 		require.NoError(t, err)
-		_, err = tx.ExecContext(t.Context(), `SET LOCAL lock_timeout = '2s'`)
-		require.NoError(t, err)
-		_, err = tx.ExecContext(t.Context(), `INSERT INTO gpu_stats (recorded_at) VALUES (now())`)
-		require.NoError(t, err, "writer %d waited", i)
-		holding = append(holding, tx)
-	}
-	for _, tx := range holding {
+		t.Cleanup(func() { _ = tx.Rollback() })
+		var slot int
+		require.NoError(t, tx.GetContext(t.Context(), &slot, `SELECT pg_backend_pid() % 16`))
+		other := begun[slot]
+		begun[slot] = tx
+		if other == nil {
+			continue
+		}
+		for _, writer := range []*sqlx.Tx{other, tx} {
+			_, err = writer.ExecContext(t.Context(), `SET LOCAL lock_timeout = '1s'`)
+			require.NoError(t, err)
+			_, err = writer.ExecContext(t.Context(), `INSERT INTO gpu_stats (recorded_at) VALUES (now()), (now())`)
+			require.NoError(t, err, "the second writer waited for the first")
+		}
 		require.NoError(t, tx.Commit())
+		require.NoError(t, other.Commit())
+		require.Equal(t, int64(4), requireNoDrift(t, db).GPUSamples)
+		return
 	}
-	require.Equal(t, int64(10), requireNoDrift(t, db).GPUSamples)
+	t.Fatal("no two sessions share a slot")
 }

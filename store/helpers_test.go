@@ -53,47 +53,62 @@ func record(t *testing.T, db *store.DB, img store.NewImage) store.RecordedImage 
 	return recorded
 }
 
-// relay makes a server, which listens on a socket only, reachable on a port of 127.0.0.1. With certificates it
-// offers TLS; the counter says how many sessions took it.
-func relay(t *testing.T, databaseURL string, certificates []tls.Certificate) (port int, encrypted *atomic.Int64) {
+// relay makes a server, which listens on a socket only, reachable on a port of 127.0.0.1.
+type relay struct {
+	port         int
+	socket       string
+	certificates []tls.Certificate // offers TLS
+	encrypted    atomic.Int64      // sessions that took it
+	mute         atomic.Bool       // new sessions get no answer
+	muted        chan struct{}     // receives one value for each of those
+}
+
+func startRelay(t *testing.T, databaseURL string, certificates []tls.Certificate) *relay {
 	t.Helper()
-	u, err := url.Parse(databaseURL)
-	require.NoError(t, err)
-	socket := filepath.Join(u.Query().Get("host"), ".s.PGSQL.5432")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	r := &relay{
+		port:         listener.Addr().(*net.TCPAddr).Port,
+		socket:       filepath.Join(parse(t, databaseURL).Query().Get("host"), ".s.PGSQL.5432"),
+		certificates: certificates,
+		muted:        make(chan struct{}, 100),
+	}
 	var sessions sync.WaitGroup
-	t.Cleanup(func() {
-		require.NoError(t, listener.Close())
-		sessions.Wait()
-	})
-	encrypted = new(atomic.Int64)
 	sessions.Go(func() {
 		for {
 			client, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			sessions.Go(func() { relaySession(client, socket, certificates, encrypted) })
+			sessions.Go(func() { r.serve(client) })
 		}
 	})
-	return listener.Addr().(*net.TCPAddr).Port, encrypted
+	t.Cleanup(func() {
+		require.NoError(t, listener.Close())
+		sessions.Wait()
+	})
+	return r
 }
 
-// relaySession passes one session on. Errors end it; the test sees them at the client's side.
-func relaySession(client net.Conn, socket string, certificates []tls.Certificate, encrypted *atomic.Int64) {
+// serve passes one session on. Errors end it; the test sees them at the client's side.
+func (r *relay) serve(client net.Conn) {
 	defer client.Close()
-	if certificates != nil {
+	if r.mute.Load() {
+		r.muted <- struct{}{}
+		_, _ = io.Copy(io.Discard, client)
+		return
+	}
+	if r.certificates != nil {
 		if _, err := io.ReadFull(client, make([]byte, 8)); err != nil { // the request for TLS
 			return
 		}
 		if _, err := client.Write([]byte{'S'}); err != nil {
 			return
 		}
-		encrypted.Add(1)
-		client = tls.Server(client, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12})
+		r.encrypted.Add(1)
+		client = tls.Server(client, &tls.Config{Certificates: r.certificates, MinVersion: tls.VersionTLS12})
 	}
-	server, err := net.Dial("unix", socket)
+	server, err := net.Dial("unix", r.socket)
 	if err != nil {
 		return
 	}
@@ -108,6 +123,13 @@ func relaySession(client net.Conn, socket string, certificates []tls.Certificate
 	<-done
 	_, _ = client.Close(), server.Close()
 	<-done
+}
+
+func parse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	require.NoError(t, err)
+	return u
 }
 
 func isClaimLost(err error) bool { return errors.Is(err, store.ErrClaimLost) }

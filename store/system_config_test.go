@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -188,25 +190,31 @@ func TestSystemConfig_ReachesOtherProcessesWithinASecond(t *testing.T) {
 
 func TestSystemConfig_WatcherStopsWhateverTheServerDoes(t *testing.T) {
 	t.Parallel()
-	for _, state := range []string{"running", "frozen", "gone", "frozen while connecting"} {
+	for _, state := range []string{"running", "frozen", "gone", "silent"} {
 		t.Run(state, func(t *testing.T) {
 			t.Parallel()
 			server := embeddedtest.NewPostgres(t)
-			db := storetest.Open(t, server.URL())
-			configs := store.NewSystemConfigs(db, environment())
-			if state == "frozen while connecting" {
-				server.Pause(t)
-			}
-			runInBackground(t, configs.Run) // its clean-up checks that Run returns
-			if state != "frozen while connecting" {
-				_, err := configs.Update(t.Context(), store.SystemConfigUpdate{RetentionDays: new(99)}, store.Actor{Name: "anonymous"})
-				require.NoError(t, err)
-			}
+			between := startRelay(t, server.URL(), nil)
+			configs := store.NewSystemConfigs(
+				storetest.Open(t, fmt.Sprintf("postgres://hsi@127.0.0.1:%d/postgres", between.port)), environment())
+			between.mute.Store(state == "silent")
+			ctx, cancel := context.WithCancel(t.Context())
+			stopped := make(chan error, 1)
+			go func() { stopped <- configs.Run(ctx) }()
 			switch state {
 			case "frozen":
 				server.Pause(t)
 			case "gone":
 				server.Kill(t)
+			case "silent": // the listener waits for the answer to its login
+				wait(t, between.muted, "the listener connects")
+			}
+			cancel()
+			select {
+			case err := <-stopped:
+				require.NoError(t, err)
+			case <-time.After(4 * time.Second): // less than a connection may take
+				t.Error("Run did not return")
 			}
 		})
 	}

@@ -109,6 +109,9 @@ func (d *listenDialer) DialTimeout(network, address string, timeout time.Duratio
 		_ = conn.Close() // nothing was sent on it
 		return nil, net.ErrClosed
 	}
+	if d.conn != nil { // lib/pq forgets the connection on which TLS was refused
+		_ = d.conn.Close()
+	}
 	d.conn = conn
 	return conn, nil
 }
