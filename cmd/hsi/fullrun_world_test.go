@@ -185,6 +185,7 @@ func (w *world) waitRecorded() {
 func (w *world) waitFinished() {
 	w.tb.Helper()
 	w.waitRecorded()
+	w.eventually("every image is detected", func() bool { return w.queues()[0] == 0 }) // after a crash only when its claims have ended
 	w.eventually("the pipeline is empty", func() bool {
 		return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 && w.queues() == [2]int64{}
 	})
