@@ -49,7 +49,7 @@ func (db *DB) MarkBatchesQueued(ctx context.Context, ids []int64, requeueAfter t
 		RETURNING b.id`, pq.Array(ids), requeueAfter.Seconds())
 }
 
-// ClaimBatch takes a closed batch over for the length of the lease, counts one attempt, and reads all that the
+// ClaimBatch takes a closed batch over for the length of the lease (at most 30 min), counts one attempt, and reads all that the
 // analyzer needs. A live claim of somebody else, or a batch that is open or finished, gives ErrClaimLost. Claiming
 // again with the same token extends the lease and counts no attempt.
 func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time.Duration) (BatchWork, error) {
@@ -65,7 +65,7 @@ func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time
 		   OR state = 'analyzing' AND (claimed_by = $2 OR claimed_until < clock_timestamp()
 		                               OR claimed_until > clock_timestamp() + `+farFuture+`))
 		RETURNING `+batchColumns,
-		id, token, lease.Seconds())
+		id, token, min(lease, maxWait).Seconds())
 	if err != nil {
 		return BatchWork{}, err
 	}
@@ -88,7 +88,7 @@ func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time
 }
 
 // ReleaseBatch gives a claimed batch back for another attempt, with the cause of the failure. A nil retryAt means
-// at once; refundAttempt does not count the attempt. ErrClaimLost when the claim is no longer held.
+// at once, and 30 min is the longest wait; refundAttempt does not count the attempt. ErrClaimLost when the claim is no longer held.
 func (db *DB) ReleaseBatch(ctx context.Context, claim BatchClaim, retryAt *time.Time, cause string, refundAttempt bool) error {
 	return db.changeClaimed(ctx, "release batch", `
 		UPDATE batches
@@ -99,12 +99,13 @@ func (db *DB) ReleaseBatch(ctx context.Context, claim BatchClaim, retryAt *time.
 		    first_failed_at = CASE WHEN $5 IS NULL THEN first_failed_at ELSE coalesce(first_failed_at, clock_timestamp()) END,
 		    last_failed_at = CASE WHEN $5 IS NULL THEN last_failed_at ELSE clock_timestamp() END
 		WHERE id = $1 AND claimed_by = $2`,
-		claim.BatchID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(cause))
+		claim.BatchID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(clean(cause, maxCause)))
 }
 
 // DeadLetterBatch gives a claimed batch and its images up with the cause, in one transaction. ErrClaimLost when
 // the claim is no longer held.
 func (db *DB) DeadLetterBatch(ctx context.Context, claim BatchClaim, cause string) error {
+	cause = clean(cause, maxCause)
 	return db.InTx(ctx, "dead-letter batch", func(ctx context.Context, tx *sqlx.Tx) error {
 		if _, err := lockClaimedBatch(ctx, tx, claim); err != nil {
 			return err

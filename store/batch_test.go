@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -317,6 +318,37 @@ func newEvent() store.NewEvent {
 		StartedAt: base(), EndedAt: base().Add(time.Second), RiskScore: 42, RiskLevel: "medium",
 		Summary: "a person", Reasoning: "two pictures", Analyzer: "rules",
 	}
+}
+
+// An LLM may answer anything.
+func TestCommitEvent_OddTexts(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	id := closedBatch(t, db)
+	claim := store.BatchClaim{BatchID: id, Token: "t"}
+	_, err := db.ClaimBatch(t.Context(), id, claim.Token, time.Minute)
+	require.NoError(t, err)
+	odd := newEvent()
+	odd.Summary, odd.Reasoning = "a\x00b\xff", strings.Repeat("x", 100_000)
+	event, err := db.CommitEvent(t.Context(), claim, odd)
+	require.NoError(t, err)
+	require.Equal(t, "a\uFFFDb\uFFFD", *event.Summary)
+	require.Len(t, *event.Reasoning, 20_000)
+}
+
+func TestCommitEvent_ErrInvalid(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	id := closedBatch(t, db)
+	claim := store.BatchClaim{BatchID: id, Token: "t"}
+	_, err := db.ClaimBatch(t.Context(), id, claim.Token, time.Minute)
+	require.NoError(t, err)
+	bad := newEvent()
+	bad.RiskScore = 101
+	_, err = db.CommitEvent(t.Context(), claim, bad)
+	require.ErrorIs(t, err, store.ErrInvalid)
+	_, err = db.CommitEvent(t.Context(), claim, newEvent())
+	require.NoError(t, err, "the claim survived")
 }
 
 func TestClaimBatch_OldMeetsNew(t *testing.T) {

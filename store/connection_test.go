@@ -3,9 +3,12 @@ package store_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -147,17 +150,16 @@ func TestCutConnections_CostNobodyAnError(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// cutConnections ends all sessions of the database but the one that does it.
+// cutConnections ends all sessions of the database but the one that does it, and waits until their processes are gone.
 func cutConnections(t *testing.T, db *store.DB) {
 	t.Helper()
-	var others int
-	require.NoError(t, db.SQL().GetContext(t.Context(), &others, `
-		SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-		WHERE datname = current_database() AND pid <> pg_backend_pid()`))
-	require.Positive(t, others)
+	others := storetest.Query[int](t, db, `
+		SELECT pid FROM (
+			SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() OFFSET 0) AS others
+		WHERE pg_terminate_backend(pid)`)
+	require.NotEmpty(t, others)
 	require.Eventually(t, func() bool {
-		return storetest.QueryOne[int](t, db, `
-			SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`) == 0
+		return !slices.ContainsFunc(others, func(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 	}, patience, 5*time.Millisecond)
 }
 

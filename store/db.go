@@ -36,7 +36,7 @@ type DB struct {
 	log   *slog.Logger
 	now   func() time.Time
 
-	migration migration
+	migration *migration
 }
 
 // Open checks the settings and prepares the pool. It never dials.

@@ -37,7 +37,7 @@ func (db *DB) DeadLetters(ctx context.Context, selection DeadLetterSelection, af
 		WHERE i.state = 'dead_lettered' AND i.id > $1
 		  AND ($2::bigint[] IS NULL OR i.id = ANY ($2)) AND ($3::text IS NULL OR i.reason = $3)
 		ORDER BY i.id LIMIT $4`,
-		afterID, idsOrNull(selection.ImageIDs), nullString(selection.Cause), limit)
+		afterID, idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)), limit)
 	for i := range letters {
 		toUTC(&letters[i].FirstFailedAt, &letters[i].LastFailedAt, &letters[i].DeadLetteredAt)
 	}
@@ -50,7 +50,7 @@ func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelectio
 	err := db.get(ctx, "count dead letters", &n, `
 		SELECT count(*) FROM images
 		WHERE state = 'dead_lettered' AND ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2)`,
-		idsOrNull(selection.ImageIDs), nullString(selection.Cause))
+		idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)))
 	return n, err
 }
 
@@ -70,7 +70,7 @@ func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelect
 			SET state = 'closed', reason = NULL, attempts = 0, next_attempt_at = NULL, dead_lettered_at = NULL,
 			    first_failed_at = NULL, last_failed_at = NULL
 			FROM chosen WHERE b.id = chosen.batch_id AND b.state = 'dead_lettered'
-			RETURNING b.id`, idsOrNull(selection.ImageIDs), nullString(selection.Cause))
+			RETURNING b.id`, idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)))
 		if err != nil {
 			return fmt.Errorf("requeue batches: %w", err)
 		}
@@ -81,7 +81,7 @@ func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelect
 			    dead_lettered_at = NULL, first_failed_at = NULL, last_failed_at = NULL
 			WHERE state = 'dead_lettered' AND (batch_id = ANY ($3::bigint[])
 			   OR batch_id IS NULL AND ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2))`,
-			idsOrNull(selection.ImageIDs), nullString(selection.Cause), pq.Array(batches))
+			idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)), pq.Array(batches))
 		if err != nil {
 			return fmt.Errorf("requeue images: %w", err)
 		}
@@ -89,7 +89,7 @@ func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelect
 			return err
 		}
 		return audit(ctx, tx, "dead_letters_requeued", "images", actor, map[string]any{
-			"requeued": requeued, "image_ids": selection.ImageIDs, "cause": nullString(selection.Cause),
+			"requeued": requeued, "image_ids": selection.ImageIDs, "cause": nullString(clean(selection.Cause, maxCause)),
 		})
 	})
 	if err != nil {

@@ -81,6 +81,16 @@ func TestDeadLetters(t *testing.T) {
 	require.Equal(t, "dead_letters_requeued", entries[0].Action)
 }
 
+func TestDeadLetter_OddCause(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a")
+	deadLetterImage(t, db, "/1", "reply: \x00\xff")
+	n, err := db.RequeueDeadLetters(t.Context(), store.DeadLetterSelection{Cause: "reply: \x00\xff"}, store.Actor{Name: "cli"})
+	require.NoError(t, err)
+	require.Equal(t, int64(1), n)
+}
+
 func requireDeadLetters(t *testing.T, db *store.DB, want int64) {
 	t.Helper()
 	n, err := db.CountDeadLetters(t.Context(), store.DeadLetterSelection{})

@@ -61,7 +61,7 @@ func insertDetections(ctx context.Context, tx *sqlx.Tx, img Image, batchID int64
 	confidences, times := make([]float64, n), make([]string, n)
 	xs, ys, widths, heights := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, d := range result.Detections {
-		objectTypes[i], thumbnails[i], confidences[i] = d.ObjectType, nullString(d.ThumbnailPath), d.Confidence
+		objectTypes[i], thumbnails[i], confidences[i] = clean(d.ObjectType, maxObjectType), nullString(d.ThumbnailPath), d.Confidence
 		times[i] = storable(result.ImageAt.Add(d.Offset)).Format(time.RFC3339Nano)
 		xs[i], ys[i], widths[i], heights[i] = int64(d.BBoxX), int64(d.BBoxY), int64(d.BBoxWidth), int64(d.BBoxHeight)
 		mediaTypes[i] = d.MediaType

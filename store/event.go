@@ -45,7 +45,7 @@ type NewEvent struct {
 }
 
 // CommitEvent stores the event of a claimed batch in one transaction with the states of the batch, its images and
-// its detections. ErrClaimLost, and nothing stored, when the claim is no longer held.
+// its detections. Texts are made storable and cut at 20,000 characters. ErrClaimLost, and nothing stored, when the claim is no longer held.
 func (db *DB) CommitEvent(ctx context.Context, claim BatchClaim, event NewEvent) (Event, error) {
 	if event.Analyzer == "" {
 		return Event{}, fmt.Errorf("commit event: no analyzer: %w", ErrInvalid)
@@ -74,7 +74,7 @@ func insertEvent(ctx context.Context, tx *sqlx.Tx, batch Batch, event NewEvent) 
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
 		RETURNING `+eventColumns,
 		strconv.FormatInt(batch.ID, 10), batch.CameraID, storable(event.StartedAt), storable(event.EndedAt),
-		event.RiskScore, event.RiskLevel, event.Summary, event.Reasoning, event.Analyzer)
+		event.RiskScore, event.RiskLevel, clean(event.Summary, maxText), clean(event.Reasoning, maxText), event.Analyzer)
 	if err != nil {
 		return Event{}, fmt.Errorf("insert event: %w", err)
 	}

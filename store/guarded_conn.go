@@ -107,12 +107,15 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	return stmt, c.final(err)
 }
 
-// BeginTx is part of driver.ConnBeginTx. ErrBadConn passes: repeating BEGIN elsewhere harms nothing.
+// BeginTx is part of driver.ConnBeginTx. When the connection is broken database/sql may begin on another one.
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	release := c.guard(ctx)
 	tx, err := c.innerConn.BeginTx(ctx, opts)
 	if err != nil {
 		release()
+		if isRetryableRead(err) && ctx.Err() == nil {
+			return nil, driver.ErrBadConn
+		}
 		return nil, err
 	}
 	c.inTx = true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ClaimImage takes an image over for the length of the lease, from seen or queued or from a claim whose lease has
+// ClaimImage takes an image over for the length of the lease (at most 30 min), from seen or queued or from a claim whose lease has
 // ended, and counts one attempt. A live claim of somebody else, or an image that is already finished, gives
 // ErrClaimLost. Claiming again with the same token extends the lease and counts no attempt.
 func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time.Duration) (Image, error) {
@@ -22,7 +22,7 @@ func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time
 		   OR state = 'detecting' AND (claimed_by = $2 OR claimed_until < clock_timestamp()
 		                               OR claimed_until > clock_timestamp() + `+farFuture+`))
 		RETURNING `+imageColumns,
-		id, token, lease.Seconds())
+		id, token, min(lease, maxWait).Seconds())
 	if err != nil {
 		return Image{}, err
 	}
@@ -46,7 +46,7 @@ func (db *DB) claimFailure(ctx context.Context, existsQuery string, id int64) er
 }
 
 // ReleaseImage gives a claimed image back for another attempt, with the cause of the failure. A nil retryAt means
-// at once; refundAttempt does not count the attempt, for causes that are not the image's. ErrClaimLost when the
+// at once, and 30 min is the longest wait; refundAttempt does not count the attempt, for causes that are not the image's. ErrClaimLost when the
 // claim is no longer held.
 func (db *DB) ReleaseImage(ctx context.Context, claim ImageClaim, retryAt *time.Time, cause string, refundAttempt bool) error {
 	return db.changeClaimed(ctx, "release image", `
@@ -58,7 +58,7 @@ func (db *DB) ReleaseImage(ctx context.Context, claim ImageClaim, retryAt *time.
 		    first_failed_at = CASE WHEN $5 IS NULL THEN first_failed_at ELSE coalesce(first_failed_at, clock_timestamp()) END,
 		    last_failed_at = CASE WHEN $5 IS NULL THEN last_failed_at ELSE clock_timestamp() END
 		WHERE id = $1 AND claimed_by = $2`,
-		claim.ImageID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(cause))
+		claim.ImageID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(clean(cause, maxCause)))
 }
 
 // secondsUntil turns a local time into a waiting time, which the clock of the database then measures.
@@ -66,7 +66,7 @@ func (db *DB) secondsUntil(t *time.Time) *float64 {
 	if t == nil {
 		return nil
 	}
-	seconds := max(t.Sub(db.now()), 0).Seconds()
+	seconds := min(max(t.Sub(db.now()), 0), maxWait).Seconds()
 	return &seconds
 }
 
@@ -77,7 +77,7 @@ func (db *DB) DeadLetterImage(ctx context.Context, claim ImageClaim, cause strin
 		SET state = 'dead_lettered', reason = $3, claimed_by = NULL, claimed_until = NULL, dead_lettered_at = clock_timestamp(),
 		    last_error = $3, first_failed_at = coalesce(first_failed_at, clock_timestamp()), last_failed_at = clock_timestamp()
 		WHERE id = $1 AND claimed_by = $2`,
-		claim.ImageID, claim.Token, cause)
+		claim.ImageID, claim.Token, clean(cause, maxCause))
 }
 
 // FilterImage leaves a claimed image out with the reason. ErrClaimLost when the claim is no longer held.
@@ -86,7 +86,7 @@ func (db *DB) FilterImage(ctx context.Context, claim ImageClaim, reason string) 
 		UPDATE images
 		SET state = 'filtered', reason = $3, claimed_by = NULL, claimed_until = NULL, filtered_at = clock_timestamp()
 		WHERE id = $1 AND claimed_by = $2`,
-		claim.ImageID, claim.Token, reason)
+		claim.ImageID, claim.Token, clean(reason, maxCause))
 }
 
 // changeClaimed runs an update that only a held claim can match.

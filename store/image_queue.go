@@ -8,6 +8,9 @@ import (
 	"github.com/lib/pq"
 )
 
+// maxWait bounds leases and waiting times. It must stay well below farFuture.
+const maxWait = 30 * time.Minute
+
 // farFuture bounds how far a retry or a lease may lie ahead. What lies further was written under a clock that
 // has since been set back, and counts as due.
 const farFuture = "interval '1 hour'"

@@ -89,7 +89,7 @@ func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Tim
 		SELECT id, state, reason FROM inserted`,
 		map[string]any{
 			"camera_id": img.CameraID, "file_path": img.FilePath, "size_bytes": img.SizeBytes, "mtime": storable(img.ModTime),
-			"sha256": nullString(img.SHA256), "state": string(img.State), "reason": nullString(img.Reason), "seen_at": seenAt,
+			"sha256": nullString(img.SHA256), "state": string(img.State), "reason": nullString(clean(img.Reason, maxCause)), "seen_at": seenAt,
 			"sought": sought, "from": storable(seenAt.Add(-img.DedupeWindow)), "until": storable(seenAt.Add(img.DedupeWindow)),
 		})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -32,15 +33,16 @@ var migrationFiles embed.FS
 
 // migration is where this process stands with the schema.
 type migration struct {
+	once sync.Once
 	done chan struct{} // closed when the schema is current for the first time
 	lost chan struct{} // holds one value when a table was missing afterwards
 }
 
-func newMigration() migration {
-	return migration{done: make(chan struct{}), lost: make(chan struct{}, 1)}
+func newMigration() *migration {
+	return &migration{done: make(chan struct{}), lost: make(chan struct{}, 1)}
 }
 
-func (m migration) ready() error {
+func (m *migration) ready() error {
 	select {
 	case <-m.done:
 		return nil
@@ -49,15 +51,11 @@ func (m migration) ready() error {
 	}
 }
 
-func (m migration) markDone() {
-	select {
-	case <-m.done:
-	default:
-		close(m.done)
-	}
+func (m *migration) markDone() {
+	m.once.Do(func() { close(m.done) })
 }
 
-func (m migration) reportLost() {
+func (m *migration) reportLost() {
 	select {
 	case m.lost <- struct{}{}:
 	default:

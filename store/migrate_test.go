@@ -86,9 +86,11 @@ func TestMigrate_SeveralAtOnce(t *testing.T) {
 	t.Parallel()
 	databaseURL := storetest.NewEmptyURL(t)
 	var group errgroup.Group
-	for range 6 {
+	for range 4 {
 		db := open(t, databaseURL)
-		group.Go(func() error { return db.Migrate(t.Context()) })
+		for range 2 {
+			group.Go(func() error { return db.Migrate(t.Context()) })
+		}
 	}
 	require.NoError(t, group.Wait())
 }

@@ -15,6 +15,9 @@ const (
 	maxMessage    = 8000
 	maxCameraID   = 100
 	maxRequestID  = 128
+	maxCause      = 2000
+	maxObjectType = 100
+	maxText       = 20000
 	maxExtraBytes = 64 * 1024
 )
 

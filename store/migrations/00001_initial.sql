@@ -274,6 +274,7 @@ BEGIN
             END IF;
             $f$, current_schema(), t || '_id_seq');
         add_to_slot := format($f$
+            IF changed = 0 THEN RETURN NULL; END IF;
             FOR i IN 0..15 LOOP
                 free_slot := (pg_backend_pid() + i) %% 16;
                 EXIT WHEN pg_try_advisory_xact_lock(TG_RELID::integer, free_slot);
