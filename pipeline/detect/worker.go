@@ -82,6 +82,8 @@ type Options struct {
 	BatchClosed func()
 	Limits      picture.Limits
 	Log         *slog.Logger
+	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
+	Owner string
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -106,7 +108,7 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 	}
 	return &Worker{
 		options:  options,
-		consumer: q.NewConsumer(options.Detector.Name()+"-"+rand.Text(), Lease(options.DetectLimit)),
+		consumer: q.NewConsumer(options.Owner+options.Detector.Name()+"-"+rand.Text(), Lease(options.DetectLimit)),
 		log:      options.Log,
 		now:      options.Now,
 	}
@@ -129,7 +131,7 @@ func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 // handle claims an image and brings it as far as it gets. See queue.Handler for the errors.
 func (w *Worker) handle(ctx context.Context, id int64) error {
 	if w.claim.ImageID != id {
-		w.claim = store.ImageClaim{ImageID: id, Token: rand.Text()}
+		w.claim = store.ImageClaim{ImageID: id, Token: w.options.Owner + rand.Text()}
 	}
 	img, err := w.options.Ledger.ClaimImage(ctx, id, w.claim.Token, Lease(w.options.DetectLimit))
 	switch {

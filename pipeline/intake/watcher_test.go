@@ -452,3 +452,25 @@ func TestWatcher_TakesManyFilesAtOnce(t *testing.T) {
 	}, 30*time.Second, 20*time.Millisecond)
 	require.Equal(t, (cameras+1)*images, storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images`))
 }
+
+// TestWatcher_TakesABacklogInItsOrder matters for batching: images in a wild order make many small batches.
+func TestWatcher_TakesABacklogInItsOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	const images = 150
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for n := range images {
+		path := f.write(fmt.Sprintf("front/%03d.jpg", n), picture(t, n))
+		at := start.Add(time.Duration(n*67%images) * time.Minute)
+		require.NoError(t, os.Chtimes(path, at, at))
+	}
+	f.start()
+	require.Eventually(t, func() bool {
+		return storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images`) == images
+	}, 20*time.Second, 10*time.Millisecond)
+	// Several files are examined side by side, so neighbours change places. In no order at all it would be 50 on average.
+	displaced := storetest.QueryOne[float64](t, f.db, `
+		SELECT avg(abs(recorded - taken)) FROM (
+			SELECT row_number() OVER (ORDER BY seen_at, id) AS recorded, row_number() OVER (ORDER BY mtime) AS taken FROM images) AS ranks`)
+	require.LessOrEqual(t, displaced, 10.0)
+}
