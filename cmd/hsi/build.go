@@ -27,6 +27,7 @@ type app struct {
 	// plainLog does not feed the logs table; log does.
 	plainLog, log *slog.Logger
 	hostname      string
+	claimOwner    claimOwner
 
 	postgres    *embedded.Postgres // nil when DATABASE_URL is set
 	redisServer *embedded.Redis    // nil when REDIS_URL is set
@@ -57,6 +58,10 @@ func build(cfg Config, options Options) (*app, error) {
 		return nil, err
 	}
 	a := &app{cfg: cfg, plainLog: newLogger(options.Stderr, cfg)}
+	var err error
+	if a.claimOwner, err = newClaimOwner(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	a.hostname, _ = os.Hostname() // empty when the system does not tell
 	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildServer}
 	for _, step := range steps {

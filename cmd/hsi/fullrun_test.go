@@ -77,11 +77,11 @@ func TestFullRun_KilledInTheMiddle(t *testing.T) {
 	w.feed(30, pace, usual)
 	begun := time.Now()
 	w.waitFinished()
+	t.Logf("%d images in the second kill's work, finished %v after the last image", inWork, time.Since(begun).Round(time.Millisecond))
 	l := w.requireAccounted(false)
 	// A thumbnail whose detection was not committed any more stays until it counts as left behind.
 	w.requireThumbnails(l, int(inWork)*3)
 	w.requireCounts(l, fileTotals{Files: -1})
-	t.Logf("%d images in the second kill's work, finished %v after the last image", inWork, time.Since(begun).Round(time.Millisecond))
 	w.stop()
 }
 

@@ -107,7 +107,10 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"configuration watcher", after(schemaPatience, a.configs.Run, schema...)},
 			{"media files", after(schemaPatience, a.media.Run, schema...)},
 		}},
-		{"workers", stopWorkers, []namedRun{{"workers", after(schemaPatience, a.supervisor.Run, schema...)}}},
+		{"workers", stopWorkers, []namedRun{
+			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},
+			{"claims of the last run", after(schemaPatience, a.releaseDeadClaims, schema...)},
+		}},
 		{"health", time.Second, []namedRun{{"health", a.health.Run}}},
 		{"requests", stopHTTP, []namedRun{{"requests", func(ctx context.Context) error { return a.serveHTTP(ctx, listener) }}}},
 	}

@@ -38,7 +38,7 @@ func (a *app) buildPipeline(Options) error {
 	a.detectorName, a.analyzerName = detector.Name(), chosenAnalyzer.Name()
 	analyzer := analyze.NewWorker(a.analyzeQueue, analyze.Options{
 		Ledger: a.db, Analyzer: chosenAnalyzer, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: analyzeLimit,
-		Log: a.component(pipeline.AnalysisWorker),
+		Owner: a.claimOwner.run, Log: a.component(pipeline.AnalysisWorker),
 	})
 	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
 	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
@@ -48,7 +48,7 @@ func (a *app) buildPipeline(Options) error {
 	for i := range count {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
-			CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
+			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
 	}

@@ -55,6 +55,8 @@ type Options struct {
 	// AnalyzeLimit is how long one call of the analyzer may take, its own time-outs included.
 	AnalyzeLimit time.Duration
 	Log          *slog.Logger
+	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
+	Owner string
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -75,7 +77,7 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 		options.Now = time.Now
 	}
 	w := &Worker{options: options, log: options.Log, now: options.Now}
-	w.consumer = q.NewConsumer(options.Analyzer.Name()+"-"+rand.Text(), w.lease())
+	w.consumer = q.NewConsumer(options.Owner+options.Analyzer.Name()+"-"+rand.Text(), w.lease())
 	return w
 }
 
@@ -99,7 +101,7 @@ func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 // handle claims a batch and brings it as far as it gets. See queue.Handler for the errors.
 func (w *Worker) handle(ctx context.Context, id int64) error {
 	if w.claim.BatchID != id {
-		w.claim = store.BatchClaim{BatchID: id, Token: rand.Text()}
+		w.claim = store.BatchClaim{BatchID: id, Token: w.options.Owner + rand.Text()}
 	}
 	work, err := w.options.Ledger.ClaimBatch(ctx, id, w.claim.Token, w.lease())
 	switch {

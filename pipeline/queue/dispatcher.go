@@ -118,9 +118,11 @@ func (d *Dispatcher) dispatch(ctx context.Context) error {
 	if length > lowWater && !reset {
 		return nil
 	}
-	entries, err := d.queue.entries(ctx)
-	if err != nil {
-		return err
+	var entries []int64
+	if length > 0 {
+		if entries, err = d.queue.entries(ctx); err != nil {
+			return err
+		}
 	}
 	waiting, err := d.source.Waiting(ctx, window)
 	if err != nil {
