@@ -380,14 +380,7 @@ func (s *session) databaseLost(ctx context.Context, err error) {
 	s.ready = nil
 }
 
-// probe tries whether the database is back.
-func (s *session) probe(ctx context.Context) {
-	probeCtx, cancel := context.WithTimeout(ctx, longestProbe)
-	defer cancel()
-	_, err := s.w.options.Ledger.KnownImages(probeCtx, []store.ImageKey{{CameraID: "-", FilePath: "-"}})
-	s.probed <- err
-}
-
+// databaseProbed handles the end of a probe.
 func (s *session) databaseProbed(ctx context.Context, err error) {
 	s.probing = false
 	if err != nil {
@@ -399,68 +392,4 @@ func (s *session) databaseProbed(ctx context.Context, err error) {
 	s.alive.Say("")
 	s.databaseAway = false
 	s.wantScan(s.w.options.Root)
-}
-
-// examineAll examines files until ctx ends.
-func (s *session) examineAll(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case l := <-s.work:
-			found := s.w.examine(ctx, l)
-			select {
-			case <-ctx.Done():
-				return nil
-			case s.results <- found:
-			}
-		}
-	}
-}
-
-// scanAll scans folders until ctx ends.
-func (s *session) scanAll(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case dir := <-s.scans:
-			err := s.scan(ctx, dir)
-			s.scanned <- err // has room: the loop asks for one scan at a time
-		}
-	}
-}
-
-func (s *session) scan(ctx context.Context, dir string) error {
-	startedAt := s.w.now()
-	fresh := 0
-	scan := scanner{
-		root: s.w.options.Root, known: s.w.options.Ledger.KnownImages, key: s.w.key, folder: s.w.ensureCamera,
-		emit: func(ctx context.Context, found []candidate) error {
-			fresh += len(found)
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case s.found <- found:
-				return nil
-			}
-		},
-		trouble: func(ctx context.Context, path string, err error) {
-			s.w.log.WarnContext(ctx, "folder cannot be read", "path", storablePath(path), "error", err)
-		},
-	}
-	if s.notifier == nil {
-		scan.passed = s.passed
-		if !startedAt.Before(s.forgetAt) {
-			s.forgetAt = startedAt.Add(s.w.options.ScanInterval)
-			s.passed = newPassedSet()
-			scan.passed = s.passed
-		}
-	}
-	err := scan.scan(ctx, dir)
-	if err == nil && (s.notifier != nil || fresh > 0) {
-		s.w.log.DebugContext(ctx, "camera folders scanned", "path", storablePath(dir), "files", scan.count, "new", fresh,
-			"took", s.w.now().Sub(startedAt))
-	}
-	return err
 }
