@@ -19,7 +19,7 @@ import (
 const sweepLock = 0x6873692d737770
 
 // sweepPage is how many marks are worked on at once.
-const sweepPage = 500
+const sweepPage = 1000
 
 // Mark names a file to be removed.
 type Mark struct {
@@ -80,9 +80,13 @@ func (r *Removed) Add(other Removed) {
 
 // Sweeper has the sole right to remove marked files, in all processes that share the database. Close it.
 type Sweeper struct {
-	store *Store
-	conn  *sqlx.Conn
+	store  *Store
+	conn   *sqlx.Conn
+	failed int // files that could not be removed so far
 }
+
+// maxWarnings is how many files that cannot be removed one sweep names in the log.
+const maxWarnings = 20
 
 // Sweeper waits for the right to remove marked files and returns it. The background gives it up after each page of files, so the
 // wait is short.
@@ -138,6 +142,9 @@ func (w *Sweeper) Sweep(ctx context.Context) (Removed, error) {
 			unavailable = err
 		}
 		if last == 0 {
+			if w.failed > maxWarnings {
+				w.store.log.WarnContext(ctx, "more media files not removed, will try again", "count", w.failed-maxWarnings)
+			}
 			return total, unavailable
 		}
 		after = last
@@ -168,30 +175,16 @@ type mark struct {
 	SizeBytes sql.NullInt64 `db:"size_bytes"`
 	ModTime   sql.NullTime  `db:"mtime"`
 	Expired   bool          `db:"expired"`
-	Named     bool          `db:"named"`
+	named     bool          // a row still names the file
 }
 
-// dueMarks selects marks after an id. A mark's file is still named when a row has its path in either of the two spellings.
-var dueMarks = `
-	SELECT d.id, d.kind, d.path, d.image_id, i.size_bytes, i.mtime, coalesce(i.state = 'expired', false) AS expired,
-		CASE d.kind
-			WHEN 'thumbnail' THEN EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = d.path)
-				OR EXISTS (SELECT FROM detections AS t WHERE t.thumbnail_path = ` + OtherSpelling("d.path", "$3") + `)
-			WHEN 'clip' THEN EXISTS (SELECT FROM events AS e WHERE e.clip_path = d.path)
-				OR EXISTS (SELECT FROM events AS e WHERE e.clip_path = ` + OtherSpelling("d.path", "$4") + `)
-			ELSE false
-		END AS named
+// dueMarks selects marks after an id.
+const dueMarks = `
+	SELECT d.id, d.kind, d.path, d.image_id, i.size_bytes, i.mtime, coalesce(i.state = 'expired', false) AS expired
 	FROM media_deletions AS d LEFT JOIN images AS i ON i.id = d.image_id
 	WHERE d.id > $1 AND (d.not_before IS NULL OR d.not_before <= $2)
 	ORDER BY d.id
-	LIMIT $5`
-
-// OtherSpelling is the SQL for the second way to write a path: absolute for a relative one and the reverse. The prefix is that of
-// the folder.
-func OtherSpelling(path, prefix string) string {
-	return `(CASE WHEN starts_with(` + path + `, ` + prefix + `) THEN substr(` + path + `, length(` + prefix + `) + 1) ELSE ` +
-		prefix + ` || ` + path + ` END)`
-}
+	LIMIT $3`
 
 // Prefix begins the absolute spelling of the paths of a kind.
 func (s *Store) Prefix(kind Kind) string { return s.root(kind).prefix() }
@@ -200,12 +193,19 @@ func (s *Store) Prefix(kind Kind) string { return s.root(kind).prefix() }
 func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last int64, err error) {
 	s := w.store
 	var marks []mark
-	err = w.conn.SelectContext(ctx, &marks, dueMarks, after, s.now(), s.thumbnails.prefix(), s.clips.prefix(), sweepPage)
-	if err != nil {
-		return Removed{}, 0, fmt.Errorf("read marks: %w", err)
-	}
-	if len(marks) == 0 {
-		return Removed{}, 0, nil
+	err = w.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := tx.SelectContext(ctx, &marks, dueMarks, after, s.now(), sweepPage); err != nil {
+			return fmt.Errorf("read marks: %w", err)
+		}
+		for _, r := range s.markedRoots() {
+			if err := markNamed(ctx, tx, r, marks); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || len(marks) == 0 {
+		return Removed{}, 0, err
 	}
 	done, removed, unlinkErr := w.unlink(ctx, marks)
 	if err := w.settle(ctx, done); err != nil {
@@ -223,7 +223,7 @@ type outcome struct {
 
 // unlink removes the files of a page. Marks of a folder that is not available are left as they are, and the error says so.
 func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, removed Removed, err error) {
-	dirs := openFolders{store: w.store}
+	dirs := openKinds{store: w.store}
 	defer dirs.close()
 	var unavailable error
 	for i := range marks {
@@ -242,7 +242,7 @@ func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, rem
 }
 
 // removeMarked removes one file. The error is for what concerns more than this file; the rest is in the outcome.
-func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (outcome, Removed, error) {
+func (s *Store) removeMarked(ctx context.Context, dirs *openKinds, m *mark) (outcome, Removed, error) {
 	if err := ctx.Err(); err != nil {
 		return outcome{}, Removed{}, err
 	}
@@ -257,12 +257,12 @@ func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (o
 	}
 	gone := false
 	unlink := func() error {
-		err := target.dir.Remove(target.rel)
+		err := target.in.remove(target.found)
 		gone = errors.Is(err, fs.ErrNotExist) // somebody was faster: it is not ours to count
 		return err
 	}
 	if t := s.tallies[m.Kind]; t != nil {
-		err = t.change(ctx, t.shardOf(target.rel), unlink, -1, -target.size)
+		err = t.change(ctx, t.shardOf(target.rel), unlink, -1, -target.found.sizeBytes)
 	} else {
 		err = unlink()
 	}
@@ -274,7 +274,7 @@ func (s *Store) removeMarked(ctx context.Context, dirs *openFolders, m *mark) (o
 	case err != nil:
 		return outcome{mark: m, failure: err}, Removed{Failed: 1}, nil //nolint:nilerr // kept with the mark
 	}
-	return outcome{mark: m, forget: target.forget}, one(m.Kind, target.size), nil
+	return outcome{mark: m, forget: target.forget}, one(m.Kind, target.found.sizeBytes), nil
 }
 
 // one is a single removed file.
@@ -302,8 +302,10 @@ func (w *Sweeper) settle(ctx context.Context, done []outcome) error {
 		if o.failure != nil {
 			failed = append(failed, o.mark.ID)
 			reasons = append(reasons, rootReason(o.failure))
-			w.store.log.WarnContext(ctx, "media file not removed, will try again",
-				"kind", o.mark.Kind, "path", o.mark.Path, "error", o.failure)
+			if w.failed++; w.failed <= maxWarnings {
+				w.store.log.WarnContext(ctx, "media file not removed, will try again",
+					"kind", o.mark.Kind, "path", o.mark.Path, "error", o.failure)
+			}
 			continue
 		}
 		finished = append(finished, o.mark.ID)
@@ -311,30 +313,44 @@ func (w *Sweeper) settle(ctx context.Context, done []outcome) error {
 			forgotten = append(forgotten, o.mark.ImageID.Int64)
 		}
 	}
+	return w.inTx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM media_deletions WHERE id = ANY ($1)`, pq.Array(finished)); err != nil {
+			return fmt.Errorf("remove marks: %w", err)
+		}
+		if len(forgotten) > 0 {
+			_, err := tx.ExecContext(ctx, `DELETE FROM images WHERE id = ANY ($1) AND state = 'expired'`, pq.Array(forgotten))
+			if err != nil {
+				return fmt.Errorf("remove ledger rows: %w", err)
+			}
+		}
+		if len(failed) > 0 {
+			// The wait doubles from a minute to about a day.
+			_, err := tx.ExecContext(ctx, `
+				UPDATE media_deletions AS d SET attempts = d.attempts + 1, last_error = f.reason,
+					not_before = $3::timestamptz + make_interval(mins => (2 ^ least(d.attempts, 10))::integer)
+				FROM unnest($1::bigint[], $2::text[]) AS f (id, reason) WHERE d.id = f.id`,
+				pq.Array(failed), pq.Array(reasons), w.store.now())
+			if err != nil {
+				return fmt.Errorf("note failures: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// inTx runs fn in one transaction. Its statements go through an index: what the planner believes about the size of a table is old
+// in the middle of a large deletion, and reading a whole table for each page would make the sweep quadratic.
+func (w *Sweeper) inTx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	tx, err := w.conn.BeginTxx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
-	if _, err := tx.ExecContext(ctx, `DELETE FROM media_deletions WHERE id = ANY ($1)`, pq.Array(finished)); err != nil {
-		return fmt.Errorf("remove marks: %w", err)
+	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_seqscan = off`); err != nil {
+		return fmt.Errorf("prepare the transaction: %w", err)
 	}
-	if len(forgotten) > 0 {
-		_, err := tx.ExecContext(ctx, `DELETE FROM images WHERE id = ANY ($1) AND state = 'expired'`, pq.Array(forgotten))
-		if err != nil {
-			return fmt.Errorf("remove ledger rows: %w", err)
-		}
-	}
-	if len(failed) > 0 {
-		// The wait doubles from a minute to about a day.
-		_, err := tx.ExecContext(ctx, `
-			UPDATE media_deletions AS d SET attempts = d.attempts + 1, last_error = f.reason,
-				not_before = $3::timestamptz + make_interval(mins => (2 ^ least(d.attempts, 10))::integer)
-			FROM unnest($1::bigint[], $2::text[]) AS f (id, reason) WHERE d.id = f.id`,
-			pq.Array(failed), pq.Array(reasons), w.store.now())
-		if err != nil {
-			return fmt.Errorf("note failures: %w", err)
-		}
+	if err := fn(tx); err != nil {
+		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)

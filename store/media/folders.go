@@ -130,6 +130,7 @@ func (s *Store) keepFigures(ctx context.Context) {
 	if s.options.DB.Ready() != nil {
 		return
 	}
+	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, figuresTimeout)
 	defer cancel()
 	err := s.options.DB.InTx(ctx, "keep media figures", func(ctx context.Context, tx *sqlx.Tx) error {
@@ -147,7 +148,7 @@ func (s *Store) keepFigures(ctx context.Context) {
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && stopping.Err() == nil {
 		s.log.WarnContext(ctx, "media figures not stored", "error", err)
 	}
 }

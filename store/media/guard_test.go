@@ -84,6 +84,10 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 			_, err = e.MarkOrphans(t.Context())
 			require.ErrorIs(t, err, media.ErrUnavailable)
 			require.ErrorIs(t, e.Available(t.Context(), false), media.ErrUnavailable)
+			next, err := media.New(e.options) // a restart does not take what it finds for a new folder
+			require.NoError(t, err)
+			_, err = next.Write(t.Context(), "new.jpg", []byte("new"))
+			require.ErrorIs(t, err, media.ErrUnavailable)
 			require.Equal(t, before, tree(t, filepath.Dir(e.thumbnails)))
 			require.Equal(t, 1, e.marks(t))
 

@@ -15,24 +15,24 @@ type verdict struct {
 	remove  bool
 	forget  bool  // the ledger row of the image may go
 	failure error // it concerns this file alone and sets it aside
-	dir     *os.Root
+	found   inspected
 	rel     string
-	size    int64 // bytes
+	in      *folders
 }
 
 // judge decides about one marked file. The sweep and the preview both ask it, so that they agree. The error wraps ErrUnavailable
 // when the file's folder cannot be used.
-func (s *Store) judge(ctx context.Context, dirs *openFolders, m *mark) (verdict, error) {
+func (s *Store) judge(ctx context.Context, dirs *openKinds, m *mark) (verdict, error) {
 	r := s.root(m.Kind)
 	rel, ok := r.relative(m.Path)
-	if !ok || m.Named {
+	if !ok || m.named {
 		return verdict{}, nil
 	}
-	dir, err := dirs.get(ctx, m.Kind)
+	in, err := dirs.get(ctx, m.Kind)
 	if err != nil {
 		return verdict{}, err
 	}
-	found, err := inspect(dir, rel, m.Kind == Image)
+	found, err := in.inspect(rel, m.Kind == Image)
 	switch {
 	case err != nil:
 		return verdict{failure: err}, nil //nolint:nilerr // it concerns this file alone
@@ -46,44 +46,7 @@ func (s *Store) judge(ctx context.Context, dirs *openFolders, m *mark) (verdict,
 	case found.sizeBytes != m.SizeBytes.Int64 || found.modTime.Sub(m.ModTime.Time).Abs() > modTimeTolerance:
 		return verdict{forget: true}, nil // another picture has taken its name
 	}
-	return verdict{remove: true, forget: m.Expired, dir: dir, rel: rel, size: found.sizeBytes}, nil
-}
-
-// openFolders holds folders open for a short piece of work.
-type openFolders struct {
-	store *Store
-	open  map[Kind]*os.Root
-	away  map[Kind]error
-}
-
-// get opens a folder once and remembers when it is not available.
-func (o *openFolders) get(ctx context.Context, kind Kind) (*os.Root, error) {
-	if dir := o.open[kind]; dir != nil {
-		return dir, nil
-	}
-	if err := o.away[kind]; err != nil {
-		return nil, err
-	}
-	dir, err := o.store.openFolder(ctx, kind)
-	if err != nil {
-		if o.away == nil {
-			o.away = make(map[Kind]error)
-		}
-		o.away[kind] = err
-		return nil, err
-	}
-	if o.open == nil {
-		o.open = make(map[Kind]*os.Root)
-	}
-	o.open[kind] = dir
-	return dir, nil
-}
-
-func (o *openFolders) close() {
-	for _, dir := range o.open {
-		_ = dir.Close() // nothing was written through it
-	}
-	o.open, o.away = nil, nil
+	return verdict{remove: true, forget: m.Expired, found: found, rel: rel, in: in}, nil
 }
 
 func (s *Store) openFolder(ctx context.Context, kind Kind) (*os.Root, error) {
@@ -136,11 +99,11 @@ type Candidate struct {
 // Preview tells what a sweep would remove. Not safe for concurrent use.
 type Preview struct {
 	store *Store
-	dirs  openFolders
+	dirs  openKinds
 }
 
 // Preview begins a preview. Close it.
-func (s *Store) Preview() *Preview { return &Preview{store: s, dirs: openFolders{store: s}} }
+func (s *Store) Preview() *Preview { return &Preview{store: s, dirs: openKinds{store: s}} }
 
 // Close ends the preview.
 func (p *Preview) Close() { p.dirs.close() }
@@ -158,7 +121,7 @@ func (p *Preview) Look(ctx context.Context, candidate Candidate) (Removed, error
 	case !found.remove:
 		return Removed{}, nil
 	}
-	return one(candidate.Kind, found.size), nil
+	return one(candidate.Kind, found.found.sizeBytes), nil
 }
 
 // Missing tells whether a path is one of ours and its file is not in its folder. It is false when the folder cannot be used.
@@ -176,10 +139,10 @@ func (p *Preview) absent(ctx context.Context, kind Kind, path string, parentMust
 	if !ok {
 		return false
 	}
-	dir, err := p.dirs.get(ctx, kind)
+	in, err := p.dirs.get(ctx, kind)
 	if err != nil {
 		return false
 	}
-	found, err := inspect(dir, rel, parentMustExist)
+	found, err := in.inspect(rel, parentMustExist)
 	return err == nil && found.state == fileMissing
 }

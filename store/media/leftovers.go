@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"hsi.home.arpa/store"
 )
@@ -20,6 +19,9 @@ const (
 	sweepPause  = time.Minute
 	orphanPause = 6 * time.Hour
 )
+
+// orphansPerSecond bounds the files that are looked up in the database.
+const orphansPerSecond = 20_000
 
 // orphanWait is how long a file that no row named stays after it was marked: a transaction that was just about to name it has
 // committed by then, and the sweep sees its row.
@@ -34,15 +36,15 @@ func (s *Store) cleanLeftovers(ctx context.Context) error {
 			return nil
 		case <-s.options.DB.Migrated():
 		}
+		if err := s.sweepQuietly(ctx); err != nil && !s.expected(ctx, err) {
+			s.log.WarnContext(ctx, "removing marked media files failed", "error", err)
+		}
 		if !s.now().Before(orphansAt) {
 			if _, err := s.MarkOrphans(ctx); err == nil {
 				orphansAt = s.now().Add(orphanPause)
 			} else if !s.expected(ctx, err) {
 				s.log.WarnContext(ctx, "looking for media files without a row failed", "error", err)
 			}
-		}
-		if err := s.sweepQuietly(ctx); err != nil && !s.expected(ctx, err) {
-			s.log.WarnContext(ctx, "removing marked media files failed", "error", err)
 		}
 		if !sleep(ctx, sweepPause) {
 			return nil
@@ -159,6 +161,8 @@ func (s *Store) orphansIn(ctx context.Context, r *root, remove bool, found *Orph
 // strangers gives use those files of ours that are old enough to have a row, in chunks, and old temporary files.
 func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(final, temporary []string) error) error {
 	oldest := s.now().Add(-s.options.OrphanAge)
+	rate := pacer{perSecond: orphansPerSecond}
+	pace := rate.wait(ctx)
 	var final, temporary []string
 	flush := func() error {
 		err := use(final, temporary)
@@ -174,6 +178,7 @@ func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(f
 		}
 		w := walker{
 			dir:   dir,
+			pace:  pace,
 			enter: func(string, fs.FileInfo) bool { return false },
 			visit: func(rel string, info fs.FileInfo) error {
 				isFinal, isTemporary := ours(rel)
@@ -205,28 +210,25 @@ func (s *Store) unnamed(ctx context.Context, r *root, files []string, mark bool)
 	}
 	err = s.options.DB.InTx(ctx, "look for media files without a row", func(ctx context.Context, tx *sqlx.Tx) error {
 		unnamed = nil
-		if err := tx.SelectContext(ctx, &unnamed, unnamedFiles(r.kind), pq.Array(files), r.prefix()); err != nil || !mark {
+		rows, err := r.named(ctx, tx, namesQuery(r.kind), files)
+		if err != nil {
 			return err
 		}
-		marks := make([]Mark, len(unnamed))
-		for i, path := range unnamed {
-			marks[i] = Mark{Kind: r.kind, Path: path, Wait: orphanWait}
+		marked, err := r.named(ctx, tx, marksQuery, files)
+		if err != nil {
+			return err
+		}
+		var marks []Mark
+		for _, path := range files {
+			if !rows[path] && !marked[path] {
+				unnamed = append(unnamed, path)
+				marks = append(marks, Mark{Kind: r.kind, Path: path, Wait: orphanWait})
+			}
+		}
+		if !mark {
+			return nil
 		}
 		return s.Mark(ctx, tx, marks)
 	})
 	return unnamed, err
-}
-
-// unnamedFiles is the query for those of the files $1 (relative paths) that no row and no mark names; $2 is the folder's prefix.
-func unnamedFiles(kind Kind) string {
-	table, column := "detections", "thumbnail_path"
-	if kind == Clip {
-		table, column = "events", "clip_path"
-	}
-	return `
-	SELECT f.path FROM unnest($1::text[]) AS f (path)
-	WHERE NOT EXISTS (SELECT FROM ` + table + ` AS t WHERE t.` + column + ` = f.path)
-		AND NOT EXISTS (SELECT FROM ` + table + ` AS t WHERE t.` + column + ` = $2::text || f.path)
-		AND NOT EXISTS (SELECT FROM media_deletions AS d WHERE md5(d.path) IN (md5(f.path), md5($2::text || f.path))
-			AND d.path IN (f.path, $2::text || f.path))`
 }

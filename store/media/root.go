@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // markerName is the file in a media folder that carries the folder's id. The same id is in the database, so that an unmounted disk,
@@ -221,65 +220,6 @@ func syncDir(dir *os.Root, name string) error {
 		return fmt.Errorf("sync the folder: %w", err)
 	}
 	return nil
-}
-
-// fileState is what a path turned out to be.
-type fileState int
-
-const (
-	fileMissing fileState = iota
-	fileRegular
-	fileOther // a folder, a symbolic link, a device: never ours
-)
-
-// inspected is what inspect found. Size and time are those of a regular file.
-type inspected struct {
-	state     fileState
-	sizeBytes int64
-	modTime   time.Time
-}
-
-// inspect looks at a path without following a symbolic link in any part of it. Where the folder above a missing file must exist
-// and does not, the file's disk may just not be mounted: that is an error.
-func inspect(dir *os.Root, rel string, parentMustExist bool) (inspected, error) {
-	for parent := range parents(rel) {
-		info, err := dir.Lstat(parent)
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && parentMustExist:
-			return inspected{}, fmt.Errorf("the folder %q is missing", parent)
-		case errors.Is(err, fs.ErrNotExist):
-			return inspected{state: fileMissing}, nil
-		case errors.Is(err, syscall.ENAMETOOLONG):
-			return inspected{state: fileOther}, nil
-		case err != nil:
-			return inspected{}, err
-		case !info.IsDir():
-			return inspected{state: fileOther}, nil
-		}
-	}
-	info, err := dir.Lstat(rel)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return inspected{state: fileMissing}, nil
-	case errors.Is(err, syscall.ENAMETOOLONG):
-		return inspected{state: fileOther}, nil
-	case err != nil:
-		return inspected{}, err
-	case !info.Mode().IsRegular():
-		return inspected{state: fileOther}, nil
-	}
-	return inspected{state: fileRegular, sizeBytes: info.Size(), modTime: info.ModTime()}, nil
-}
-
-// parents yields the folders above a relative path, the outermost first.
-func parents(rel string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for i, c := range rel {
-			if c == filepath.Separator && !yield(rel[:i]) {
-				return
-			}
-		}
-	}
 }
 
 // describe is the reason of a file error without the path, which the caller names.

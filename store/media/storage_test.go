@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func onDisk(t *testing.T, dir string) media.Figure {
 	t.Helper()
 	var figure media.Figure
 	require.NoError(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() || filepath.Base(path) == ".hsi-media" {
+		if err != nil || !entry.Type().IsRegular() || strings.HasPrefix(entry.Name(), ".") {
 			return err
 		}
 		info, err := entry.Info()
@@ -54,6 +55,8 @@ func TestStorage_ExactWhileFilesComeAndGo(t *testing.T) {
 		e.write(t, fmt.Sprint("before the count ", i))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(e.thumbnails, "12_thumb.jpg"), []byte("not ours"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(e.thumbnails, "ab"), 0o750))
+	require.NoError(t, os.WriteFile(filepath.Join(e.thumbnails, "ab", ".tmp-ab00000000000000"), []byte("being written"), 0o600))
 	e.run(t)
 
 	var writers sync.WaitGroup
@@ -164,6 +167,8 @@ func TestStorage_FigureKeepsItsTimeWhileTheFolderIsAway(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.write(t, "one")
+	_, err := e.WriteClip(t.Context(), "c.mp4", []byte("clip"))
+	require.NoError(t, err)
 	e.run(t)
 	e.awaitCounted(t)
 	require.NoError(t, os.Rename(e.clips, e.clips+".away"))
@@ -184,7 +189,7 @@ func TestStorage_FigureKeepsItsTimeWhileTheFolderIsAway(t *testing.T) {
 	require.NoError(t, os.Rename(e.clips+".away", e.clips))
 	require.Eventually(t, func() bool {
 		report, err := e.Storage()
-		return err == nil && withoutTime(report.Clips) == media.Figure{FileCount: 1, SizeBytes: 5}
+		return err == nil && withoutTime(report.Clips) == media.Figure{FileCount: 2, SizeBytes: 9}
 	}, waitFor, tick)
 }
 

@@ -80,9 +80,6 @@ func (t *tally) change(ctx context.Context, name string, do func() error, files,
 
 // adjust needs the shard's lock.
 func (t *tally) adjust(sh *shard, files, bytes int64) {
-	if !sh.known {
-		return // its first count will see the change
-	}
 	sh.files += files
 	sh.bytes += bytes
 	t.mu.Lock()

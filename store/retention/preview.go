@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -142,6 +141,3 @@ func (r *Report) take(removed media.Removed) {
 	r.SpaceReclaimedBytes += removed.Bytes
 	r.FilesFailed += removed.Failed
 }
-
-// timeout is used where a statement must not wait long for somebody else's row lock.
-const lockWait = 2 * time.Second

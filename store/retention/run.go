@@ -19,6 +19,9 @@ const sweepEvery = 10
 // timedBatchFactor is how much larger transactions may be for tables whose rows hang on nothing.
 const timedBatchFactor = 5
 
+// lockWait is how long a statement waits for somebody else's row lock.
+const lockWait = 2 * time.Second
+
 // maxSetAside is how many rows of one table may be refused before something must be wrong with the table itself.
 const maxSetAside = 1000
 
@@ -273,6 +276,11 @@ func (r *run) halve(ctx context.Context, table string, ids []int64, remove remov
 	return nil
 }
 
+// batchSettings holds for each transaction. A row lock of somebody else is not waited for long: the row is set aside. And each
+// statement goes through an index: what the planner believes about the size of a table is old in the middle of a large deletion,
+// and reading a whole table for each batch would make the run quadratic.
+var batchSettings = fmt.Sprintf(`SET LOCAL lock_timeout = %d; SET LOCAL enable_seqscan = off`, lockWait.Milliseconds())
+
 // inTx runs fn in one transaction on the connection that holds the lock. Only what was committed is counted.
 func (r *run) inTx(ctx context.Context, fn func(tx *sqlx.Tx, done *Report) error) error {
 	r.service.step(ctx, "before transaction")
@@ -281,8 +289,8 @@ func (r *run) inTx(ctx context.Context, fn func(tx *sqlx.Tx, done *Report) error
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = %d`, lockWait.Milliseconds())); err != nil {
-		return fmt.Errorf("set the lock timeout: %w", err)
+	if _, err := tx.ExecContext(ctx, batchSettings); err != nil {
+		return fmt.Errorf("prepare the transaction: %w", err)
 	}
 	var done Report
 	if err := fn(tx, &done); err != nil {
