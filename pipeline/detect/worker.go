@@ -204,9 +204,9 @@ func (w *Worker) commit(ctx context.Context, claim store.ImageClaim, result stor
 		return err
 	}
 	img := committed.Image
-	w.options.Observer.Observe(latency.WatchToDetect, between(&img.SeenAt, img.DetectStartedAt))
+	w.observe(latency.WatchToDetect, &img.SeenAt, img.DetectStartedAt)
 	if committed.Batch != nil {
-		w.options.Observer.Observe(latency.DetectToBatch, between(img.DetectStartedAt, img.BatchedAt))
+		w.observe(latency.DetectToBatch, img.DetectStartedAt, img.BatchedAt)
 	}
 	if committed.Closed != nil {
 		batch.Observe(w.options.Observer, *committed.Closed)
@@ -272,10 +272,9 @@ func selectDetections(found []Detection, threshold float64) []Detection {
 	return kept[:min(len(kept), maxDetections)]
 }
 
-// between is the time from one moment of a row to another, 0 when one is missing.
-func between(from, to *time.Time) time.Duration {
-	if from == nil || to == nil {
-		return 0
+// observe measures the time from one moment of a row to another. When one is missing there is no sample.
+func (w *Worker) observe(stage latency.Stage, from, to *time.Time) {
+	if from != nil && to != nil {
+		w.options.Observer.Observe(stage, to.Sub(*from))
 	}
-	return to.Sub(*from)
 }
