@@ -184,8 +184,9 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	w.waitFinished()
 	analyzed := time.Since(back)
 	w.eventually("healthy again", func() bool { return w.aiHealth().overall == "healthy" })
-	// Waiting costs no attempt, else a long outage would end in dead letters. A call that was cut off may cost one.
-	cut := 0
+	// Waiting costs no attempt, else a long outage would end in dead letters. A call that was cut off may cost one, and so may one
+	// that each of the two workers sent on a kept connection which the stop had just closed: the script never saw those.
+	cut := 2
 	for _, call := range w.detector.Calls() {
 		if call.Status == 0 {
 			cut++

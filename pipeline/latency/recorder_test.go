@@ -105,7 +105,8 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 	waitForCount(t, r, 3)
 	require.Error(t, r.Run(t.Context()), "a second Run is refused")
 	stop()
-	require.LessOrEqual(t, log.lines(), 6)
+	// Three outages with a beginning and an end each; on a busy machine one more may be seen. Logging each try would give dozens.
+	require.LessOrEqual(t, log.lines(), 8)
 }
 
 func TestRun_WritesTheLastSamplesWhenItStops(t *testing.T) {
