@@ -27,8 +27,8 @@ func die(t *testing.T, ctx context.Context, w *world, url string, step int64) (k
 	if err == nil {
 		return false
 	}
-	if cmd.ProcessState == nil {
-		return true // before it began
+	if cmd.ProcessState == nil || cmd.ProcessState.Success() {
+		return true // before it began, or just when it was done
 	}
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, ok && status.Signal() == syscall.SIGKILL, "%v: %s", err, output)
