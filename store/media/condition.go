@@ -213,6 +213,7 @@ func blocks(count uint64, size int64) int64 {
 }
 
 // Health tells whether the media folders can be used, and if not why. It answers from the last look and never touches the disk.
+// The message is for everybody who may ask how the system is: where the folders lie is in the log only.
 func (s *Store) Health() (ok bool, message string) {
 	found := s.condition.Load()
 	switch {
@@ -221,7 +222,16 @@ func (s *Store) Health() (ok bool, message string) {
 	case s.now().Sub(found.at) > s.patience():
 		return false, fmt.Sprintf("the media folders do not answer since %s", found.at.UTC().Format(time.RFC3339))
 	case len(found.problems) > 0:
-		return false, strings.Join(found.problems, "; ")
+		return false, s.withoutPlaces(strings.Join(found.problems, "; "))
 	}
 	return true, "media folders in order"
+}
+
+// withoutPlaces takes the folders' paths out of a message; what is below a folder stays, as a path in it.
+func (s *Store) withoutPlaces(message string) string {
+	for _, folder := range []string{s.options.Thumbnails, s.options.Clips, s.options.Cameras} {
+		message = strings.ReplaceAll(message, " "+folder+" ", " ")
+		message = strings.ReplaceAll(message, folder+"/", "")
+	}
+	return message
 }
