@@ -50,7 +50,7 @@ type session struct {
 	work    chan look
 	results chan finding
 	scans   chan string // folders to scan
-	scanned chan error  // how the scan ended
+	scanned chan scanEnd
 
 	files map[string]*pending
 	ready []look // queued for an examiner
@@ -79,7 +79,7 @@ func newSession(w *Watcher, alive heartbeat, id fileID, spawn func(func() error)
 		w: w, alive: alive, rootID: id, spawn: spawn,
 		notices: make(chan notice, 1024), found: make(chan []candidate),
 		work: make(chan look), results: make(chan finding, examiners),
-		scans: make(chan string), scanned: make(chan error, 1), probed: make(chan error, 1),
+		scans: make(chan string), scanned: make(chan scanEnd, 1), probed: make(chan error, 1),
 		files: make(map[string]*pending), passed: newPassedSet(),
 	}
 }
@@ -157,8 +157,8 @@ func (s *session) loop(ctx context.Context) error {
 			}
 		case f := <-s.results:
 			s.finish(ctx, f)
-		case err := <-s.scanned:
-			s.scanEnded(ctx, err)
+		case end := <-s.scanned:
+			s.scanEnded(ctx, end)
 		case err := <-s.probed:
 			s.databaseProbed(ctx, err)
 		case <-ticker.C:
@@ -238,8 +238,8 @@ func (s *session) remember(path string) *pending {
 	}
 	if len(s.files) >= maxPending {
 		s.crowded = true
-		if soon := s.w.now().Add(crowdedPause); !s.scanning && (s.scanDueAt.IsZero() || soon.Before(s.scanDueAt)) {
-			s.scanDueAt = soon
+		if !s.scanning {
+			s.scanWithin(crowdedPause)
 		}
 		return nil
 	}
@@ -342,28 +342,48 @@ func (s *session) wantScan(dir string) {
 	s.scanWanted = append(s.scanWanted, dir)
 }
 
-// scanEnded plans the next scan.
-func (s *session) scanEnded(ctx context.Context, err error) {
+// scanEnd says how a scan of a folder ended.
+type scanEnd struct {
+	dir string
+	err error
+}
+
+// scanEnded plans the next scan of the whole. A scan of one folder does not put it off.
+func (s *session) scanEnded(ctx context.Context, end scanEnd) {
 	s.scanning = false
-	now := s.w.now()
-	switch {
-	case errors.Is(err, store.ErrUnavailable):
-		s.databaseLost(ctx, err)
-		return
-	case err != nil && ctx.Err() == nil:
-		s.w.log.WarnContext(ctx, "scan of the camera folders failed", "error", err)
-		s.scanDueAt = now.Add(s.w.options.CheckInterval)
+	options := s.w.options
+	if errors.Is(end.err, store.ErrUnavailable) {
+		s.databaseLost(ctx, end.err)
 		return
 	}
-	pause := s.w.options.ScanInterval
-	if s.notifier == nil {
-		pause = max(s.w.options.PollInterval, 9*now.Sub(s.scanBegan))
+	if end.err != nil && ctx.Err() == nil {
+		s.w.log.WarnContext(ctx, "scan of the camera folders failed", "path", storablePath(end.dir), "error", end.err)
+		s.scanWithin(options.CheckInterval)
+		return
 	}
 	if s.crowded {
 		s.crowded = false
-		pause = min(pause, crowdedPause)
+		s.scanWithin(crowdedPause)
 	}
-	s.scanDueAt = now.Add(pause)
+	switch {
+	case end.dir != options.Root:
+	case s.notifier != nil:
+		s.scanWithin(options.ScanInterval)
+	default:
+		s.scanWithin(max(options.PollInterval, 9*s.w.now().Sub(s.scanBegan)))
+	}
+}
+
+// scanWithin makes the next scan of the whole due after pause, unless it is due sooner or asked for already.
+func (s *session) scanWithin(pause time.Duration) {
+	for _, wanted := range s.scanWanted {
+		if wanted == s.w.options.Root {
+			return
+		}
+	}
+	if dueAt := s.w.now().Add(pause); s.scanDueAt.IsZero() || dueAt.Before(s.scanDueAt) {
+		s.scanDueAt = dueAt
+	}
 }
 
 // databaseLost forgets what was to be recorded: the scan that follows when the database is back finds it again.

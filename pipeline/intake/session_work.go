@@ -39,7 +39,7 @@ func (s *session) scanAll(ctx context.Context) error {
 			return nil
 		case dir := <-s.scans:
 			err := s.scan(ctx, dir)
-			s.scanned <- err // has room: the loop asks for one scan at a time
+			s.scanned <- scanEnd{dir: dir, err: err} // has room: the loop asks for one scan at a time
 		}
 	}
 }
