@@ -37,7 +37,7 @@ func TestReleaseClaims(t *testing.T) {
 	back, err := db.Batch(t.Context(), batch)
 	require.NoError(t, err)
 	require.Equal(t, store.BatchClosed, back.State)
-	require.ErrorIs(t, db.FilterImage(t.Context(), store.ImageClaim{ImageID: dead, Token: "home/1/a"}, "late"), store.ErrClaimLost)
+	require.ErrorIs(t, db.LoseImage(t.Context(), store.ImageClaim{ImageID: dead, Token: "home/1/a"}, store.ReasonFileGone), store.ErrClaimLost)
 
 	_, err = db.ReleaseClaims(t.Context(), "", "x")
 	require.ErrorIs(t, err, store.ErrInvalid, "nobody owns everything")

@@ -5,4 +5,5 @@ const (
 	ListGPUSamplesQuery = listGPUSamplesQuery
 	WaitingImagesQuery  = waitingImagesQuery
 	BatchWaits          = batchWaits
+	HeirQuery           = heirQuery
 )

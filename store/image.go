@@ -17,10 +17,12 @@ const (
 	ImageExpired      ImageState = "expired"       // results deleted by retention; the row lives as long as the file
 )
 
-// Reasons that this package writes itself. Other reasons are the callers' words.
+// Reasons that this package writes itself or goes by. Other reasons are the callers' words.
 const (
 	ReasonDuplicate    = "duplicate"     // the same bytes came from the same camera shortly before
 	ReasonNoDetections = "no_detections" // the detector found nothing above the threshold
+	ReasonReplaced     = "replaced"      // the file was overwritten before it was detected; its new content is another image
+	ReasonFileGone     = "file_gone"     // the file was removed or renamed before it was detected
 )
 
 // Image is one row of the ledger. A time is nil until its stage was reached; a repeated stage has its last time.

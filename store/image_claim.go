@@ -80,15 +80,6 @@ func (db *DB) DeadLetterImage(ctx context.Context, claim ImageClaim, cause strin
 		claim.ImageID, claim.Token, clean(cause, maxCause))
 }
 
-// FilterImage leaves a claimed image out with the reason. ErrClaimLost when the claim is no longer held.
-func (db *DB) FilterImage(ctx context.Context, claim ImageClaim, reason string) error {
-	return db.changeClaimed(ctx, "filter image", `
-		UPDATE images
-		SET state = 'filtered', reason = $3, claimed_by = NULL, claimed_until = NULL, filtered_at = clock_timestamp()
-		WHERE id = $1 AND claimed_by = $2`,
-		claim.ImageID, claim.Token, clean(reason, maxCause))
-}
-
 // changeClaimed runs an update that only a held claim can match.
 func (db *DB) changeClaimed(ctx context.Context, op, query string, args ...any) error {
 	n, err := db.exec(ctx, op, query, args...)

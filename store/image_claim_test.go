@@ -113,7 +113,7 @@ func TestClaim_OldMeetsNew(t *testing.T) {
 		},
 		"release":     func(c store.ImageClaim) error { return db.ReleaseImage(t.Context(), c, nil, "x", true) },
 		"dead letter": func(c store.ImageClaim) error { return db.DeadLetterImage(t.Context(), c, "x") },
-		"filter":      func(c store.ImageClaim) error { return db.FilterImage(t.Context(), c, "x") },
+		"lose":        func(c store.ImageClaim) error { return db.LoseImage(t.Context(), c, store.ReasonReplaced) },
 		"claim": func(c store.ImageClaim) error {
 			_, err := db.ClaimImage(t.Context(), id, c.Token, time.Minute)
 			return err
@@ -285,7 +285,7 @@ func TestMarkImagesQueued(t *testing.T) {
 	queued, err = db.MarkImagesQueued(t.Context(), ids[:1], time.Minute)
 	require.NoError(t, err)
 	require.Len(t, queued, 1)
-	require.ErrorIs(t, db.FilterImage(t.Context(), store.ImageClaim{ImageID: ids[0], Token: "dead"}, "x"), store.ErrClaimLost)
+	require.ErrorIs(t, db.LoseImage(t.Context(), store.ImageClaim{ImageID: ids[0], Token: "dead"}, store.ReasonFileGone), store.ErrClaimLost)
 }
 
 func TestMarkImagesQueued_TwoDispatchers(t *testing.T) {

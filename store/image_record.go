@@ -70,7 +70,7 @@ func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Tim
 		WITH duplicate AS (
 			SELECT EXISTS (
 				SELECT FROM images
-				WHERE camera_id = :camera_id AND sha256 = :sought AND reason IS DISTINCT FROM '`+ReasonDuplicate+`'
+				WHERE camera_id = :camera_id AND sha256 = :sought AND `+isOriginal+`
 				  AND seen_at > :from AND seen_at < :until) AS found
 		), inserted AS (
 			INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, state, reason, seen_at, filtered_at)

@@ -36,6 +36,10 @@ func TestPlans_OnManyRows(t *testing.T) {
 		INSERT INTO images (camera_id, file_path, size_bytes, mtime, seen_at)
 		SELECT 'b', '/new/' || n, 1, now(), now() - n * interval '1 second' FROM generate_series(1, 50000) AS n`)
 	storetest.Exec(t, db, `
+		INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, state, reason)
+		SELECT 'c', '/same/' || n, 1, now(), CASE WHEN n % 100 = 0 THEN $1 ELSE lpad(n::text, 64, '0') END, 'filtered', 'duplicate'
+		FROM generate_series(1, 50000) AS n`, hash("x"))
+	storetest.Exec(t, db, `
 		INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at)
 		SELECT 'a', 'analyzed', now(), now(), now() FROM generate_series(1, 50000)`)
 	storetest.Exec(t, db, `ANALYZE`)
@@ -48,6 +52,7 @@ func TestPlans_OnManyRows(t *testing.T) {
 		"newest sample":  {store.ListGPUSamplesQuery, []any{"0001-01-01", 1}, "gpu_stats_recorded_at_idx"},
 		"5000 samples":   {store.ListGPUSamplesQuery, []any{"0001-01-01", 5000}, "gpu_stats_recorded_at_idx"},
 		"waiting images": {store.WaitingImagesQuery, []any{100, 34, 60.0}, "images_fresh_idx"},
+		"heir":           {store.HeirQuery, []any{1, "c", hash("x")}, "images_duplicate_idx"},
 		"open batches":   {`SELECT id FROM batches WHERE closed_at IS NULL`, nil, "batches_open_camera_id_key"},
 		"waiting batches": {
 			`SELECT id, camera_id, closed_at FROM batches WHERE state IN ('closed', 'queued', 'analyzing') AND ` + store.BatchWaits +

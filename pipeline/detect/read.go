@@ -8,24 +8,23 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/store"
 )
 
-// filterError says that an image is left out for a reason that is no failure.
-type filterError struct{ reason string }
+// lostError says that the bytes of an image cannot be had any more, which is no failure.
+type lostError struct{ reason string }
 
-func (e *filterError) Error() string { return "filtered: " + e.reason }
+func (e *lostError) Error() string { return "lost: " + e.reason }
 
-// readImage reads the file that a row describes. A file that changed since is another image; one that is gone is given up, unless
+// readImage reads the file that a row describes. A file that changed since is another image; one that is gone is lost, unless
 // its folder is gone too, as when a disk is not mounted: then it is waited for.
 func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
 	file, err := os.Open(row.FilePath)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, missing(row.FilePath, root, err)
+		return nil, missing(root)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open image: %w", err)
@@ -36,7 +35,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 		return nil, fmt.Errorf("look at image: %w", err)
 	}
 	if info.Size() != row.SizeBytes || !info.ModTime().Truncate(time.Microsecond).Equal(row.ModTime) {
-		return nil, &filterError{reason: ReasonReplaced}
+		return nil, &lostError{reason: store.ReasonReplaced}
 	}
 	if info.Size() > limits.Bytes() {
 		return nil, &Unusable{Err: picture.ErrTooLarge}
@@ -49,7 +48,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 }
 
 // missing tells a file that was removed from one whose disk is away.
-func missing(path, root string, err error) error {
+func missing(root string) error {
 	if _, rootErr := os.Stat(root); rootErr != nil {
 		return &Unavailable{Err: fmt.Errorf("camera folder is away: %w", rootErr), what: "camera folder"}
 	}
@@ -57,10 +56,7 @@ func missing(path, root string, err error) error {
 		// An empty mount point: a root that has cameras is never empty.
 		return &Unavailable{Err: errors.New("camera folder is empty: is its disk mounted?"), what: "camera folder"}
 	}
-	if _, folderErr := os.Stat(filepath.Dir(path)); folderErr != nil {
-		return &Unusable{Err: fmt.Errorf("the file and its folder are gone: %w", err)}
-	}
-	return &Unusable{Err: fmt.Errorf("the file is gone: %w", err)}
+	return &lostError{reason: store.ReasonFileGone}
 }
 
 // withThumbnails draws a thumbnail for each detection and turns them into rows. A picture that the detector could read and we

@@ -18,12 +18,6 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// Reasons for which an image is filtered here.
-const (
-	// ReasonReplaced says that the file was overwritten before it was detected; its new content is another image.
-	ReasonReplaced = "replaced"
-)
-
 const (
 	// maxAttempts is how often an image is tried when it may be the image's fault.
 	maxAttempts = 5
@@ -43,7 +37,7 @@ type ledger interface {
 	CommitDetections(ctx context.Context, claim store.ImageClaim, result store.DetectionResult,
 		join func(open store.Batch) store.JoinDecision) (store.Committed, error)
 	ReleaseImage(ctx context.Context, claim store.ImageClaim, retryAt *time.Time, cause string, refundAttempt bool) error
-	FilterImage(ctx context.Context, claim store.ImageClaim, reason string) error
+	LoseImage(ctx context.Context, claim store.ImageClaim, reason string) error
 	DeadLetterImage(ctx context.Context, claim store.ImageClaim, cause string) error
 }
 
@@ -223,14 +217,15 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 	var (
 		unusable    *Unusable
 		unavailable *Unavailable
-		filtered    *filterError
+		lost        *lostError
 	)
 	var err error
 	switch {
 	case stopping:
 		err = w.options.Ledger.ReleaseImage(ctx, claim, nil, "", true)
-	case errors.As(failure, &filtered):
-		err = w.options.Ledger.FilterImage(ctx, claim, filtered.reason)
+	case errors.As(failure, &lost):
+		w.log.InfoContext(ctx, "image filtered", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath, "reason", lost.reason)
+		err = w.options.Ledger.LoseImage(ctx, claim, lost.reason)
 	case errors.As(failure, &unusable):
 		w.log.WarnContext(ctx, "image given up", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath, "error", failure)
 		err = w.options.Ledger.DeadLetterImage(ctx, claim, unusable.Err.Error())

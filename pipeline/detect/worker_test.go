@@ -131,6 +131,7 @@ type fixture struct {
 	thumbnails *folder
 	activity   *detect.Activity
 	images     int
+	dedupe     time.Duration
 }
 
 func setup(t *testing.T) *fixture {
@@ -183,7 +184,7 @@ func (f *fixture) add(data []byte) (id int64, path string) {
 	sum := sha256.Sum256(data)
 	recorded, err := f.ledger.RecordImage(f.t.Context(), store.NewImage{
 		ImageKey: store.ImageKey{CameraID: "front", FilePath: path, SizeBytes: info.Size(), ModTime: info.ModTime()},
-		SHA256:   hex.EncodeToString(sum[:]), State: store.ImageSeen,
+		SHA256:   hex.EncodeToString(sum[:]), State: store.ImageSeen, DedupeWindow: f.dedupe,
 	})
 	require.NoError(f.t, err)
 	return recorded.ID, path
@@ -316,13 +317,28 @@ func TestWorker_FilesThatChangeOrGo(t *testing.T) {
 	clear(undecodable[len(undecodable)-200 : len(undecodable)-100])
 	odd, _ := f.add(undecodable)
 	f.run(detect.NewMotion(), 1)
-	require.Equal(t, detect.ReasonReplaced, *f.wait(replaced, store.ImageFiltered).Reason)
-	require.Contains(t, *f.wait(removed, store.ImageDeadLettered).Reason, "the file is gone")
+	require.Equal(t, store.ReasonReplaced, *f.wait(replaced, store.ImageFiltered).Reason)
+	require.Equal(t, store.ReasonFileGone, *f.wait(removed, store.ImageFiltered).Reason)
 	require.Contains(t, *f.wait(broken, store.ImageDeadLettered).Reason, "not an image")
 	require.Eventually(t, func() bool {
 		img, err := f.ledger.Image(t.Context(), odd)
 		return err == nil && (img.State == store.ImageDeadLettered || img.State == store.ImageFiltered)
 	}, 10*time.Second, 5*time.Millisecond)
+}
+
+// An upload is moved into place after a copy of it was recorded under another name.
+func TestWorker_DetectsTheOtherNameOfAFileThatIsGone(t *testing.T) {
+	t.Parallel()
+	f, server := setup(t), aitest.NewRTDETR(t)
+	f.dedupe = time.Minute
+	data := aitest.Picture(1, person(10))
+	first, path := f.add(data)
+	require.NoError(t, os.Remove(path))
+	second, _ := f.add(data)
+	require.Equal(t, store.ReasonDuplicate, *f.wait(second, store.ImageFiltered).Reason)
+	f.run(newRTDETR(t, server.URL()), 1)
+	require.Equal(t, store.ReasonFileGone, *f.wait(first, store.ImageFiltered).Reason)
+	f.wait(second, store.ImageBatched)
 }
 
 func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
