@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -23,7 +25,8 @@ type notifier struct {
 	emit func(ctx context.Context, n notice) error
 
 	mu      sync.Mutex
-	folders map[int32]string // guarded by mu; watch descriptor to path
+	folders map[int32]string  // guarded by mu; watch descriptor to path
+	ids     map[string]fileID // guarded by mu; what was watched under a path
 }
 
 // newNotifier makes a notifier that watches nothing yet.
@@ -33,7 +36,7 @@ func newNotifier(emit func(ctx context.Context, n notice) error) (*notifier, err
 		return nil, fmt.Errorf("start inotify: %w", err)
 	}
 	// A non-blocking descriptor goes through the runtime's poller, so that Close ends a read.
-	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), emit: emit, folders: make(map[int32]string)}, nil
+	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), emit: emit, folders: make(map[int32]string), ids: make(map[string]fileID)}, nil
 }
 
 // addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error.
@@ -62,6 +65,11 @@ func (n *notifier) add(dir string) error {
 	if err != nil {
 		return fmt.Errorf("watch folder: %w", err)
 	}
+	// Looked at before it is watched: if it is exchanged in between, the next check sees another one and watches that.
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil //nolint:nilerr // gone, or hidden from us; the scan says so
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var watch int
@@ -76,7 +84,39 @@ func (n *notifier) add(dir string) error {
 		return fmt.Errorf("watch folder %s: %w", dir, addErr)
 	}
 	n.folders[int32(watch)] = dir //nolint:gosec // the kernel's watch descriptors are 32 bits
+	n.ids[dir] = folderID(info)
 	return nil
+}
+
+// watched lists the folders that are watched.
+func (n *notifier) watched() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.ids))
+}
+
+// exchanged tells whether another folder now has the path, which the kernel does not tell when a file system is mounted on a
+// folder or taken off it. A path without a folder is forgotten: if there is one again, that is told.
+func (n *notifier) exchanged(dir string) bool {
+	n.mu.Lock()
+	was, known := n.ids[dir]
+	n.mu.Unlock()
+	if !known {
+		return false
+	}
+	info, err := os.Stat(dir)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ids[dir] != was {
+		return false // watched anew while we looked
+	}
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			delete(n.ids, dir)
+		}
+		return false
+	}
+	return folderID(info) != was
 }
 
 // run reads notices until ctx ends or close is called.

@@ -18,6 +18,8 @@ func newNotifier(func(context.Context, notice) error) (*notifier, error) {
 func (*notifier) addTree(context.Context, string) error { return nil }
 func (*notifier) run(context.Context) error             { return nil }
 func (*notifier) close()                                {}
+func (*notifier) watched() []string                     { return nil }
+func (*notifier) exchanged(string) bool                 { return false }
 
 // folderID cannot be told on this system; folders that are exchanged are noticed by the scans.
 func folderID(fs.FileInfo) (id fileID) { return id }

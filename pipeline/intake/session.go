@@ -61,6 +61,10 @@ type session struct {
 	scanBegan  time.Time
 	checkDueAt time.Time
 
+	checking  bool
+	checked   chan folderCheck
+	unchecked []string // folders whose turn has not come yet
+
 	// crowded says that there were too many files to remember: another scan is due soon.
 	crowded bool
 	// passed remembers what polls found recorded; forgetAt is when that is looked up anew. Both belong to scanAll.
@@ -79,7 +83,7 @@ func newSession(w *Watcher, alive heartbeat, id fileID, spawn func(func() error)
 		w: w, alive: alive, rootID: id, spawn: spawn,
 		notices: make(chan notice, 1024), found: make(chan []candidate),
 		work: make(chan look), results: make(chan finding, examiners),
-		scans: make(chan string), scanned: make(chan scanEnd, 1), probed: make(chan error, 1),
+		scans: make(chan string), scanned: make(chan scanEnd, 1), probed: make(chan error, 1), checked: make(chan folderCheck, 1),
 		files: make(map[string]*pending), passed: newPassedSet(),
 	}
 }
@@ -159,6 +163,10 @@ func (s *session) loop(ctx context.Context) error {
 			s.finish(ctx, f)
 		case end := <-s.scanned:
 			s.scanEnded(ctx, end)
+		case check := <-s.checked:
+			if err := s.foldersChecked(ctx, check); err != nil {
+				return err
+			}
 		case err := <-s.probed:
 			s.databaseProbed(ctx, err)
 		case <-ticker.C:
@@ -314,6 +322,7 @@ func (s *session) tick(ctx context.Context) error {
 		if root, err := os.Stat(s.w.options.Root); err != nil || folderID(root) != s.rootID {
 			return errFoldersChanged
 		}
+		s.checkFolders(ctx)
 	}
 	if s.databaseAway && !s.probing && !now.Before(s.probeDueAt) {
 		s.probing = true
