@@ -41,5 +41,5 @@ func TestDepsScript_SaysWhatToDoWhereItCannotFetch(t *testing.T) {
 	}
 	require.Error(t, err)
 	require.Equal(t, 1, strings.Count(output, "\n"), output)
-	require.Contains(t, output, "install PostgreSQL (13 or newer) and redis-server")
+	require.Contains(t, output, "install PostgreSQL (14 or newer) and redis-server")
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that PostgreSQL (13 or newer) and redis-server are there for `make run` and `make test`.
+# Makes sure that PostgreSQL (14 or newer) and redis-server are there for `make run` and `make test`.
 #
 # What the machine lacks is fetched as the distribution's packages and unpacked into the project's own ignored folder,
 # .deps/postgres and .deps/redis: nothing is installed and no system service starts. Works as root and as an ordinary
@@ -10,7 +10,7 @@
 set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
-readonly min_postgres=13
+readonly min_postgres=14
 readonly system_deps=/var/lib/hsi/deps # for root, when the servers' user cannot reach the project; see embedded/internal/child
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly project

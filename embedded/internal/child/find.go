@@ -11,7 +11,7 @@ import (
 )
 
 // MinPostgresMajor is the oldest PostgreSQL that the rest of the program is written for.
-const MinPostgresMajor = 13
+const MinPostgresMajor = 14
 
 // SystemDepsDir is where packages are unpacked by root when the project's own folder cannot be reached by the user that
 // the servers run as.

@@ -41,7 +41,7 @@ func fakePostgres(t *testing.T, root string, major int) string {
 func TestFinder_Postgres(t *testing.T) {
 	t.Parallel()
 	root, deps := newDir(t), newDir(t)
-	thirteen, fifteen := fakePostgres(t, root, 13), fakePostgres(t, root, 15)
+	fourteen, fifteen := fakePostgres(t, root, 14), fakePostgres(t, root, 15)
 	seventeen := fakePostgres(t, filepath.Join(deps, "postgres"), 17)
 	fakePostgres(t, root, 12)
 	libraries := filepath.Join(deps, "postgres/usr/lib/x86_64-linux-gnu")
@@ -52,7 +52,7 @@ func TestFinder_Postgres(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, seventeen, newest.Server.Path)
 	require.Contains(t, newest.Server.LibraryDirs, libraries)
-	for want, path := range map[int]string{13: thirteen, 15: fifteen, 17: seventeen, 12: seventeen, 14: seventeen} {
+	for want, path := range map[int]string{14: fourteen, 15: fifteen, 17: seventeen, 12: seventeen, 16: seventeen} {
 		found, err := finder.Postgres(want)
 		require.NoError(t, err)
 		require.Equal(t, path, found.Server.Path, "for data of version %d", want)
@@ -90,7 +90,7 @@ func TestFinder_MissingSaysWhatToType(t *testing.T) {
 	fakePostgres(t, root, 11)
 	fakeProgram(t, filepath.Join(root, "usr/bin/redis-server"), "")
 	_, err = finder.Postgres(0)
-	require.ErrorContains(t, err, "is version 11, needed is 13 or newer")
+	require.ErrorContains(t, err, "is version 11, needed is 14 or newer")
 	_, err = finder.Redis()
 	require.ErrorContains(t, err, "libfoo.so.1")
 }
