@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 )
@@ -25,7 +26,7 @@ const gpuSampleColumns = `recorded_at, gpu_name, gpu_utilization, memory_used, m
 
 const listGPUSamplesQuery = `
 	SELECT ` + gpuSampleColumns + ` FROM gpu_stats
-	WHERE recorded_at >= $1 ORDER BY recorded_at DESC, id DESC LIMIT $2`
+	WHERE recorded_at >= $1 AND recorded_at < '10000-01-01 00:00:00+00' ORDER BY recorded_at DESC, id DESC LIMIT $2`
 
 // InsertGPUSample stores one reading.
 func (db *DB) InsertGPUSample(ctx context.Context, s GPUSample) error {
@@ -36,7 +37,8 @@ func (db *DB) InsertGPUSample(ctx context.Context, s GPUSample) error {
 	return err
 }
 
-// ListGPUSamples lists the newest limit readings, oldest first; since, when given, is an inclusive lower bound.
+// ListGPUSamples lists the newest limit readings, oldest first; since, when given, is an inclusive lower bound. Rows of other
+// programs may hold anything: a value that no card can have is unknown, and a row whose time is no time of a calendar is left out.
 func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]GPUSample, error) {
 	from := minTime
 	if since != nil {
@@ -57,12 +59,31 @@ func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) (
 				return err
 			}
 			s.RecordedAt = s.RecordedAt.UTC()
+			s.forgetImpossible()
 			samples = append(samples, s)
 		}
 		return rows.Err()
 	})
 	slices.Reverse(samples)
 	return samples, err
+}
+
+// forgetImpossible makes values unknown that cannot have been measured: not a number, infinite, or out of the scale.
+func (s *GPUSample) forgetImpossible() {
+	s.UtilizationPercent = within(s.UtilizationPercent, 0, 100)
+	s.TemperatureCelsius = within(s.TemperatureCelsius, -math.MaxFloat64, math.MaxFloat64)
+	s.PowerWatts = within(s.PowerWatts, 0, math.MaxFloat64)
+	s.InferenceFPS = within(s.InferenceFPS, 0, math.MaxFloat64)
+	s.MemoryUsedMiB = within(s.MemoryUsedMiB, 0, math.MaxInt64)
+	s.MemoryTotalMiB = within(s.MemoryTotalMiB, 0, math.MaxInt64)
+}
+
+// within returns the value when it lies between the bounds, which NaN does not.
+func within[T float64 | int64](value *T, lowest, highest T) *T {
+	if value == nil || !(*value >= lowest && *value <= highest) {
+		return nil
+	}
+	return value
 }
 
 // ceilMicrosecond rounds a lower bound up to what the database can compare with.
