@@ -167,15 +167,19 @@ func (f *imageFigure) problems() []string {
 // until then there is no figure at all.
 func (s *Store) countImages(ctx context.Context) error {
 	s.startFromKeptFigures(ctx)
+	lastFailure := "" // the same cause is logged once
 	for {
 		started := time.Now()
 		err := s.walkImages(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the stop of the server is not an error
+		case err != nil && err.Error() == lastFailure:
 		case err != nil:
+			lastFailure = err.Error()
 			s.log.WarnContext(ctx, "counting the camera images failed; the last figure stays", "error", err)
 		default:
+			lastFailure = ""
 			s.keepFigures(ctx)
 		}
 		s.noteCounted()
