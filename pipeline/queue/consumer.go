@@ -139,7 +139,7 @@ func (c *Consumer) receive(ctx context.Context) (*delivery, error) {
 		list, err = c.read(ctx)
 	}
 	if redis.IsNoGroup(err) {
-		c.log.InfoContext(ctx, "queue was lost, making it again", "queue", string(c.queue.name))
+		c.log.InfoContext(ctx, "queue is not there, making it", "queue", string(c.queue.name))
 		return nil, c.queue.createGroup(ctx)
 	}
 	if err != nil {
