@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"hsi.home.arpa/embedded"
 	"hsi.home.arpa/gpu"
@@ -100,7 +101,7 @@ func (a *app) buildStore(options Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("DATABASE_URL: %w", err)
 	}
-	a.logSink = logsink.New(a.db, logsink.Options{Next: newLogHandler(options.Stderr, a.cfg), MinLevel: a.cfg.LogDBMinLevel.slogLevel()})
+	a.logSink = logsink.New(a.db, logsink.Options{Next: newLogHandler(options.Stderr, a.cfg), MinLevel: a.cfg.LogDBMinLevel.slogLevel(), WriteTimeout: stopFlush - 200*time.Millisecond})
 	a.log = slog.New(a.logSink.Handler())
 	a.configs = store.NewSystemConfigs(a.db, a.cfg.systemConfig())
 	a.media, err = media.New(media.Options{

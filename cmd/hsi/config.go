@@ -103,14 +103,14 @@ func loadConfig(environ []string) (Config, error) {
 		name, value, _ := strings.Cut(entry, "=")
 		vars[name] = value
 	}
-	if _, set := vars["FOSCAM_BASE_PATH"]; !set && vars["CAMERA_ROOT"] != "" {
-		vars["FOSCAM_BASE_PATH"] = vars["CAMERA_ROOT"]
-	}
 	// An empty variable means the default, as container files write `NAME=${NAME:-}`.
 	for name, value := range vars {
 		if strings.TrimSpace(value) == "" {
 			delete(vars, name)
 		}
+	}
+	if _, set := vars["FOSCAM_BASE_PATH"]; !set && vars["CAMERA_ROOT"] != "" {
+		vars["FOSCAM_BASE_PATH"] = vars["CAMERA_ROOT"]
 	}
 	var cfg Config
 	var problems []error
@@ -118,10 +118,19 @@ func loadConfig(environ []string) (Config, error) {
 		problems = append(problems, parseProblems(err, vars)...)
 	}
 	cfg.fillDefaults()
-	if len(problems) == 0 {
-		problems = cfg.problems()
+	// A value that did not parse has its problem already; the rest is judged all the same.
+	for _, problem := range cfg.problems() {
+		if !slices.ContainsFunc(problems, func(p error) bool { return settingOf(p) == settingOf(problem) }) {
+			problems = append(problems, problem)
+		}
 	}
 	return cfg, errors.Join(problems...)
+}
+
+// settingOf is the name at the beginning of a problem.
+func settingOf(problem error) string {
+	name, _, _ := strings.Cut(problem.Error(), ":")
+	return name
 }
 
 func (c *Config) fillDefaults() {
@@ -178,6 +187,11 @@ func (c *Config) problems() []error {
 	for i, key := range c.APIKeys {
 		if err := checkAPIKey(key); err != nil {
 			add("API_KEYS", "key %d: %v", i+1, err)
+		}
+	}
+	for _, host := range c.AllowedHosts {
+		if !validHostName(host) && net.ParseIP(host) == nil {
+			add("ALLOWED_HOSTS", "%q is not a host name without port", host)
 		}
 	}
 	for _, origin := range c.CORSOrigins {

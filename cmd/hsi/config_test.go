@@ -56,6 +56,8 @@ func TestLoadConfig_ReportsAllProblemsAtOnce(t *testing.T) {
 	wrong := map[string]string{
 		"API_KEY_ENABLED": "maybe", "API_PORT": "70000", "RTDETR_READ_TIMEOUT": "soon", "LOG_LEVEL": "loud",
 		"TRUSTED_PROXY_IPS": "nowhere", "RETENTION_DAYS": "x",
+		// these parse, and are wrong all the same
+		"BATCH_WINDOW_SECONDS": "0", "API_KEYS": "abc", "DATABASE_URL": "mysql://h/x", "ALLOWED_HOSTS": "a b", "CORS_ORIGINS": "http://x#f",
 	}
 	var environ []string
 	for name, value := range wrong {
@@ -65,6 +67,14 @@ func TestLoadConfig_ReportsAllProblemsAtOnce(t *testing.T) {
 	for name := range wrong {
 		require.ErrorContains(t, err, name+":")
 	}
+	require.Equal(t, 1, strings.Count(err.Error(), "RETENTION_DAYS"), "once each")
+}
+
+func TestLoadConfig_CameraRootBesideAnEmptyVariable(t *testing.T) {
+	t.Parallel()
+	cfg, err := loadConfig([]string{"FOSCAM_BASE_PATH=", "CAMERA_ROOT=/export/foscam"})
+	require.NoError(t, err)
+	require.Equal(t, "/export/foscam", cfg.CameraRoot)
 }
 
 func TestLoadConfig_RefusesWhatCannotBeHonoured(t *testing.T) {
@@ -80,6 +90,7 @@ func TestLoadConfig_RefusesWhatCannotBeHonoured(t *testing.T) {
 		"SEVERITY_LOW_MAX":               {"SEVERITY_LOW_MAX=60"},
 		"CORS_ORIGINS":                   {"CORS_ORIGINS=*"},
 		"DATABASE_URL":                   {"DATABASE_URL=mysql://u:hunter22@h/db"},
+		"DATABASE_URL: is not a URL":     {"DATABASE_URL=postgres://u:hunter22%zz@h/db"},
 		"REDIS_URL":                      {"REDIS_URL=localhost:6379"},
 		"RTDETR_URL":                     {"RTDETR_URL=rtdetr:8090"},
 		"GPU_POLL_INTERVAL_SECONDS":      {"GPU_POLL_INTERVAL_SECONDS=0"},

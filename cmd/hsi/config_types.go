@@ -158,7 +158,11 @@ func (u secretURL) check(found *[]error, name string, schemes ...string) {
 		return
 	}
 	parsed, err := url.Parse(string(u))
-	placed := err == nil && (parsed.Host != "" || parsed.Query().Has("host") || (parsed.Scheme == "unix" && parsed.Path != ""))
+	if err != nil {
+		*found = append(*found, fmt.Errorf("%s: is not a URL; write special characters of a password as %%XX", name))
+		return
+	}
+	placed := parsed.Host != "" || parsed.Query().Has("host") || (parsed.Scheme == "unix" && parsed.Path != "")
 	if !placed || !slices.Contains(schemes, parsed.Scheme) {
 		*found = append(*found, fmt.Errorf("%s: must be a URL that starts with %s://", name, strings.Join(schemes, ":// or ")))
 	}
@@ -219,7 +223,7 @@ const minAPIKeyLength = 8
 func checkOrigin(origin string) error {
 	parsed, err := url.Parse(origin)
 	if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" ||
-		parsed.Path != "" || parsed.RawQuery != "" || parsed.User != nil {
+		parsed.Path != "" || parsed.RawQuery != "" || parsed.Fragment != "" || parsed.User != nil {
 		return errors.New("must be scheme://host or scheme://host:port")
 	}
 	return nil

@@ -25,8 +25,8 @@ type namedRun struct {
 }
 
 // runStages starts the stages in order without waiting for one to be ready, since a missing dependency never ends the process.
-// When ctx ends, or when a function fails, it stops them in the opposite order and returns the first failure.
-func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
+// When ctx ends, or when a function fails, it stops them in the opposite order, all within budget, and returns the first failure.
+func runStages(ctx context.Context, log *slog.Logger, budget time.Duration, stages []stage) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	running := make([]*runningStage, 0, len(stages))
@@ -34,10 +34,12 @@ func runStages(ctx context.Context, log *slog.Logger, stages []stage) error {
 		running = append(running, startStage(ctx, s, fail))
 	}
 	<-ctx.Done()
+	end := time.Now().Add(budget)
 	for _, r := range slices.Backward(running) {
 		started := time.Now()
-		if !r.stop() {
-			log.WarnContext(ctx, "a part did not stop in time", "part", r.name, "limit", r.limit)
+		limit := min(r.limit, max(time.Until(end), 0))
+		if !r.stop(limit) {
+			log.WarnContext(ctx, "a part did not stop in time", "part", r.name, "limit", limit)
 		}
 		log.DebugContext(ctx, "part stopped", "part", r.name, "took", time.Since(started))
 	}
@@ -78,9 +80,9 @@ func startStage(ctx context.Context, s stage, fail context.CancelCauseFunc) *run
 	return r
 }
 
-func (r *runningStage) stop() bool {
+func (r *runningStage) stop(limit time.Duration) bool {
 	r.cancel()
-	timer := time.NewTimer(r.limit)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-r.done:

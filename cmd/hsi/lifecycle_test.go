@@ -34,7 +34,7 @@ func TestRunStages_StopsInTheOppositeOrder(t *testing.T) {
 		}
 		cancel()
 	}()
-	err := runStages(ctx, slog.New(slog.DiscardHandler), []stage{
+	err := runStages(ctx, slog.New(slog.DiscardHandler), time.Hour, []stage{
 		{"database", time.Minute, []namedRun{part("database")}},
 		{"workers", time.Minute, []namedRun{part("workers")}},
 		{"http", time.Minute, []namedRun{part("http")}},
@@ -47,7 +47,7 @@ func TestRunStages_AFailureStopsAllAndIsReturned(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("foreign database")
 	stopped := make(chan struct{})
-	err := runStages(t.Context(), slog.New(slog.DiscardHandler), []stage{
+	err := runStages(t.Context(), slog.New(slog.DiscardHandler), time.Hour, []stage{
 		{"http", time.Minute, []namedRun{{"http", func(ctx context.Context) error { <-ctx.Done(); close(stopped); return nil }}}},
 		{"store", time.Minute, []namedRun{{"store", func(context.Context) error { return broken }}}},
 	})
@@ -57,7 +57,7 @@ func TestRunStages_AFailureStopsAllAndIsReturned(t *testing.T) {
 
 func TestRunStages_AFunctionThatJustEndsIsAFailure(t *testing.T) {
 	t.Parallel()
-	err := runStages(t.Context(), slog.New(slog.DiscardHandler), []stage{
+	err := runStages(t.Context(), slog.New(slog.DiscardHandler), time.Hour, []stage{
 		{"store", time.Minute, []namedRun{{"store", func(context.Context) error { return nil }}}},
 	})
 	require.ErrorContains(t, err, "store ended")
@@ -70,7 +70,7 @@ func TestRunStages_AStuckPartIsNotWaitedForBeyondItsLimit(t *testing.T) {
 		defer cancel()
 		release := make(chan struct{})
 		begun := time.Now()
-		err := runStages(ctx, slog.New(slog.DiscardHandler), []stage{
+		err := runStages(ctx, slog.New(slog.DiscardHandler), time.Hour, []stage{
 			{"gpu", 2 * time.Second, []namedRun{{"gpu", func(context.Context) error { <-release; return nil }}}},
 		})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -94,5 +94,20 @@ func TestAfter(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.NoError(t, after(time.Minute, run, open)(ctx), "stopped before it began")
+	})
+}
+
+func TestRunStages_AllTogetherStayWithinTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		release := make(chan struct{})
+		stuck := []namedRun{{"stuck", func(context.Context) error { <-release; return nil }}}
+		begun := time.Now()
+		require.NoError(t, runStages(ctx, slog.New(slog.DiscardHandler), 5*time.Second,
+			[]stage{{"last", 4 * time.Second, stuck}, {"first", 3 * time.Second, stuck}}))
+		require.Equal(t, 5*time.Second, time.Since(begun))
+		close(release)
 	})
 }

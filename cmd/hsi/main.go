@@ -41,8 +41,8 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once, and the embedded databases with it
 	code := realMain(ctx, os.Args[1:])
-	stop()
 	os.Exit(code)
 }
 

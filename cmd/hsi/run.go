@@ -22,12 +22,15 @@ type Options struct {
 	Stderr io.Writer
 }
 
-// How long each part may take to stop. Together with the drained requests they stay within 20 s.
+// How long each part may take to stop, and all together. One that needs longer is left behind: the embedded databases end with the
+// process in any case.
 const (
-	stopHTTP     = server.DrainTimeout + time.Second
+	stopBudget   = 19 * time.Second
+	stopHTTP     = server.DrainTimeout + 500*time.Millisecond
+	stopHealth   = 500 * time.Millisecond
 	stopWorkers  = 4 * time.Second
 	stopFlush    = 2 * time.Second
-	stopDatabase = 2 * time.Second
+	stopDatabase = time.Second
 	stopEmbedded = 8 * time.Second
 )
 
@@ -56,7 +59,7 @@ func run(ctx context.Context, cfg Config, options Options) error {
 		return startError{err}
 	}
 	a.announce(ctx, listener.Addr())
-	err = runStages(ctx, a.log, a.stages(listener))
+	err = runStages(ctx, a.log, stopBudget, a.stages(listener))
 	a.close()
 	if fatalForUser(err) {
 		return startError{err}
@@ -65,7 +68,11 @@ func run(ctx context.Context, cfg Config, options Options) error {
 }
 
 func listen(ctx context.Context, cfg Config) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.listenAddress())
+	network := "tcp"
+	if ip := net.ParseIP(cfg.APIHost); ip != nil && ip.To4() != nil {
+		network = "tcp4" // else 0.0.0.0 would mean IPv6 too, which homes often have open to the world
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, network, cfg.listenAddress())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listen on %s: address already in use; stop the other program or set API_PORT", cfg.listenAddress())
 	}
@@ -111,7 +118,7 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},
 			{"claims of the last run", after(schemaPatience, a.releaseDeadClaims, schema...)},
 		}},
-		{"health", time.Second, []namedRun{{"health", a.health.Run}}},
+		{"health", stopHealth, []namedRun{{"health", a.health.Run}}},
 		{"requests", stopHTTP, []namedRun{{"requests", func(ctx context.Context) error { return a.serveHTTP(ctx, listener) }}}},
 	}
 }
