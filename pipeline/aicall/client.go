@@ -79,8 +79,8 @@ func (c *Client) Busy() bool { return c.inFlight.Load() > 0 }
 // CloseIdle closes connections that are not in use.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
-// Post sends a body and returns the body of the reply with status 200. Any other outcome is a *Failure, or the error of ctx when
-// the caller gave up. A caller that finds the reply to be nonsense reports it with Nonsense, else it calls Succeeded.
+// Post sends a body and returns the body of the reply with status 200. Any other outcome is a *Failure, or context.Canceled when
+// the caller gave up; a deadline that passes, whoever set it, is a failure of a service that is too slow. A caller that finds the reply to be nonsense reports it with Nonsense, else it calls Succeeded.
 func (c *Client) Post(ctx context.Context, path, contentType string, body []byte) ([]byte, error) {
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
@@ -97,16 +97,16 @@ func (c *Client) Post(ctx context.Context, path, contentType string, body []byte
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, context.Canceled
 		}
 		return nil, c.transportFailure(err)
 	}
 	defer func() { _ = response.Body.Close() }() // only read
 	reply, err := io.ReadAll(io.LimitReader(response.Body, c.maxReply+1))
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return nil, context.Canceled
 	case err != nil:
 		return nil, c.fail(Suspect, fmt.Errorf("read reply: %w", withoutURL(err)))
 	case int64(len(reply)) > c.maxReply:

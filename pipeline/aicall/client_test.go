@@ -97,6 +97,32 @@ func TestClient_TheCallerGivesUp(t *testing.T) {
 	require.False(t, client.Busy())
 }
 
+func TestClient_ADeadlineIsASlowService(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"nothing": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"half a reply": func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "half")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		},
+	} {
+		client := serve(t, answer)
+		for i := range 5 {
+			// The caller's deadline is the nearer one, and does not change whose fault it is.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			_, err := client.Post(ctx, "/", "text/plain", nil)
+			cancel()
+			want := aicall.Suspect
+			if i >= 3 {
+				want = aicall.Away
+			}
+			require.Equal(t, want, kind(t, err), "%s, call %d", name, i)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+	}
+}
+
 func TestClient_KeepsSecretsAndControlCharactersOutOfErrors(t *testing.T) {
 	t.Parallel()
 	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -88,7 +88,7 @@ const verdictSchema = `{"type":"object","properties":{` +
 	`"summary":{"type":"string"},"reasoning":{"type":"string"}},` +
 	`"required":["risk_score","risk_level","summary","reasoning"]}`
 
-// Analyze asks the model for a verdict. The error is of a type of this package, or that of ctx.
+// Analyze asks the model for a verdict. The error is of a type of this package, or context.Canceled.
 func (n *Nemotron) Analyze(ctx context.Context, scene Scene) (Verdict, error) {
 	prompt := buildPrompt(scene, n.severity, n.location)
 	constrained := !n.noSchema.Load()

@@ -19,6 +19,8 @@ const (
 	maxAttempts = 5
 	// handBackTimeout bounds giving a batch back after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
+	// callSlack is what a call gets above the analyzer's own limit, so that the analyzer ends it and knows why.
+	callSlack = 5 * time.Second
 	// storeLimit bounds all that the worker asks of the database for one batch.
 	storeLimit = 30 * time.Second
 	// firstRetry and longestRetry bound the time until a batch is tried again; it doubles with each attempt.
@@ -82,7 +84,7 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 }
 
 // lease is how long a batch may be held before another worker may take it over.
-func (w *Worker) lease() time.Duration { return w.options.AnalyzeLimit + storeLimit }
+func (w *Worker) lease() time.Duration { return w.options.AnalyzeLimit + callSlack + storeLimit }
 
 // Run analyzes batches until ctx ends. Redis, the database or the analyzer being away is waited for.
 func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
@@ -155,9 +157,9 @@ func (w *Worker) process(ctx context.Context, claim store.BatchClaim, work store
 	return nil
 }
 
-// analyze calls the analyzer within its limit.
+// analyze calls the analyzer. Its own limit ends the call; the one here is for an analyzer that does not keep it.
 func (w *Worker) analyze(ctx context.Context, scene Scene) (Verdict, error) {
-	callCtx, cancel := context.WithTimeout(ctx, w.options.AnalyzeLimit)
+	callCtx, cancel := context.WithTimeout(ctx, w.options.AnalyzeLimit+callSlack)
 	defer cancel()
 	startedAt := time.Now()
 	verdict, err := w.options.Analyzer.Analyze(callCtx, scene)

@@ -85,11 +85,12 @@ type fixture struct {
 	alive   *alive
 	log     *lockedBuffer
 	images  int
+	limit   time.Duration // of one call of the analyzer
 }
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, db: storetest.New(t), samples: &samples{all: map[latency.Stage][]time.Duration{}}, alive: &alive{}, log: &lockedBuffer{}}
+	f := &fixture{t: t, db: storetest.New(t), samples: &samples{all: map[latency.Stage][]time.Duration{}}, alive: &alive{}, log: &lockedBuffer{}, limit: 5 * time.Second}
 	require.NoError(t, f.db.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "Front Door", FolderPath: "/cameras/front"}))
 	return f
 }
@@ -104,7 +105,7 @@ func (f *fixture) run(analyzer analyze.Analyzer) (stop func()) {
 	q := queue.New(client.Conn, queue.Analyze, log)
 	dispatcher := queue.NewDispatcher(q, analyze.NewSource(f.db))
 	worker := analyze.NewWorker(q, analyze.Options{
-		Ledger: f.db, Analyzer: analyzer, Observer: f.samples, Severity: store.DefaultSeverityThresholds(), AnalyzeLimit: 5 * time.Second, Log: log,
+		Ledger: f.db, Analyzer: analyzer, Observer: f.samples, Severity: store.DefaultSeverityThresholds(), AnalyzeLimit: f.limit, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var group sync.WaitGroup
@@ -247,6 +248,33 @@ func TestWorker_WaitsForAModelThatIsAway(t *testing.T) {
 	f.waitEvents(3)
 	for _, b := range batches {
 		require.Equal(t, 1, f.batch(b.ID).Attempts, "an outage costs no attempt")
+	}
+}
+
+func TestWorker_WaitsForAModelThatIsTooSlow(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []aitest.Behaviour{aitest.Drip(50 * time.Millisecond), aitest.Hang()} {
+		t.Run(slow.Name, func(t *testing.T) {
+			t.Parallel()
+			f, model := setup(t), aitest.NewNemotron(t)
+			model.SetBehaviour(slow)
+			for range 6 {
+				f.closedBatch()
+			}
+			analyzer, err := analyze.NewNemotron(analyze.NemotronOptions{
+				URL: model.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond, Severity: store.DefaultSeverityThresholds(),
+			})
+			require.NoError(t, err)
+			t.Cleanup(analyzer.CloseIdle)
+			f.limit = analyzer.Limit()
+			f.run(analyzer)
+			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the analyzer nemotron" }, 20*time.Second, time.Millisecond)
+			require.LessOrEqual(t, storetest.QueryOne[int](t, f.db, `SELECT sum(attempts) FROM batches`), 4,
+				"three time-outs cost an attempt, then it is the service")
+			require.Empty(t, f.events())
+			model.SetBehaviour(aitest.Behaviour{})
+			f.waitEvents(6)
+		})
 	}
 }
 

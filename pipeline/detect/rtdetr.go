@@ -62,7 +62,7 @@ func (r *RTDETR) Busy() bool { return r.client.Busy() }
 // CloseIdle closes connections that are not in use.
 func (r *RTDETR) CloseIdle() { r.client.CloseIdle() }
 
-// Detect sends the image to the service. The error is of a type of this package, or that of ctx.
+// Detect sends the image to the service. The error is of a type of this package, or context.Canceled.
 func (r *RTDETR) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	body, contentType, err := multipartImage(img)
 	if err != nil {

@@ -25,6 +25,8 @@ const (
 	maxDetections = 100
 	// handBackTimeout bounds giving an image back after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
+	// callSlack is what a call gets above the detector's own limit, so that the detector ends it and knows why.
+	callSlack = 5 * time.Second
 	// storeLimit bounds all that the worker asks of database and disk for one image.
 	storeLimit = 30 * time.Second
 	// firstRetry and longestRetry bound the time until an image is tried again; it doubles with each attempt.
@@ -93,7 +95,7 @@ type Worker struct {
 }
 
 // Lease is how long a worker may hold an image before another may take it over.
-func Lease(detectLimit time.Duration) time.Duration { return detectLimit + storeLimit }
+func Lease(detectLimit time.Duration) time.Duration { return detectLimit + callSlack + storeLimit }
 
 // NewWorker makes a worker that takes images from q under a name of its own. It does not start.
 func NewWorker(q *queue.Queue, options Options) *Worker {
@@ -170,9 +172,9 @@ func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.
 	})
 }
 
-// detect calls the detector within its limit.
+// detect calls the detector. Its own limit ends the call; the one here is for a detector that does not keep it.
 func (w *Worker) detect(ctx context.Context, img *Image) ([]Detection, error) {
-	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit)
+	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit+callSlack)
 	defer cancel()
 	startedAt := time.Now()
 	found, err := w.options.Detector.Detect(callCtx, img)

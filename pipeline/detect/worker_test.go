@@ -132,6 +132,7 @@ type fixture struct {
 	activity   *detect.Activity
 	images     int
 	dedupe     time.Duration
+	limit      time.Duration // of one call of the detector
 }
 
 func setup(t *testing.T) *fixture {
@@ -139,6 +140,7 @@ func setup(t *testing.T) *fixture {
 	f := &fixture{
 		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
 		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
+		limit: 3 * time.Second,
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
 	require.NoError(t, f.ledger.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "front", FolderPath: filepath.Join(f.root, "front")}))
@@ -160,7 +162,7 @@ func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
 	for range workers {
 		worker := detect.NewWorker(q, detect.Options{
 			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
-			CameraRoot: f.root, DetectLimit: 3 * time.Second, BatchClosed: func() {}, Log: log,
+			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log,
 		})
 		group.Go(func() { _ = worker.Run(ctx, f.alive) })
 	}
@@ -260,6 +262,34 @@ func TestWorker_WaitsForAServiceThatIsAway(t *testing.T) {
 		require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "an outage costs no attempt")
 	}
 	require.Eventually(t, func() bool { return f.alive.says() == "" }, 10*time.Second, time.Millisecond)
+}
+
+func TestWorker_WaitsForAServiceThatIsTooSlow(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []aitest.Behaviour{aitest.Drip(50 * time.Millisecond), aitest.Hang()} {
+		t.Run(slow.Name, func(t *testing.T) {
+			t.Parallel()
+			f, server := setup(t), aitest.NewRTDETR(t)
+			server.SetBehaviour(slow)
+			var ids []int64
+			for i := range 6 {
+				id, _ := f.add(aitest.Picture(uint64(i), person(10)))
+				ids = append(ids, id)
+			}
+			detector, err := detect.NewRTDETR(detect.RTDETROptions{URL: server.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond})
+			require.NoError(t, err)
+			t.Cleanup(detector.CloseIdle)
+			f.limit = detector.Limit()
+			f.run(detector, 1)
+			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" }, 20*time.Second, time.Millisecond)
+			require.LessOrEqual(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT sum(attempts) FROM images`), 4,
+				"three time-outs cost an attempt, then it is the service")
+			server.SetBehaviour(aitest.Behaviour{})
+			for _, id := range ids {
+				f.wait(id, store.ImageBatched)
+			}
+		})
+	}
 }
 
 func TestWorker_GivesUpAnImageThatTheServiceRefuses(t *testing.T) {
