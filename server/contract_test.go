@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"fmt"
 	"math"
 	"net/http"
@@ -382,12 +383,14 @@ func TestCleanup(t *testing.T) {
 	post := func(query, body string) answer { return s.send(t, http.MethodPost, "/api/system/cleanup"+query, body) }
 	post("", "").want(t, 200)
 	post("?dry_run=true", "").want(t, 200)
-	post("?dry_run=false", `{"ignored":`).want(t, 200) // a body is not read
+	post("?dry_run=false", "").want(t, 200)
 	require.Equal(t, []bool{false, true, false}, dry)
-	for _, query := range []string{"?dry_run=yes", "?dry_run=", "?dry_run=2", "?dry_run=true&dry_run=true", "?DRY_RUN=true"} {
+	for _, query := range []string{
+		"?dry_run=yes", "?dry_run=", "?dry_run", "?dry_run=1", "?dry_run=0", "?dry_run=2", "?dry_run=True", "?dry_run=TRUE", "?dry_run=t", "?dry_run=f",
+		"?dry_run=%20true", "?dry_run=true&dry_run=true", "?DRY_RUN=true",
+	} {
 		post(query, "").want(t, 422)
 	}
-	post("", strings.Repeat("x", maxBodyBytes+1)).want(t, 413)
 	require.Len(t, dry, 3)
 
 	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, retention.ErrRunning }
@@ -395,6 +398,48 @@ func TestCleanup(t *testing.T) {
 }
 
 // TestCleanup_GoesOnWhenTheClientLeaves, but not when the server stops; a dry run ends with its client.
+// TestCleanup_RefusesABody: a wish that is sent in the body would not be heard, and a run deletes for good.
+func TestCleanup_RefusesABody(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	runs := 0
+	next := f.cleanup
+	f.cleanup = func(ctx context.Context, dryRun bool) (retention.Report, error) {
+		runs++
+		return next(ctx, dryRun)
+	}
+	s := start(t, f)
+	post := func(query, body string, change ...func(*http.Request)) answer {
+		return s.send(t, http.MethodPost, "/api/system/cleanup"+query, body, change...)
+	}
+	chunked := func(r *http.Request) { r.ContentLength = -1; r.Body = io.NopCloser(io.MultiReader(r.Body)) }
+	for _, body := range []string{`{"dry_run": true}`, `{}`, `null`, `dry_run=true`, ` `, `{"half`, strings.Repeat("x", maxBodyBytes)} {
+		for _, change := range []func(*http.Request){
+			func(*http.Request) {}, chunked, header("Content-Type", "application/x-www-form-urlencoded"), header("Content-Encoding", "gzip"),
+			func(r *http.Request) { r.Header.Del("Content-Type") },
+		} {
+			got := post("", body, change).want(t, 422)
+			require.JSONEq(t, `{"detail":[{"loc":["body"],"msg":"this operation takes no body; parameters go into the query","type":"unexpected"}]}`, string(got.body))
+		}
+	}
+	got := post("?limit=1", `{}`).want(t, 422)
+	require.Contains(t, string(got.body), `"limit"`, "everything that is wrong is told at once")
+	require.Contains(t, string(got.body), `"body"`)
+	large := strings.Repeat("x", maxBodyBytes+1)
+	post("", large).want(t, 413)
+	post("", large, chunked).want(t, 413)
+	const chunks = "POST /api/system/cleanup HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"
+	raw(t, s.addr, chunks+"\r\n5\r\nhe", asked(t, "POST", "/api/system/cleanup"))[0].want(t, 422)
+	require.Zero(t, runs, "nothing was deleted")
+
+	post("", "").want(t, 200)
+	post("", "", header("Content-Type", "application/json")).want(t, 200)
+	post("", "", chunked).want(t, 200)
+	raw(t, s.addr, chunks+"\r\n0\r\n\r\n", asked(t, "POST", "/api/system/cleanup"))[0].want(t, 200)
+	raw(t, s.addr, chunks+"Content-Type: application/json\r\n\r\n0\r\n\r\n", asked(t, "POST", "/api/system/cleanup"))[0].want(t, 200)
+	require.Equal(t, 5, runs)
+}
+
 func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

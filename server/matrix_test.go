@@ -102,14 +102,14 @@ func TestMatrix(t *testing.T) {
 		locked.ask(t, id, header("X-API-Key", testKey)).want(t, 200)
 		open.ask(t, id, header("X-API-Key", "wrong")).want(t, 200) // nobody asks for it
 
-		// A body where none belongs is not read.
+		// A body where none belongs: a write refuses it, otherwise it is not read.
 		if request.body == "" {
-			open.send(t, request.method, request.target, `{"half`).want(t, 200)
-			status = 200
+			small, large := 200, 200
 			if writes {
-				status = 413
+				small, large = 422, 413
 			}
-			open.send(t, request.method, request.target, strings.Repeat("x", maxBodyBytes+1)).want(t, status)
+			open.send(t, request.method, request.target, `{"half`).want(t, small)
+			open.send(t, request.method, request.target, strings.Repeat("x", maxBodyBytes+1)).want(t, large)
 		}
 	})
 }
@@ -165,6 +165,13 @@ func TestParameters(t *testing.T) {
 		"/api/system/gpu/history?limit=1.0":                              "limit",
 		"/api/system/gpu/history?limit=1e2":                              "limit",
 		"/api/system/gpu/history?limit=ten":                              "limit",
+		"/api/system/gpu/history?limit=+5":                               "limit",
+		"/api/system/gpu/history?limit=%2B5":                             "limit",
+		"/api/system/gpu/history?limit=007":                              "limit",
+		"/api/system/gpu/history?limit=0x10":                             "limit",
+		"/api/system/gpu/history?limit=1_0":                              "limit",
+		"/api/system/gpu/history?limit=5%0a":                             "limit",
+		"/api/system/gpu/history?limit=-0":                               "limit",
 		"/api/system/gpu/history?limit=":                                 "limit",
 		"/api/system/gpu/history?limit":                                  "limit",
 		"/api/system/gpu/history?limit=%00":                              "limit",
@@ -267,6 +274,11 @@ func TestBodies(t *testing.T) {
 		{"loc":["body","retention_days"],"msg":"must be an integer, written without fraction or exponent","type":"type"},
 		{"loc":["body","x"],"msg":"unknown key","type":"unknown"},
 		{"loc":["body","batch_window_seconds"],"msg":"number must be at least 1","type":"minimum"}]}`, string(got.body))
+	// A key in another case is another key, and said to be unknown only.
+	got = s.send(t, "PATCH", "/api/system/config", `{"retention_days":30,"Retention_Days":3}`).want(t, 422)
+	require.JSONEq(t, `{"detail":[{"loc":["body","Retention_Days"],"msg":"unknown key","type":"unknown"}]}`, string(got.body))
+	got = s.send(t, "PATCH", "/api/system/config", `{"retention_days":30,"retention_days":3}`).want(t, 422)
+	require.JSONEq(t, `{"detail":[{"loc":["body","retention_days"],"msg":"given more than once","type":"duplicate"}]}`, string(got.body))
 	// A hostile body does not make a long answer.
 	var many strings.Builder
 	for i := range 4000 {
@@ -316,6 +328,13 @@ func TestBodySizeAndType(t *testing.T) {
 	got := patch(packed.String(), header("Content-Encoding", "gzip")).want(t, 415)
 	require.Equal(t, "identity", got.Header.Get("Accept-Encoding"))
 	patch(`{}`, header("Content-Encoding", "identity")).want(t, 200)
+	encodings := func(values ...string) func(*http.Request) {
+		return func(r *http.Request) { r.Header["Content-Encoding"] = values }
+	}
+	patch(`{}`, encodings("identity", "Identity")).want(t, 200)
+	patch(`{}`, encodings("identity", "gzip")).want(t, 415)
+	patch(`{}`, encodings("", "gzip")).want(t, 415)
+	patch(`{}`, encodings("identity, gzip")).want(t, 415)
 }
 
 // raw sends bytes as they are and returns the answer to each request in them, checked against the contract.

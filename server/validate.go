@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -28,26 +29,33 @@ const (
 	maxLocRunes = 64
 )
 
+// plainInteger is how an integer in the query is written.
+var plainInteger = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+
 // validator checks the requests of one operation against the contract.
 type validator struct {
 	route *routers.Route
-	query map[string]struct{} // the names of the parameters
-	body  *openapi3.Schema    // nil when the operation has no body
+	query map[string]*openapi3.Schema // the parameters
+	body  *openapi3.Schema            // nil when the operation has no body
 	// limitsBody: the contract has an answer for a body that is too large.
 	limitsBody bool
+	// refusesBody: the operation changes something and has no body, so that one that is sent would mean something that is not done.
+	refusesBody bool
 }
 
 func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem, operation *openapi3.Operation) (*validator, error) {
 	v := &validator{
 		route:      &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: operation},
-		query:      map[string]struct{}{},
+		query:      map[string]*openapi3.Schema{},
 		limitsBody: operation.Responses.Status(http.StatusRequestEntityTooLarge) != nil,
+
+		refusesBody: operation.RequestBody == nil && method != http.MethodGet,
 	}
 	for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
 		if parameter.Value.In != openapi3.ParameterInQuery {
 			return nil, fmt.Errorf("%s: parameter %s is in %s; the validator knows only query parameters", operation.OperationID, parameter.Value.Name, parameter.Value.In)
 		}
-		v.query[parameter.Value.Name] = struct{}{}
+		v.query[parameter.Value.Name] = parameter.Value.Schema.Value
 	}
 	if operation.RequestBody != nil {
 		content := operation.RequestBody.Value.Content["application/json"]
@@ -66,7 +74,10 @@ func (v *validator) check(r *http.Request) error {
 		return err
 	}
 	items := checkQuery(r.URL.RawQuery, v.query)
-	if v.body != nil {
+	switch {
+	case v.refusesBody && len(body) > 0:
+		items = append(items, gen.ValidationErrorItem{Loc: []string{"body"}, Msg: "this operation takes no body; parameters go into the query", Type: "unexpected"})
+	case v.body != nil:
 		found, readable := checkJSON(body, v.body)
 		items = append(items, found...)
 		if !readable {
@@ -100,13 +111,13 @@ func (v *validator) readBody(r *http.Request) ([]byte, error) {
 	if v.limitsBody && r.ContentLength > maxBodyBytes {
 		return nil, errTooLarge()
 	}
-	if v.body == nil {
+	switch {
+	case v.refusesBody: // whatever its type, it is only looked at whether there is one
+	case v.body == nil:
 		return nil, nil
-	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+	case isEncoded(r.Header.Values("Content-Encoding")):
 		return nil, &problem{status: http.StatusUnsupportedMediaType, detail: "Content-Encoding is not supported", header: "Accept-Encoding", value: "identity"}
-	}
-	if !isJSON(r.Header.Values("Content-Type")) {
+	case !isJSON(r.Header.Values("Content-Type")):
 		return nil, &problem{status: http.StatusUnsupportedMediaType, detail: "Content-Type must be application/json"}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes+1))
@@ -123,6 +134,18 @@ func errTooLarge() *problem {
 	return &problem{status: http.StatusRequestEntityTooLarge, detail: "Request body is larger than 64 kB"}
 }
 
+// isEncoded looks for an encoding other than identity, in all lines of the header.
+func isEncoded(contentEncoding []string) bool {
+	for _, line := range contentEncoding {
+		for encoding := range strings.SplitSeq(line, ",") {
+			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "identity") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // isJSON accepts application/json, also with charset=utf-8.
 func isJSON(contentType []string) bool {
 	if len(contentType) != 1 {
@@ -133,8 +156,9 @@ func isJSON(contentType []string) bool {
 	return err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters.
-func checkQuery(raw string, known map[string]struct{}) []gen.ValidationErrorItem {
+// checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters, and other ways to write a boolean or
+// an integer, such as 1 or True and +5 or 007.
+func checkQuery(raw string, known map[string]*openapi3.Schema) []gen.ValidationErrorItem {
 	if raw == "" {
 		return nil
 	}
@@ -145,7 +169,7 @@ func checkQuery(raw string, known map[string]struct{}) []gen.ValidationErrorItem
 	var items []gen.ValidationErrorItem
 	for name, sent := range values {
 		item := gen.ValidationErrorItem{Loc: []string{"query", shorten(name)}}
-		_, ok := known[name]
+		schema, ok := known[name]
 		switch {
 		case !ok:
 			item.Msg, item.Type = "unknown parameter", "unknown"
@@ -153,6 +177,12 @@ func checkQuery(raw string, known map[string]struct{}) []gen.ValidationErrorItem
 			item.Msg, item.Type = "given more than once", "duplicate"
 		case !utf8.ValidString(sent[0]):
 			item.Msg, item.Type = "is not UTF-8", "parse"
+		case sent[0] == "":
+			continue // openapi3filter says that it is missing
+		case schema.Type.Is(openapi3.TypeBoolean) && sent[0] != "true" && sent[0] != "false":
+			item.Msg, item.Type = "must be true or false", "type"
+		case schema.Type.Is(openapi3.TypeInteger) && !plainInteger.MatchString(sent[0]):
+			item.Msg, item.Type = "must be an integer in plain decimal digits", "type"
 		default:
 			continue
 		}

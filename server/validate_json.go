@@ -19,8 +19,8 @@ import (
 const maxJSONDepth = 32
 
 // checkJSON finds in a body what the schema check behind it lets pass, because it sees decoded values only: keys that are given
-// twice or differ only in case, numbers such as 14.0 for an integer, bytes after the value, text that is not UTF-8. It also names
-// unknown keys by their place. readable is false when the body is no JSON at all and nothing else can be said about it.
+// twice, numbers such as 14.0 for an integer, bytes after the value, text that is not UTF-8. It also names unknown keys by their
+// place; a key that differs only in case is one. readable is false when the body is no JSON at all and nothing else can be said about it.
 func checkJSON(body []byte, schema *openapi3.Schema) (items []gen.ValidationErrorItem, readable bool) {
 	unreadable := func(message string) ([]gen.ValidationErrorItem, bool) {
 		return []gen.ValidationErrorItem{{Loc: []string{"body"}, Msg: message, Type: "json"}}, false
@@ -90,11 +90,10 @@ func (w *jsonWalk) object(schema *openapi3.Schema, loc []string) error {
 		}
 		key, _ := token.(string)
 		place := append(slices.Clone(loc), key)
-		folded := strings.ToLower(key)
-		if _, twice := seen[folded]; twice {
+		if _, twice := seen[key]; twice {
 			w.found(place, "given more than once", "duplicate")
 		}
-		seen[folded] = struct{}{}
+		seen[key] = struct{}{}
 		property := propertyOf(schema, key)
 		if property == nil && schema != nil && isClosed(schema) {
 			w.found(place, "unknown key", "unknown")

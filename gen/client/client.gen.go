@@ -771,7 +771,7 @@ type ClientInterface interface {
 	// RunCleanup Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
-	// nothing. The request has no body; one that is sent is not read.
+	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
@@ -886,7 +886,7 @@ type ClientInterface interface {
 // RunCleanup Remove data older than the retention period
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
-// nothing. The request has no body; one that is sent is not read.
+// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
@@ -1678,7 +1678,7 @@ type ClientWithResponsesInterface interface {
 	// RunCleanupWithResponse Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
-	// nothing. The request has no body; one that is sent is not read.
+	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2792,7 +2792,7 @@ func (r GetReadinessProbeResponse) ContentType() string {
 // RunCleanupWithResponse Remove data older than the retention period
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
-// nothing. The request has no body; one that is sent is not read.
+// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Returns a wrapper object for the known response body format(s).
