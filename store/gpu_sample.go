@@ -80,10 +80,10 @@ func (s *GPUSample) forgetImpossible() {
 
 // within returns the value when it lies between the bounds, which NaN does not.
 func within[T float64 | int64](value *T, lowest, highest T) *T {
-	if value == nil || !(*value >= lowest && *value <= highest) {
-		return nil
+	if value != nil && *value >= lowest && *value <= highest {
+		return value
 	}
-	return value
+	return nil
 }
 
 // ceilMicrosecond rounds a lower bound up to what the database can compare with.
