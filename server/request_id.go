@@ -55,6 +55,3 @@ func requesterOf(ctx context.Context) requester {
 	}
 	return from
 }
-
-// RequestID returns the id of the request that ctx belongs to, or "" outside a request. Log handlers use it.
-func RequestID(ctx context.Context) string { return requesterOf(ctx).requestID }
