@@ -155,7 +155,14 @@ func (w *Watcher) record(ctx context.Context, found finding, reason, hash string
 	if reason != "" {
 		img.State, img.Reason = store.ImageFiltered, reason
 	}
-	recorded, err := w.ensureAndRecord(ctx, folder, img)
+	same, err := w.sameImage(ctx, img)
+	if same {
+		return found
+	}
+	var recorded store.RecordedImage
+	if err == nil {
+		recorded, err = w.ensureAndRecord(ctx, folder, img)
+	}
 	switch {
 	case errors.Is(err, store.ErrUnavailable):
 		found.outcome, found.err = databaseOut, err

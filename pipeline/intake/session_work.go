@@ -48,7 +48,7 @@ func (s *session) scan(ctx context.Context, dir string) error {
 	startedAt := s.w.now()
 	fresh := 0
 	scan := scanner{
-		root: s.w.options.Root, known: s.w.options.Ledger.KnownImages, key: s.w.key, folder: s.w.ensureCamera,
+		root: s.w.options.Root, known: s.w.known, key: s.w.key, folder: s.w.ensureCamera,
 		emit: func(ctx context.Context, found []candidate) error {
 			fresh += len(found)
 			select {

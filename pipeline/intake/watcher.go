@@ -27,6 +27,7 @@ type ledger interface {
 	EnsureCamera(ctx context.Context, camera store.Camera) error
 	RecordImage(ctx context.Context, img store.NewImage) (store.RecordedImage, error)
 	KnownImages(ctx context.Context, keys []store.ImageKey) ([]bool, error)
+	SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error)
 }
 
 // heartbeat shows that a function is alive; see pipeline.Heartbeat.
@@ -75,7 +76,8 @@ type Watcher struct {
 	now     func() time.Time
 
 	cameras sync.Map // names of folders whose camera is stored
-	real    string   // Root without links; set when a session starts, before anything else runs
+	same    sameSet
+	real    string // Root without links; set when a session starts, before anything else runs
 }
 
 // New makes a watcher that does nothing yet.

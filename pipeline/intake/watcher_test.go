@@ -62,6 +62,8 @@ func (a *alive) says() string {
 type faultyLedger struct {
 	*store.DB
 	away atomic.Bool
+	// same counts how often bytes were found recorded, scans how often files were looked up.
+	same, scans atomic.Int64
 }
 
 func (l *faultyLedger) broken() error {
@@ -89,7 +91,19 @@ func (l *faultyLedger) KnownImages(ctx context.Context, keys []store.ImageKey) (
 	if err := l.broken(); err != nil {
 		return nil, err
 	}
+	l.scans.Add(1)
 	return l.DB.KnownImages(ctx, keys)
+}
+
+func (l *faultyLedger) SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error) {
+	if err := l.broken(); err != nil {
+		return false, false, err
+	}
+	recorded, decided, err = l.DB.SameContent(ctx, cameraID, path, sha256)
+	if recorded {
+		l.same.Add(1)
+	}
+	return recorded, decided, err
 }
 
 // fixture is a watcher over a temporary folder and a real database.
@@ -343,7 +357,30 @@ func TestWatcher_SameNameWithOtherBytesIsAnotherImage(t *testing.T) {
 		f.write("front/snapshot.jpg", picture(t, 2))
 		f.expect("front front/snapshot.jpg seen", "front front/snapshot.jpg seen")
 		f.write("front/snapshot.jpg", picture(t, 2)) // uploaded once more
-		f.expect("front front/snapshot.jpg seen", "front front/snapshot.jpg seen", "front front/snapshot.jpg filtered/duplicate")
+		f.write("front/other.jpg", picture(t, 2))
+		// The same bytes under the same name are the same image; under another name they are a duplicate.
+		f.expect("front front/snapshot.jpg seen", "front front/snapshot.jpg seen", "front front/other.jpg filtered/duplicate")
+	})
+}
+
+// TestWatcher_AnotherTimeIsNotAnotherImage: upload clients set the time of a file after they have closed it.
+func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.DedupeWindow = 0
+		f.options.ScanInterval = 100 * time.Millisecond
+		f.start()
+		path := f.write("front/a.jpg", picture(t, 1))
+		f.expect("front front/a.jpg seen")
+		storetest.Exec(t, f.db, `UPDATE images SET state = 'filtered', reason = 'no_detections'`)
+		old := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+		require.NoError(t, os.Chtimes(path, old, old))
+		require.Eventually(t, func() bool { return f.ledger.same.Load() > 0 }, 10*time.Second, 5*time.Millisecond)
+		scans := f.ledger.scans.Load()
+		require.Eventually(t, func() bool { return f.ledger.scans.Load() > scans+5 }, 10*time.Second, 5*time.Millisecond)
+		require.EqualValues(t, 1, f.ledger.same.Load(), "it is read again once")
+		f.expect("front front/a.jpg filtered/no_detections")
 	})
 }
 
