@@ -386,6 +386,8 @@ func TestOddities(t *testing.T) {
 		"address without path":         {"DELETE http://localhost HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "DELETE", "/"), 405},
 		"CONNECT":                      {"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\nConnection: close\r\n\r\n", asked(t, "DELETE", "/"), 405},
 		"star":                         {"DELETE * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "DELETE", "/*"), 404},
+		"OPTIONS star":                 {"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "OPTIONS", "/*"), 404},
+		"OPTIONS star, foreign Host":   {"OPTIONS * HTTP/1.1\r\nHost: evil.example.com\r\nConnection: close\r\n\r\n", asked(t, "OPTIONS", "/*"), 421},
 		"double slash":                 {"GET //api/system/severity HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "DELETE", "/x"), 404},
 		"dots":                         {"GET /api/../api/system/severity HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "GET", "/x"), 404},
 		"nul in the path":              {"GET /api/system/severity%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", asked(t, "GET", "/x"), 404},

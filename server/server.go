@@ -220,7 +220,7 @@ func (s *Server) Handler() http.Handler {
 }
 
 // HTTPServer returns an HTTP server for the handler, with limits and times set. The caller gives it a listener, and at the end calls
-// its Shutdown with DrainTimeout and then Close of this Server.
+// Close of this Server, so that a running cleanup ends, and then Shutdown of the HTTP server with DrainTimeout.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s.Handler(),
@@ -229,6 +229,8 @@ func (s *Server) HTTPServer() *http.Server {
 		WriteTimeout:      WriteTimeout,
 		IdleTimeout:       IdleTimeout,
 		MaxHeaderBytes:    MaxHeaderBytes,
+		// "OPTIONS *" goes through the handler too, with its checks and its log line.
+		DisableGeneralOptionsHandler: true,
 		// Broken connections of clients; what went wrong in a handler is logged with its request.
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
