@@ -1,9 +1,11 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -16,17 +18,41 @@ type origins struct {
 func newOrigins(configured []string) (*origins, error) {
 	o := &origins{protection: http.NewCrossOriginProtection(), trusted: map[string]struct{}{}}
 	for _, origin := range configured {
-		parsed, err := url.Parse(origin)
-		if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-			return nil, fmt.Errorf("CORS_ORIGINS: %q must be scheme://host or scheme://host:port", origin)
+		normal, err := asBrowsersSend(origin)
+		if err != nil {
+			return nil, fmt.Errorf("CORS_ORIGINS: %q: %w", origin, err)
 		}
-		normal := strings.ToLower(origin) // browsers send scheme and host in lower case
 		if err := o.protection.AddTrustedOrigin(normal); err != nil {
 			return nil, fmt.Errorf("CORS_ORIGINS: %q: %w", origin, err)
 		}
 		o.trusted[normal] = struct{}{}
 	}
 	return o, nil
+}
+
+// asBrowsersSend returns the origin with scheme and host in lower case. It refuses one that is written as no browser sends it: that
+// one would never match.
+func asBrowsersSend(origin string) (string, error) {
+	parsed, err := url.Parse(strings.ToLower(origin))
+	if err != nil || parsed.Hostname() == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") ||
+		strings.ToLower(origin) != parsed.Scheme+"://"+parsed.Host || strings.HasSuffix(parsed.Host, ":") {
+		return "", errors.New("must be scheme://host or scheme://host:port")
+	}
+	if parsed.Port() == "" {
+		return parsed.Scheme + "://" + parsed.Host, nil
+	}
+	port, err := strconv.ParseUint(parsed.Port(), 10, 16)
+	if err != nil {
+		return "", errors.New("the port must be at most 65535")
+	}
+	normal := parsed.Scheme + "://" + strings.TrimSuffix(parsed.Host, ":"+parsed.Port())
+	if isDefault := parsed.Scheme == "http" && port == 80 || parsed.Scheme == "https" && port == 443; !isDefault {
+		normal += ":" + strconv.FormatUint(port, 10)
+	}
+	if normal != strings.ToLower(origin) {
+		return "", fmt.Errorf("browsers write the port in another way or not at all; write %q", normal)
+	}
+	return normal, nil
 }
 
 // check refuses a write from a page of another origin. Programs that are no browsers send neither header and pass.

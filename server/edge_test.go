@@ -190,10 +190,35 @@ func TestCORS(t *testing.T) {
 		open.send(t, http.MethodOptions, "/api/system/config", "", header("Origin", stranger), preflight).want(t, 405)
 		open.ask(t, "updateSystemConfig", header("Origin", stranger)).want(t, 403)
 	}
-	_, err := newOrigins([]string{"*"})
-	require.Error(t, err)
-	_, err = newOrigins([]string{"https://x.example.com/path"})
-	require.Error(t, err)
+}
+
+// TestNewOrigins: an origin that no browser ever sends would silently let nobody in.
+func TestNewOrigins(t *testing.T) {
+	t.Parallel()
+	for origin, want := range map[string]string{
+		"*": "must be scheme://host", "null": "must be scheme://host", "": "must be scheme://host", "dash.example.com": "must be scheme://host",
+		"ftp://x.example.com": "must be scheme://host", "https://": "must be scheme://host", "https://:8443": "must be scheme://host",
+		"https://x.example.com/path": "must be scheme://host", "https://x.example.com/": "must be scheme://host",
+		"https://x.example.com?q": "must be scheme://host", "https://x.example.com?": "must be scheme://host",
+		"https://x.example.com#top": "must be scheme://host", "https://x.example.com#": "must be scheme://host",
+		"https://user@x.example.com": "must be scheme://host", "https://x.example.com:": "must be scheme://host",
+		"https://x.example.com:443": `write "https://x.example.com"`, "HTTPS://X.example.com:443": `write "https://x.example.com"`,
+		"http://x.example.com:80": `write "http://x.example.com"`, "http://[::1]:80": `write "http://[::1]"`,
+		"https://x.example.com:08443": `write "https://x.example.com:8443"`, "https://x.example.com:65536": "port",
+	} {
+		_, err := newOrigins([]string{origin})
+		require.ErrorContains(t, err, "CORS_ORIGINS: ", origin)
+		require.ErrorContains(t, err, want, origin)
+		_, err = New(func() Options { o := newFakes(t).options(); o.CORSOrigins = []string{origin}; return o }())
+		require.ErrorContains(t, err, want, origin)
+	}
+	for _, origin := range []string{
+		"https://x.example.com", "http://x.example.com:443", "https://x.example.com:80", "https://[::1]:8443", "http://localhost:5173",
+		"http://192.0.2.1", "HTTPS://X.example.com:8443",
+	} {
+		_, err := newOrigins([]string{origin})
+		require.NoError(t, err, origin)
+	}
 }
 
 func TestRequestLog(t *testing.T) {
@@ -203,11 +228,13 @@ func TestRequestLog(t *testing.T) {
 	s.get(t, "/health", header("X-Request-ID", "b"))
 	s.get(t, "/nowhere?api_key=hidden", header("X-Request-ID", "c"))
 	s.send(t, http.MethodHead, "/api/system/%73tats", "", header("X-Request-ID", "d"))
+	raw(t, s.addr, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: e\r\nConnection: close\r\n\r\n", asked(t, "OPTIONS", "/*"))
 	for id, want := range map[string]map[string]any{
 		"a": {"level": "INFO", "method": "GET", "path": "/api/system/stats", "status": 200.0, "client": "192.0.2.7"},
 		"b": {"level": "DEBUG", "path": "/health"},
 		"c": {"level": "INFO", "path": "/nowhere", "status": 404.0, "client": "127.0.0.1"},
 		"d": {"level": "INFO", "method": "HEAD", "path": "/api/system/stats", "status": 200.0},
+		"e": {"level": "INFO", "method": "OPTIONS", "path": "*", "status": 404.0},
 	} {
 		lines := s.log.about(id)
 		require.Len(t, lines, 1)
