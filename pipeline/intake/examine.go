@@ -24,11 +24,14 @@ type look struct {
 	path string
 	// final says that nothing has changed for long enough: what is unfinished now is taken as it is.
 	final bool
+	// seenAt is when the file was first seen, by our clock.
+	seenAt time.Time
 }
 
 // finding is the result of a look.
 type finding struct {
-	path string
+	path   string
+	seenAt time.Time
 	// size and modTime are what the file was like; both are zero when it could not be looked at.
 	size    int64
 	modTime time.Time
@@ -50,7 +53,7 @@ const (
 
 // examine looks at one file and records it if it is finished.
 func (w *Watcher) examine(ctx context.Context, l look) finding {
-	found := finding{path: l.path}
+	found := finding{path: l.path, seenAt: l.seenAt}
 	info, err := os.Lstat(l.path)
 	if err != nil {
 		return found.failedBy(err, l.final)
@@ -160,6 +163,9 @@ func (w *Watcher) record(ctx context.Context, found finding, reason, hash string
 		return found
 	}
 	var recorded store.RecordedImage
+	if err == nil {
+		img.SeenAt, err = w.clock.at(ctx, found.seenAt)
+	}
 	if err == nil {
 		recorded, err = w.ensureAndRecord(ctx, folder, img)
 	}

@@ -26,13 +26,14 @@ const (
 type pending struct {
 	size    int64
 	modTime time.Time
-	// since is when it was first seen unchanged.
-	since time.Time
+	// seenAt is when it was first seen, since when it was first seen unchanged.
+	seenAt, since time.Time
 	// dueAt is when to examine it again; zero while it is queued or in work.
 	dueAt  time.Time
 	queued bool
 	// again says that something happened to it while it was queued or in work.
-	again bool
+	again   bool
+	againAt time.Time
 	// failures counts looks in a row that failed.
 	failures int
 }
@@ -204,7 +205,9 @@ func (s *session) closed(path string) {
 		return
 	}
 	if p.queued {
-		p.again = true
+		if !p.again {
+			p.again, p.againAt = true, s.w.now()
+		}
 		return
 	}
 	p.failures = 0
@@ -251,7 +254,8 @@ func (s *session) remember(path string) *pending {
 		}
 		return nil
 	}
-	p := &pending{since: s.w.now()}
+	now := s.w.now()
+	p := &pending{seenAt: now, since: now}
 	s.files[path] = p
 	return p
 }
@@ -259,7 +263,7 @@ func (s *session) remember(path string) *pending {
 // examine queues a file for an examiner.
 func (s *session) examine(path string, p *pending, final bool) {
 	p.queued, p.dueAt = true, time.Time{}
-	s.ready = append(s.ready, look{path: path, final: final})
+	s.ready = append(s.ready, look{path: path, final: final, seenAt: p.seenAt})
 }
 
 // finish handles what an examiner found.
@@ -276,6 +280,7 @@ func (s *session) finish(ctx context.Context, f finding) {
 			delete(s.files, f.path)
 			return
 		}
+		p.seenAt = p.againAt // what was recorded is done: this is another image
 	case unfinished:
 		if p.size != f.size || !p.modTime.Equal(f.modTime) {
 			p.size, p.modTime, p.since = f.size, f.modTime, now

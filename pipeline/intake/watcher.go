@@ -27,6 +27,7 @@ type ledger interface {
 	EnsureCamera(ctx context.Context, camera store.Camera) error
 	RecordImage(ctx context.Context, img store.NewImage) (store.RecordedImage, error)
 	KnownImages(ctx context.Context, keys []store.ImageKey) ([]bool, error)
+	Clock(ctx context.Context) (time.Time, error)
 	SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error)
 }
 
@@ -77,6 +78,7 @@ type Watcher struct {
 
 	cameras sync.Map // names of folders whose camera is stored
 	same    sameSet
+	clock   databaseClock
 	real    string // Root without links; set when a session starts, before anything else runs
 }
 
@@ -91,7 +93,10 @@ func New(options Options) *Watcher {
 		options.Now = time.Now
 	}
 	options.Root = filepath.Clean(options.Root)
-	return &Watcher{options: options, log: options.Log, now: options.Now}
+	w := &Watcher{options: options, log: options.Log, now: options.Now}
+	w.clock.now = options.Now
+	w.clock.read = func(ctx context.Context) (time.Time, error) { return options.Ledger.Clock(ctx) }
+	return w
 }
 
 func setDefault(d *time.Duration, value time.Duration) {

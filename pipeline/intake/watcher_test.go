@@ -363,6 +363,27 @@ func TestWatcher_SameNameWithOtherBytesIsAnotherImage(t *testing.T) {
 	})
 }
 
+// TestWatcher_AnImageIsSeenWhenItsFileAppears: the time that a file takes to become whole belongs to its latency.
+func TestWatcher_AnImageIsSeenWhenItsFileAppears(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.GiveUpTime = time.Minute
+		f.start()
+		f.write("front/a.jpg", picture(t, 1))
+		f.expect("front front/a.jpg seen")
+		whole := picture(t, 2)
+		appeared := storetest.QueryOne[time.Time](t, f.db, `SELECT clock_timestamp()`)
+		f.write("front/b.jpg", whole[:len(whole)/2])
+		<-time.After(time.Second)
+		f.write("front/b.jpg", whole)
+		f.expect("front front/a.jpg seen", "front front/b.jpg seen")
+		seenAt := storetest.QueryOne[time.Time](t, f.db, `SELECT seen_at FROM images ORDER BY id DESC LIMIT 1`)
+		require.Less(t, seenAt.Sub(appeared), 500*time.Millisecond)
+		require.Greater(t, seenAt.Sub(appeared), -10*time.Millisecond)
+	})
+}
+
 // TestWatcher_AnotherTimeIsNotAnotherImage: upload clients set the time of a file after they have closed it.
 func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
 	t.Parallel()
