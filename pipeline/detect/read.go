@@ -8,6 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"hsi.home.arpa/pipeline/picture"
@@ -20,14 +23,11 @@ type lostError struct{ reason string }
 func (e *lostError) Error() string { return "lost: " + e.reason }
 
 // readImage reads the file that a row describes. A file that changed since is another image; one that is gone is lost, unless
-// its folder is gone too, as when a disk is not mounted: then it is waited for.
+// its camera's folder is away, as when a disk is not mounted: then it is waited for.
 func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
 	file, err := os.Open(row.FilePath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, missing(root)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("open image: %w", err)
+		return nil, notOpened(row.FilePath, root, err)
 	}
 	defer func() { _ = file.Close() }() // only read
 	info, err := file.Stat()
@@ -47,16 +47,47 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	return data, nil
 }
 
-// missing tells a file that was removed from one whose disk is away.
-func missing(root string) error {
-	if _, rootErr := os.Stat(root); rootErr != nil {
-		return &Unavailable{Err: fmt.Errorf("camera folder is away: %w", rootErr), what: "camera folder"}
+// notOpened tells a file that was removed from one whose disk is away. A folder that is empty is taken for the mount point of a
+// disk: one that held the file has had files.
+func notOpened(path, root string, err error) error {
+	if folderErr := hasEntries(root); folderErr != nil {
+		return &Unavailable{Err: fmt.Errorf("camera folders are away: %w", folderErr), what: "camera folder"}
 	}
-	if entries, rootErr := os.ReadDir(root); rootErr == nil && len(entries) == 0 {
-		// An empty mount point: a root that has cameras is never empty.
-		return &Unavailable{Err: errors.New("camera folder is empty: is its disk mounted?"), what: "camera folder"}
+	if folderErr := hasEntries(cameraFolder(path, root)); folderErr != nil {
+		return &folderAwayError{err: folderErr}
 	}
-	return &lostError{reason: store.ReasonFileGone}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return &lostError{reason: store.ReasonFileGone}
+	}
+	return fmt.Errorf("open image: %w", err)
+}
+
+// folderAwayError says that the folder of one camera is away. Its images wait, those of other cameras go on.
+type folderAwayError struct{ err error }
+
+func (e *folderAwayError) Error() string { return fmt.Sprintf("camera folder is away: %v", e.err) }
+
+// cameraFolder is the first folder on the way from root to path. A file elsewhere, as after a change of the settings, has only its own.
+func cameraFolder(path, root string) string {
+	rel, err := filepath.Rel(root, path)
+	first, _, nested := strings.Cut(rel, string(filepath.Separator))
+	if err != nil || !nested || first == ".." {
+		return filepath.Dir(path)
+	}
+	return filepath.Join(root, first)
+}
+
+// hasEntries returns an error when the folder cannot be read or is empty.
+func hasEntries(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.Close() }() // only read
+	if _, err = folder.Readdirnames(1); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s is empty: is its disk mounted?", path)
+	}
+	return err
 }
 
 // withThumbnails draws a thumbnail for each detection and turns them into rows. A picture that the detector could read and we

@@ -29,6 +29,8 @@ const (
 	callSlack = 5 * time.Second
 	// storeLimit bounds all that the worker asks of database and disk for one image.
 	storeLimit = 30 * time.Second
+	// folderRetry is the time until an image is looked for again whose camera folder is away.
+	folderRetry = 30 * time.Second
 	// firstRetry and longestRetry bound the time until an image is tried again; it doubles with each attempt.
 	firstRetry, longestRetry = 2 * time.Second, 5 * time.Minute
 )
@@ -91,6 +93,7 @@ type Worker struct {
 	log      *slog.Logger
 	now      func() time.Time
 
+	away  map[string]bool  // cameras whose folder was away when last looked
 	claim store.ImageClaim // the image in work; kept when it is asked for again, so that the claim goes on
 }
 
@@ -107,6 +110,7 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 		consumer: q.NewConsumer(options.Owner+options.Detector.Name()+"-"+rand.Text(), Lease(options.DetectLimit)),
 		log:      options.Log,
 		now:      options.Now,
+		away:     make(map[string]bool),
 	}
 }
 
@@ -153,6 +157,7 @@ func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.
 	if err != nil {
 		return err
 	}
+	w.noteBack(ctx, row.CameraID)
 	takenAt := picture.TakenAt(row.ModTime, row.SeenAt)
 	img, err := NewImage(row.CameraID, filepath.Base(row.FilePath), takenAt, data, w.options.Limits)
 	if err != nil {
@@ -220,6 +225,7 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 		unusable    *Unusable
 		unavailable *Unavailable
 		lost        *lostError
+		folderAway  *folderAwayError
 	)
 	var err error
 	switch {
@@ -231,6 +237,10 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 	case errors.As(failure, &unusable):
 		w.log.WarnContext(ctx, "image given up", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath, "error", failure)
 		err = w.options.Ledger.DeadLetterImage(ctx, claim, unusable.Err.Error())
+	case errors.As(failure, &folderAway):
+		w.noteAway(ctx, img.CameraID, folderAway)
+		retryAt := w.now().Add(folderRetry)
+		err = w.options.Ledger.ReleaseImage(ctx, claim, &retryAt, failure.Error(), true)
 	case errors.Is(failure, store.ErrUnavailable):
 		return failure // nothing can be given back now; the claim ends by itself
 	case errors.As(failure, &unavailable):
@@ -252,6 +262,22 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 		return nil
 	}
 	return err
+}
+
+// noteAway logs once that the folder of a camera is away.
+func (w *Worker) noteAway(ctx context.Context, cameraID string, folderAway *folderAwayError) {
+	if !w.away[cameraID] {
+		w.away[cameraID] = true
+		w.log.WarnContext(ctx, "images wait for their camera folder", "camera_id", cameraID, "error", folderAway.err)
+	}
+}
+
+// noteBack logs once that the folder of a camera is back.
+func (w *Worker) noteBack(ctx context.Context, cameraID string) {
+	if w.away[cameraID] {
+		delete(w.away, cameraID)
+		w.log.InfoContext(ctx, "camera folder is back", "camera_id", cameraID)
+	}
 }
 
 // retryDelay is the time until the next attempt after a number of attempts, at least one.

@@ -132,6 +132,8 @@ type fixture struct {
 	activity   *detect.Activity
 	images     int
 	dedupe     time.Duration
+	camera     string        // of the images that are added
+	subfolder  string        // of the camera's folder, for images
 	limit      time.Duration // of one call of the detector
 }
 
@@ -140,10 +142,12 @@ func setup(t *testing.T) *fixture {
 	f := &fixture{
 		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
 		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
-		limit: 3 * time.Second,
+		limit: 3 * time.Second, camera: "front",
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
-	require.NoError(t, f.ledger.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "front", FolderPath: filepath.Join(f.root, "front")}))
+	for _, camera := range []string{"front", "back"} {
+		require.NoError(t, f.ledger.EnsureCamera(t.Context(), store.Camera{ID: camera, Name: camera, FolderPath: filepath.Join(f.root, camera)}))
+	}
 	return f
 }
 
@@ -179,13 +183,13 @@ func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
 func (f *fixture) add(data []byte) (id int64, path string) {
 	f.t.Helper()
 	f.images++
-	path = filepath.Join(f.root, "front", fmt.Sprintf("%04d.jpg", f.images))
+	path = filepath.Join(f.root, f.camera, f.subfolder, fmt.Sprintf("%04d.jpg", f.images))
 	require.NoError(f.t, os.WriteFile(path, data, 0o600))
 	info, err := os.Stat(path)
 	require.NoError(f.t, err)
 	sum := sha256.Sum256(data)
 	recorded, err := f.ledger.RecordImage(f.t.Context(), store.NewImage{
-		ImageKey: store.ImageKey{CameraID: "front", FilePath: path, SizeBytes: info.Size(), ModTime: info.ModTime()},
+		ImageKey: store.ImageKey{CameraID: f.camera, FilePath: path, SizeBytes: info.Size(), ModTime: info.ModTime()},
 		SHA256:   hex.EncodeToString(sum[:]), State: store.ImageSeen, DedupeWindow: f.dedupe,
 	})
 	require.NoError(f.t, err)
@@ -363,12 +367,28 @@ func TestWorker_DetectsTheOtherNameOfAFileThatIsGone(t *testing.T) {
 	f.dedupe = time.Minute
 	data := aitest.Picture(1, person(10))
 	first, path := f.add(data)
-	require.NoError(t, os.Remove(path))
 	second, _ := f.add(data)
+	require.NoError(t, os.Remove(path))
 	require.Equal(t, store.ReasonDuplicate, *f.wait(second, store.ImageFiltered).Reason)
 	f.run(newRTDETR(t, server.URL()), 1)
 	require.Equal(t, store.ReasonFileGone, *f.wait(first, store.ImageFiltered).Reason)
 	f.wait(second, store.ImageBatched)
+}
+
+// takeAway moves a folder aside, with an empty one in its place where leave says so, and returns what brings it back.
+func takeAway(t *testing.T, folder string, leave bool) (bringBack func()) {
+	t.Helper()
+	aside := filepath.Join(t.TempDir(), "aside")
+	require.NoError(t, os.Rename(folder, aside))
+	if leave {
+		require.NoError(t, os.Mkdir(folder, 0o750))
+	}
+	return func() {
+		if leave {
+			require.NoError(t, os.Remove(folder))
+		}
+		require.NoError(t, os.Rename(aside, folder))
+	}
 }
 
 func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
@@ -378,19 +398,53 @@ func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
 			t.Parallel()
 			f, server := setup(t), aitest.NewRTDETR(t)
 			id, _ := f.add(aitest.Picture(1, person(10)))
-			require.NoError(t, os.Rename(f.root, f.root+".away"))
-			if leave {
-				require.NoError(t, os.Mkdir(f.root, 0o750))
-			}
+			bringBack := takeAway(t, f.root, leave)
 			f.run(newRTDETR(t, server.URL()), 1)
 			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the camera folder" }, 10*time.Second, time.Millisecond)
-			if leave {
-				require.NoError(t, os.Remove(f.root))
-			}
-			require.NoError(t, os.Rename(f.root+".away", f.root))
+			bringBack()
 			f.wait(id, store.ImageBatched)
 		})
 	}
+}
+
+func TestWorker_WaitsForTheFolderOfOneCamera(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]bool{"gone": false, "an empty mount point": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, server := setup(t), aitest.NewRTDETR(t)
+			require.NoError(t, os.MkdirAll(filepath.Join(f.root, "back"), 0o750))
+			require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front", "2026"), 0o750))
+			f.subfolder = "2026"
+			waiting, _ := f.add(aitest.Picture(1, person(10)))
+			bringBack := takeAway(t, filepath.Join(f.root, "front"), leave)
+			f.run(newRTDETR(t, server.URL()), 1)
+			require.Eventually(t, func() bool {
+				return storetest.QueryOne[int](t, f.ledger.DB, `
+					SELECT count(*) FROM images WHERE state = 'seen' AND attempts = 0 AND last_error LIKE 'camera folder is away: %' AND next_attempt_at > now()`) == 1
+			}, 10*time.Second, 5*time.Millisecond)
+			f.camera, f.subfolder = "back", ""
+			other, _ := f.add(aitest.Picture(2, person(10)))
+			f.wait(other, store.ImageBatched)
+			require.Empty(t, f.alive.says(), "the others go on")
+			bringBack()
+			storetest.Exec(t, f.ledger.DB, `UPDATE images SET next_attempt_at = now() WHERE id = $1 AND state = 'seen'`, waiting)
+			require.Equal(t, 1, f.wait(waiting, store.ImageBatched).Attempts, "waiting costs no attempt")
+		})
+	}
+}
+
+// The folder of a day may go with its files; the camera's own folder says that its disk is there.
+func TestWorker_AFolderInsideACameraFolderThatIsGone(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.add(aitest.Picture(1))
+	require.NoError(t, os.Mkdir(filepath.Join(f.root, "front", "2026"), 0o750))
+	f.subfolder = "2026"
+	id, path := f.add(aitest.Picture(2))
+	require.NoError(t, os.RemoveAll(filepath.Dir(path)))
+	f.run(detect.NewMotion(), 1)
+	require.Equal(t, store.ReasonFileGone, *f.wait(id, store.ImageFiltered).Reason)
 }
 
 func TestWorker_NoRowWithoutItsThumbnail(t *testing.T) {
