@@ -63,7 +63,11 @@ type Options struct {
 	Storage func(ctx context.Context) (problem string, err error)
 	// Workers lists the background workers.
 	Workers workerLister
-	Log     *slog.Logger
+	// Grace is how long after the start of Run a service that was never healthy is logged as not ready yet, at INFO, and not as not
+	// healthy, at WARN: the process may just be starting it. One that is still not healthy afterwards is logged at WARN then. What
+	// Health and Readiness answer does not depend on it. 0 means none.
+	Grace time.Duration
+	Log   *slog.Logger
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -73,6 +77,7 @@ type Monitor struct {
 	now     func() time.Time
 	workers workerLister
 	started time.Time
+	grace   time.Duration
 	running atomic.Bool
 
 	database, redis, storage *prober
@@ -102,7 +107,7 @@ func New(options Options) (*Monitor, error) {
 	if options.AITransport != nil {
 		client.Transport = options.AITransport
 	}
-	m := &Monitor{now: options.Now, workers: options.Workers, started: options.Now()}
+	m := &Monitor{now: options.Now, workers: options.Workers, started: options.Now(), grace: options.Grace}
 	m.database = m.add(options, &prober{
 		name: "database", timeout: ProbeTimeout, failures: 2, worst: Unhealthy,
 		probe: databaseProbe(options.Database), describe: databaseService,
@@ -144,7 +149,9 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return errors.New("health: the monitor already runs")
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	graceEnds := m.now().Add(m.grace)
 	for _, p := range m.probers {
+		p.graceEnds = graceEnds
 		group.Go(func() error { return p.run(ctx) })
 	}
 	return group.Wait()

@@ -350,6 +350,83 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 	})
 }
 
+// startingMonitor runs a monitor whose database and Redis refuse, until test is done. It must be called within a synctest bubble.
+func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *bytes.Buffer)) {
+	t.Helper()
+	database, redis, log := &dependency{}, &dependency{}, &bytes.Buffer{}
+	database.set(refuses)
+	redis.set(refuses)
+	m, err := New(Options{Database: database, Redis: redis, Workers: workerList{}, Grace: grace, Log: slog.New(slog.NewTextHandler(log, nil))})
+	require.NoError(t, err)
+	pass(time.Hour) // the grace begins with Run
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	synctest.Wait()
+	test(m, database, redis, log)
+	cancel()
+	require.NoError(t, <-done)
+}
+
+func TestMonitor_GraceOfTheStart(t *testing.T) {
+	t.Parallel()
+	const grace = 10 * time.Second
+	count := func(log *bytes.Buffer, level, message, service string) int {
+		return strings.Count(log.String(), fmt.Sprintf("level=%s msg=%q service=%s", level, message, service))
+	}
+	for name, test := range map[string]func(m *Monitor, database, redis *dependency, log *bytes.Buffer){
+		"up in time": func(m *Monitor, database, redis *dependency, log *bytes.Buffer) {
+			pass(5 * time.Second)
+			require.Equal(t, Unhealthy, m.Health().State, "the verdict does not wait")
+			require.Equal(t, "Database unavailable: connection refused", m.Health().Services.Database.Message)
+			database.set(works)
+			redis.set(works)
+			pass(time.Hour)
+			require.Equal(t, Healthy, m.Health().State)
+			require.NotContains(t, log.String(), "WARN")
+			for _, service := range []string{"database", "redis"} {
+				require.Equal(t, 1, count(log, "INFO", "service not ready yet", service), log.String())
+				require.Equal(t, 1, count(log, "INFO", "service ready", service), log.String())
+			}
+			require.NotContains(t, log.String(), "healthy again")
+		},
+		"still down at the end": func(_ *Monitor, database, _ *dependency, log *bytes.Buffer) {
+			pass(grace - time.Millisecond)
+			require.NotContains(t, log.String(), "WARN")
+			pass(interval)
+			require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
+			pass(time.Hour)
+			database.set(works)
+			pass(2 * time.Second)
+			require.Equal(t, 1, count(log, "INFO", "service not ready yet", "database"), log.String())
+			require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
+			require.Equal(t, 1, count(log, "INFO", "service healthy again", "database"), log.String())
+			require.Equal(t, 1, count(log, "WARN", "service not healthy", "redis"), log.String())
+		},
+		"lost again within the grace": func(_ *Monitor, database, _ *dependency, log *bytes.Buffer) {
+			database.set(works)
+			pass(2 * time.Second)
+			database.set(refuses)
+			pass(2 * time.Second)
+			require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { startingMonitor(t, grace, test) })
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			startingMonitor(t, 0, func(_ *Monitor, _, _ *dependency, log *bytes.Buffer) {
+				require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
+				require.NotContains(t, log.String(), "not ready yet")
+			})
+		})
+	})
+}
+
 func TestMonitor_Readiness(t *testing.T) {
 	t.Parallel()
 	inBubble(t, "redis down", func(b *bench) {

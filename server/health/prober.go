@@ -70,6 +70,11 @@ type prober struct {
 
 	latest atomic.Pointer[reading]
 
+	// Touched by run only, and graceEnds before it.
+	graceEnds  time.Time
+	wasHealthy bool // at least once
+	isHeld     bool // not healthy, and logged as not ready yet
+
 	inARow  int          // touched by run only
 	pending chan finding // touched by run only; the answer of a probe that overran its timeout
 }
@@ -161,20 +166,33 @@ func (p *prober) record(ctx context.Context, found finding) (tolerated bool) {
 		}
 	}
 	p.latest.Store(&reading{found: found, service: p.describe(found, now), foundAt: now, checkedAt: now})
-	if previous == nil || previous.found.state != found.state {
-		p.logChange(ctx, previous, found)
-	}
+	p.logTurn(ctx, previous, found, now)
 	return false
 }
 
-func (p *prober) logChange(ctx context.Context, previous *reading, found finding) {
+// logTurn logs that the state is another than before, and at the end of the grace that it is still not healthy.
+func (p *prober) logTurn(ctx context.Context, previous *reading, found finding, now time.Time) {
+	isTurn := previous == nil || previous.found.state != found.state
 	if found.state == Healthy {
-		if previous != nil {
+		switch {
+		case p.isHeld:
+			p.log.InfoContext(ctx, "service ready", "service", p.name)
+		case isTurn && previous != nil:
 			p.log.InfoContext(ctx, "service healthy again", "service", p.name)
 		}
+		p.wasHealthy, p.isHeld = true, false
 		return
 	}
-	p.log.WarnContext(ctx, "service not healthy", "service", p.name, "state", string(found.state), "reason", found.text, "error", found.err)
+	attrs := []any{"service", p.name, "state", string(found.state), "reason", found.text, "error", found.err}
+	isStarting := !p.wasHealthy && now.Before(p.graceEnds)
+	switch {
+	case isStarting && isTurn:
+		p.isHeld = true
+		p.log.InfoContext(ctx, "service not ready yet", attrs...)
+	case !isStarting && (isTurn || p.isHeld):
+		p.isHeld = false
+		p.log.WarnContext(ctx, "service not healthy", attrs...)
+	}
 }
 
 // read returns what is believed now. It takes no lock. A result that is too old, because the prober itself hangs, is no result.
