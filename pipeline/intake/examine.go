@@ -24,6 +24,8 @@ type look struct {
 	path string
 	// final says that nothing has changed for long enough: what is unfinished now is taken as it is.
 	final bool
+	// unclosed says that the file may still be written: if it has just changed it is waited for.
+	unclosed bool
 	// seenAt is when the file was first seen, by our clock.
 	seenAt time.Time
 }
@@ -74,6 +76,10 @@ func (w *Watcher) examine(ctx context.Context, l look) finding {
 		return found // a folder, a pipe, a device
 	}
 	found = found.like(info)
+	if age := w.now().Sub(info.ModTime()); l.unclosed && !l.final && age >= 0 && age < w.options.SettleTime {
+		found.outcome, found.reason = unfinished, reasonChanging
+		return found
+	}
 	if !utf8.ValidString(l.path) {
 		return w.record(ctx, found, ReasonNameNotUTF8, "")
 	}
@@ -113,7 +119,7 @@ func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) f
 		return found.failedBy(err, final)
 	}
 	if after, err := file.Stat(); err != nil || after.Size() != info.Size() || !after.ModTime().Equal(info.ModTime()) {
-		found.outcome, found.reason = unfinished, "changing"
+		found.outcome, found.reason = unfinished, reasonChanging
 		return found
 	}
 	return w.record(ctx, found, reason, hash)

@@ -2,9 +2,11 @@ package intake_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -57,4 +59,45 @@ func TestWatcher_NoticesAnExchangedCameraFolder(t *testing.T) {
 		f.expect("front front/day/a.jpg seen", "front front/b.jpg seen", "front front/night/c.jpg seen",
 			"front front/day/d.jpg seen", "front front/e.jpg seen")
 	})
+}
+
+// TestWatcher_AFileThatGetsItsNameLast: a file without a name is written and closed, or not, before the folder has it.
+func TestWatcher_AFileThatGetsItsNameLast(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	f.start()
+	f.write("front/a.jpg", picture(t, 1))
+	f.expect("front front/a.jpg seen")
+	data := picture(t, 2)
+	fd, err := unix.Open(filepath.Join(f.root, "front"), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(fd), "nameless")
+	defer func() { require.NoError(t, file.Close()) }()
+	_, err = file.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD,
+		filepath.Join(f.root, "front", "b.jpg"), unix.AT_SYMLINK_FOLLOW))
+	f.expect("front front/a.jpg seen", "front front/b.jpg seen")
+}
+
+// TestWatcher_DoesNotTakeAFileThatIsBeingWritten: bytes may follow what looks like a whole image.
+func TestWatcher_DoesNotTakeAFileThatIsBeingWritten(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	f.options.SettleTime, f.options.GiveUpTime = time.Second, 20*time.Second
+	f.start()
+	f.write("front/a.jpg", picture(t, 1))
+	f.expect("front front/a.jpg seen")
+	file, err := os.Create(filepath.Join(f.root, "front", "b.jpg"))
+	require.NoError(t, err)
+	_, err = file.Write(picture(t, 2))
+	require.NoError(t, err)
+	for range 15 { // longer than it takes a file to settle
+		<-time.After(100 * time.Millisecond)
+		_, err = file.WriteString("more")
+		require.NoError(t, err)
+		require.Equal(t, []string{"front front/a.jpg seen"}, f.rows())
+	}
+	require.NoError(t, file.Close())
+	f.expect("front front/a.jpg seen", "front front/b.jpg seen")
 }

@@ -182,11 +182,13 @@ func (n *notifier) handleEvent(ctx context.Context, watch int32, mask uint32, na
 		}
 		return n.emit(ctx, notice{path: path, folder: true})
 	case mask&unix.IN_CREATE != 0:
-		// A file that is being written is heard of again when it is closed. Links are not written.
+		// A file that is being written is heard of again when it is closed; one that was written without a name is not.
+		// Links are not written.
 		info, err := os.Lstat(path)
-		if err != nil || info.Mode().IsRegular() && linkCount(info) < 2 {
+		if err != nil {
 			return nil //nolint:nilerr // gone already
 		}
+		return n.emit(ctx, notice{path: path, unclosed: info.Mode().IsRegular() && linkCount(info) < 2})
 	}
 	return n.emit(ctx, notice{path: filepath.Join(dir, name)})
 }

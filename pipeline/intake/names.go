@@ -23,6 +23,9 @@ const (
 	ReasonVideoUnsupported = "video_unsupported" // a video, and nothing is configured to take images out of it
 )
 
+// reasonChanging is why a file is waited for; it is never recorded.
+const reasonChanging = "changing"
+
 // kind is what a file is by its name.
 type kind int
 

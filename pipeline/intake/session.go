@@ -34,6 +34,8 @@ type pending struct {
 	// again says that something happened to it while it was queued or in work.
 	again   bool
 	againAt time.Time
+	// unclosed says that nobody has said that it is whole.
+	unclosed bool
 	// failures counts looks in a row that failed.
 	failures int
 }
@@ -189,7 +191,10 @@ func (s *session) notice(ctx context.Context, n notice) error {
 	case n.folderGone:
 	case n.folder:
 		s.wantScan(n.path)
-	case kindOf(filepath.Base(n.path)) != ignored:
+	case kindOf(filepath.Base(n.path)) == ignored:
+	case n.unclosed:
+		s.created(n.path)
+	default:
 		s.closed(n.path)
 	}
 	return nil
@@ -210,8 +215,24 @@ func (s *session) closed(path string) {
 		}
 		return
 	}
-	p.failures = 0
+	p.failures, p.unclosed = 0, false
 	s.examine(path, p, false)
+}
+
+// created handles a file that has appeared. It is examined when it is closed; one that is never closed, because it got its name
+// after it was written, is examined when it has been unchanged for a while.
+func (s *session) created(path string) {
+	if s.databaseAway {
+		return
+	}
+	p := s.remember(path)
+	if p == nil || p.queued {
+		return
+	}
+	p.unclosed = true
+	if p.dueAt.IsZero() {
+		p.dueAt = s.w.now().Add(s.w.options.SettleTime)
+	}
 }
 
 // offer handles a file that a scan found.
@@ -238,6 +259,7 @@ func (s *session) offer(c candidate) {
 	case s.notifier == nil:
 		p.dueAt = now.Add(s.w.options.PollInterval)
 	default:
+		p.unclosed = true
 		p.dueAt = now.Add(s.w.options.SettleTime - age)
 	}
 }
@@ -263,7 +285,7 @@ func (s *session) remember(path string) *pending {
 // examine queues a file for an examiner.
 func (s *session) examine(path string, p *pending, final bool) {
 	p.queued, p.dueAt = true, time.Time{}
-	s.ready = append(s.ready, look{path: path, final: final, seenAt: p.seenAt})
+	s.ready = append(s.ready, look{path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt})
 }
 
 // finish handles what an examiner found.

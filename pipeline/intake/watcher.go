@@ -115,6 +115,8 @@ type notice struct {
 	path string
 	// folder says that path is a new folder, folderGone that a watched folder is no longer where it was.
 	folder, folderGone bool
+	// unclosed says that the file may still be written.
+	unclosed bool
 	// overflow says that notices were lost.
 	overflow bool
 }
