@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -97,20 +98,38 @@ func (b *busySince) BusySince() (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// logBuffer collects a log that is read while it is written.
+type logBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buffer.String()
+}
+
 // bench is a monitor with scripted dependencies on a virtual clock.
 type bench struct {
 	t *testing.T
 	*Monitor
 	database, redis, ai, storage *dependency
 	busy                         *busySince
-	log                          *bytes.Buffer
+	log                          *logBuffer
 	stop                         func()
 }
 
 // newBench must be called within a synctest bubble. Everything works at first.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &bytes.Buffer{}}
+	b := &bench{t: t, database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &logBuffer{}}
 	for _, d := range []*dependency{b.database, b.redis, b.ai, b.storage} {
 		d.set(works)
 	}
@@ -351,9 +370,9 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 }
 
 // startingMonitor runs a monitor whose database and Redis refuse, until test is done. It must be called within a synctest bubble.
-func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *bytes.Buffer)) {
+func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *logBuffer)) {
 	t.Helper()
-	database, redis, log := &dependency{}, &dependency{}, &bytes.Buffer{}
+	database, redis, log := &dependency{}, &dependency{}, &logBuffer{}
 	database.set(refuses)
 	redis.set(refuses)
 	m, err := New(Options{Database: database, Redis: redis, Workers: workerList{}, Grace: grace, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -371,11 +390,11 @@ func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, da
 func TestMonitor_GraceOfTheStart(t *testing.T) {
 	t.Parallel()
 	const grace = 10 * time.Second
-	count := func(log *bytes.Buffer, level, message, service string) int {
+	count := func(log *logBuffer, level, message, service string) int {
 		return strings.Count(log.String(), fmt.Sprintf("level=%s msg=%q service=%s", level, message, service))
 	}
-	for name, test := range map[string]func(m *Monitor, database, redis *dependency, log *bytes.Buffer){
-		"up in time": func(m *Monitor, database, redis *dependency, log *bytes.Buffer) {
+	for name, test := range map[string]func(m *Monitor, database, redis *dependency, log *logBuffer){
+		"up in time": func(m *Monitor, database, redis *dependency, log *logBuffer) {
 			pass(5 * time.Second)
 			require.Equal(t, Unhealthy, m.Health().State, "the verdict does not wait")
 			require.Equal(t, "Database unavailable: connection refused", m.Health().Services.Database.Message)
@@ -390,7 +409,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 			}
 			require.NotContains(t, log.String(), "healthy again")
 		},
-		"still down at the end": func(_ *Monitor, database, _ *dependency, log *bytes.Buffer) {
+		"still down at the end": func(_ *Monitor, database, _ *dependency, log *logBuffer) {
 			pass(grace - time.Millisecond)
 			require.NotContains(t, log.String(), "WARN")
 			pass(interval)
@@ -403,7 +422,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 			require.Equal(t, 1, count(log, "INFO", "service healthy again", "database"), log.String())
 			require.Equal(t, 1, count(log, "WARN", "service not healthy", "redis"), log.String())
 		},
-		"lost again within the grace": func(_ *Monitor, database, _ *dependency, log *bytes.Buffer) {
+		"lost again within the grace": func(_ *Monitor, database, _ *dependency, log *logBuffer) {
 			database.set(works)
 			pass(2 * time.Second)
 			database.set(refuses)
@@ -419,7 +438,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			startingMonitor(t, 0, func(_ *Monitor, _, _ *dependency, log *bytes.Buffer) {
+			startingMonitor(t, 0, func(_ *Monitor, _, _ *dependency, log *logBuffer) {
 				require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
 				require.NotContains(t, log.String(), "not ready yet")
 			})
