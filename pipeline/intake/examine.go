@@ -67,6 +67,8 @@ func (w *Watcher) examine(ctx context.Context, l look) finding {
 			return w.record(ctx, found.like(info), ReasonSymlinkOutside, "")
 		case err == nil:
 			info, err = os.Stat(l.path)
+		case errors.Is(err, fs.ErrNotExist) && w.links.first(l.path):
+			w.log.WarnContext(ctx, "link to a file that is not there", "path", storablePath(l.path))
 		}
 		if err != nil {
 			return found.failedBy(err, l.final)

@@ -39,20 +39,23 @@ func newNotifier(emit func(ctx context.Context, n notice) error) (*notifier, err
 	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), emit: emit, folders: make(map[int32]string), ids: make(map[string]fileID)}, nil
 }
 
-// addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error.
+// addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error. Links are not followed, but for
+// a dir that is one and ends with a separator.
 func (n *notifier) addTree(ctx context.Context, dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		top := path == dir
+		path = filepath.Clean(path)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			if path == dir && !errors.Is(err, fs.ErrNotExist) {
+			if top && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("watch folder: %w", err)
 			}
 			return nil // unreadable or gone; the scan says so
 		case !entry.IsDir():
 			return nil
-		case path != dir && ignoredFolder(entry.Name()):
+		case !top && ignoredFolder(entry.Name()):
 			return fs.SkipDir
 		}
 		return n.add(path)
@@ -104,19 +107,17 @@ func (n *notifier) exchanged(dir string) bool {
 	if !known {
 		return false
 	}
-	info, err := os.Stat(dir)
+	info, err := os.Lstat(dir)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ids[dir] != was {
 		return false // watched anew while we looked
 	}
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			delete(n.ids, dir)
-		}
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		delete(n.ids, dir)
 		return false
 	}
-	return folderID(info) != was
+	return err == nil && folderID(info) != was
 }
 
 // run reads notices until ctx ends or close is called.
@@ -187,6 +188,9 @@ func (n *notifier) handleEvent(ctx context.Context, watch int32, mask uint32, na
 		info, err := os.Lstat(path)
 		if err != nil {
 			return nil //nolint:nilerr // gone already
+		}
+		if info.Mode()&fs.ModeSymlink != 0 && linksToFolder(path) {
+			return n.emit(ctx, notice{path: dir, folder: true}) // the scan tells about it
 		}
 		return n.emit(ctx, notice{path: path, unclosed: info.Mode().IsRegular() && linkCount(info) < 2})
 	}

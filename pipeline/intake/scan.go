@@ -39,6 +39,8 @@ type scanner struct {
 	folder func(ctx context.Context, name string) error
 	// emit takes new files; it may block.
 	emit func(ctx context.Context, found []candidate) error
+	// link is told about links to folders, which are not entered.
+	link func(ctx context.Context, path string)
 	// trouble is told about folders that cannot be read; the rest proceeds.
 	trouble func(ctx context.Context, path string, err error)
 	// passed, when set, spares the look-up of files that an earlier scan found recorded.
@@ -114,6 +116,10 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 
 // file takes note of one file.
 func (s *scanner) file(ctx context.Context, path string, entry fs.DirEntry) error {
+	if entry.Type()&fs.ModeSymlink != 0 && !ignoredFolder(entry.Name()) && linksToFolder(path) {
+		s.link(ctx, path)
+		return nil
+	}
 	folder, ok := cameraFolder(s.root, path)
 	if !ok || kindOf(entry.Name()) == ignored {
 		return nil
@@ -144,6 +150,11 @@ func (s *scanner) file(ctx context.Context, path string, entry fs.DirEntry) erro
 		return nil
 	}
 	return s.lookUp(ctx)
+}
+
+func linksToFolder(path string) bool {
+	target, err := os.Stat(path)
+	return err == nil && target.IsDir()
 }
 
 func (s *scanner) linksInside(path string) bool {

@@ -64,6 +64,8 @@ type session struct {
 	scanBegan  time.Time
 	checkDueAt time.Time
 
+	links []string // links to folders, which are not followed
+
 	checking  bool
 	checked   chan folderCheck
 	unchecked []string // folders whose turn has not come yet
@@ -105,7 +107,7 @@ func (s *session) listen(ctx context.Context) error {
 		}
 	})
 	if err == nil {
-		if err = notifier.addTree(ctx, s.w.options.Root); err != nil {
+		if err = notifier.addTree(ctx, s.w.options.Root+string(filepath.Separator)); err != nil {
 			notifier.close()
 		}
 	}
@@ -350,6 +352,7 @@ func (s *session) tick(ctx context.Context) error {
 			return errFoldersChanged
 		}
 		s.checkFolders(ctx)
+		s.checkLinks()
 	}
 	if s.databaseAway && !s.probing && !now.Before(s.probeDueAt) {
 		s.probing = true
@@ -380,8 +383,9 @@ func (s *session) wantScan(dir string) {
 
 // scanEnd says how a scan of a folder ended.
 type scanEnd struct {
-	dir string
-	err error
+	dir   string
+	err   error
+	links []string // links to folders
 }
 
 // scanEnded plans the next scan of the whole. A scan of one folder does not put it off.
@@ -397,6 +401,7 @@ func (s *session) scanEnded(ctx context.Context, end scanEnd) {
 		s.scanWithin(options.CheckInterval)
 		return
 	}
+	s.linksScanned(end.dir, end.links)
 	if s.crowded {
 		s.crowded = false
 		s.scanWithin(crowdedPause)
@@ -428,8 +433,8 @@ func (s *session) databaseLost(ctx context.Context, err error) {
 		return
 	}
 	s.w.log.WarnContext(ctx, "images cannot be recorded, waiting for the database", "error", err)
-	s.alive.Say("waiting for the database")
 	s.databaseAway = true
+	s.say()
 	s.probePause = firstProbe
 	s.probeDueAt = s.w.now().Add(s.probePause)
 	s.files = make(map[string]*pending)
@@ -445,7 +450,7 @@ func (s *session) databaseProbed(ctx context.Context, err error) {
 		return
 	}
 	s.w.log.InfoContext(ctx, "database is back, scanning the camera folders")
-	s.alive.Say("")
 	s.databaseAway = false
+	s.say()
 	s.wantScan(s.w.options.Root)
 }

@@ -38,15 +38,15 @@ func (s *session) scanAll(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case dir := <-s.scans:
-			err := s.scan(ctx, dir)
-			s.scanned <- scanEnd{dir: dir, err: err} // has room: the loop asks for one scan at a time
+			s.scanned <- s.scan(ctx, dir) // has room: the loop asks for one scan at a time
 		}
 	}
 }
 
-func (s *session) scan(ctx context.Context, dir string) error {
+func (s *session) scan(ctx context.Context, dir string) scanEnd {
 	startedAt := s.w.now()
 	fresh := 0
+	var links []string
 	scan := scanner{
 		root: s.w.options.Root, known: s.w.known, key: s.w.key, folder: s.w.ensureCamera,
 		emit: func(ctx context.Context, found []candidate) error {
@@ -57,6 +57,10 @@ func (s *session) scan(ctx context.Context, dir string) error {
 			case s.found <- found:
 				return nil
 			}
+		},
+		link: func(ctx context.Context, path string) {
+			links = append(links, path)
+			s.w.linkFound(ctx, path)
 		},
 		trouble: func(ctx context.Context, path string, err error) {
 			s.w.log.WarnContext(ctx, "folder cannot be read", "path", storablePath(path), "error", err)
@@ -75,5 +79,5 @@ func (s *session) scan(ctx context.Context, dir string) error {
 		s.w.log.DebugContext(ctx, "camera folders scanned", "path", storablePath(dir), "files", scan.count, "new", fresh,
 			"took", s.w.now().Sub(startedAt))
 	}
-	return err
+	return scanEnd{dir: dir, err: err, links: links}
 }

@@ -78,6 +78,7 @@ type Watcher struct {
 
 	cameras sync.Map // names of folders whose camera is stored
 	same    sameSet
+	links   onceSet // links that were told about
 	clock   databaseClock
 	real    string // Root without links; set when a session starts, before anything else runs
 }

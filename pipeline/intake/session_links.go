@@ -1,0 +1,57 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// linkFound tells about a link to a folder, once. Links are not followed: the kernel does not tell what happens behind them, and
+// they may lead in circles or to files that are nobody's business.
+func (w *Watcher) linkFound(ctx context.Context, path string) {
+	if w.links.first(path) {
+		w.log.WarnContext(ctx, "link to a folder is not followed: bind-mount the folder there instead", "path", storablePath(path))
+	}
+}
+
+// linksScanned takes over which links to folders a scan of dir has found.
+func (s *session) linksScanned(dir string, links []string) {
+	s.links = slices.DeleteFunc(s.links, func(path string) bool { return inside(dir, path) })
+	s.links = append(s.links, links...)
+	s.say()
+}
+
+// checkLinks forgets links that are gone.
+func (s *session) checkLinks() {
+	before := len(s.links)
+	s.links = slices.DeleteFunc(s.links, func(path string) bool {
+		info, err := os.Lstat(path)
+		return err != nil || info.Mode()&fs.ModeSymlink == 0
+	})
+	if len(s.links) != before {
+		s.say()
+	}
+}
+
+// say shows what the watcher waits for, or which folders it leaves out. The message is public: it names no path outside the root.
+func (s *session) say() {
+	switch {
+	case s.databaseAway:
+		s.alive.Say("waiting for the database")
+	case len(s.links) == 0:
+		s.alive.Say("")
+	default:
+		name, err := filepath.Rel(s.w.options.Root, s.links[0])
+		if err != nil {
+			name = filepath.Base(s.links[0])
+		}
+		message := fmt.Sprintf("%s is a link to a folder and is not followed: bind-mount the folder there instead", storablePath(name))
+		if more := len(s.links) - 1; more > 0 {
+			message += fmt.Sprintf(" (and %d more)", more)
+		}
+		s.alive.Say(message)
+	}
+}
