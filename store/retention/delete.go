@@ -22,7 +22,7 @@ type deletedDetection struct {
 func (r *run) deleteEvents(ctx context.Context, tx *sqlx.Tx, ids []int64, done *Report) error {
 	// Under the row lock: an event that has grown since it was found is no longer due.
 	var due []int64
-	err := tx.SelectContext(ctx, &due, `SELECT e.id FROM events AS e WHERE `+eventDue+` AND e.id = ANY ($2) ORDER BY e.id FOR UPDATE`,
+	err := tx.SelectContext(ctx, &due, `SELECT e.id FROM events AS e JOIN `+chosen+` ON e.id = chosen.id WHERE `+eventDue+` ORDER BY e.id FOR UPDATE OF e`,
 		r.plan.cutoff, pq.Array(ids))
 	if err != nil {
 		return fmt.Errorf("lock events: %w", err)
@@ -61,6 +61,10 @@ func (r *run) deleteEvents(ctx context.Context, tx *sqlx.Tx, ids []int64, done *
 	return r.service.media.Mark(ctx, tx, marks)
 }
 
+// chosen are the rows of one page, joined by their key. With `id = ANY ($2)` a planner without statistics walks over everything that
+// is due, for each page again: 60,000 rows took a second for each 1,000.
+const chosen = `unnest($2::bigint[]) AS chosen (id)`
+
 // deleteStrays deletes detections that belong to no event.
 func (r *run) deleteStrays(ctx context.Context, tx *sqlx.Tx, ids []int64, done *Report) error {
 	// Under the row locks: somebody may just have given a dead letter another try.
@@ -74,7 +78,7 @@ func (r *run) deleteStrays(ctx context.Context, tx *sqlx.Tx, ids []int64, done *
 	}
 	var gone []deletedDetection
 	err := tx.SelectContext(ctx, &gone, `
-		DELETE FROM detections AS d WHERE `+strayDue+` AND d.id = ANY ($2) RETURNING d.thumbnail_path, d.image_id, d.batch_id`,
+		DELETE FROM detections AS d USING `+chosen+` WHERE d.id = chosen.id AND `+strayDue+` RETURNING d.thumbnail_path, d.image_id, d.batch_id`,
 		r.plan.cutoff, pq.Array(ids))
 	if err != nil {
 		return fmt.Errorf("delete detections: %w", err)

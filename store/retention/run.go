@@ -140,7 +140,7 @@ func (r *run) timed(ctx context.Context, table timedTable, deleted *int64) error
 		WHERE `+table.due()+` AND (`+table.column+`, id) > ($2, $3)
 		ORDER BY `+table.column+`, id LIMIT $4`, table.name, timedBatchFactor*r.service.options.BatchSize,
 		func(ctx context.Context, tx *sqlx.Tx, ids []int64, done *Report) error {
-			result, err := tx.ExecContext(ctx, `DELETE FROM `+table.name+` WHERE `+table.due()+` AND id = ANY ($2)`,
+			result, err := tx.ExecContext(ctx, `DELETE FROM `+table.name+` AS t USING `+chosen+` WHERE t.id = chosen.id AND t.`+table.due(),
 				r.plan.cutoff, pq.Array(ids))
 			if err != nil {
 				return fmt.Errorf("delete from %s: %w", table.name, err)
