@@ -94,10 +94,10 @@ func (w *Watcher) examine(ctx context.Context, l look) finding {
 // examineImage reads an image. The file that was opened decides, whatever its name stands for meanwhile.
 func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) finding {
 	// Not blocking, because what was a file a moment ago may be a pipe now.
-	file, err := os.OpenFile(found.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := w.open(found.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		if final && errors.Is(err, fs.ErrPermission) {
-			return w.record(ctx, found, ReasonUnreadable, "")
+		if final && errors.Is(err, fs.ErrPermission) && w.unreadable.first(found.path) {
+			w.log.WarnContext(ctx, "file may not be read, trying again at each scan", "path", storablePath(found.path), "error", err)
 		}
 		return found.failedBy(err, final)
 	}
@@ -235,13 +235,16 @@ func (f finding) like(info fs.FileInfo) finding {
 }
 
 // failedBy turns an error of the file system into an outcome. A file that is gone needs nothing; one that we may not read is
-// waited for, because the rights often come after the bytes; all else may pass.
+// waited for, because the rights often come after the bytes, and in the end left to the next scan; all else may pass.
 func (f finding) failedBy(err error, final bool) finding {
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO):
 		f.outcome = settled
-	case errors.Is(err, fs.ErrPermission) && !final:
-		f.outcome, f.reason = unfinished, ReasonUnreadable
+	case errors.Is(err, fs.ErrPermission):
+		f.outcome, f.reason = unfinished, reasonUnreadable
+		if final {
+			f.outcome = settled
+		}
 	default:
 		f.outcome, f.err = failed, err
 	}

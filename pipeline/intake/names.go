@@ -19,12 +19,14 @@ const (
 	ReasonTooManyPixels    = "too_many_pixels"   // would need too much memory to decode
 	ReasonNameNotUTF8      = "name_not_utf8"     // cannot be stored; the row has the name with its odd bytes written as \xNN
 	ReasonSymlinkOutside   = "symlink_outside"   // a link to a file outside of the camera folders
-	ReasonUnreadable       = "unreadable"        // we may not read it, and that did not change for a while
 	ReasonVideoUnsupported = "video_unsupported" // a video, and nothing is configured to take images out of it
 )
 
-// reasonChanging is why a file is waited for; it is never recorded.
-const reasonChanging = "changing"
+// Reasons for which a file is only waited for; they are never recorded.
+const (
+	reasonChanging   = "changing"
+	reasonUnreadable = "unreadable" // we may not read it; somebody may mend that at any time
+)
 
 // kind is what a file is by its name.
 type kind int

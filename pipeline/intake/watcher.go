@@ -79,8 +79,11 @@ type Watcher struct {
 	cameras sync.Map // names of folders whose camera is stored
 	same    sameSet
 	links   onceSet // links that were told about
-	clock   databaseClock
-	real    string // Root without links; set when a session starts, before anything else runs
+	// unreadable has the files that were told about because we may not read them.
+	unreadable onceSet
+	open       func(path string, flags int, mode os.FileMode) (*os.File, error)
+	clock      databaseClock
+	real       string // Root without links; set when a session starts, before anything else runs
 }
 
 // New makes a watcher that does nothing yet.
@@ -94,7 +97,7 @@ func New(options Options) *Watcher {
 		options.Now = time.Now
 	}
 	options.Root = filepath.Clean(options.Root)
-	w := &Watcher{options: options, log: options.Log, now: options.Now}
+	w := &Watcher{options: options, log: options.Log, now: options.Now, open: os.OpenFile}
 	w.clock.now = options.Now
 	w.clock.read = func(ctx context.Context) (time.Time, error) { return options.Ledger.Clock(ctx) }
 	return w
