@@ -30,6 +30,12 @@ func newOrigins(configured []string) (*origins, error) {
 	return o, nil
 }
 
+// CheckOrigin says what is wrong with an entry of CORS_ORIGINS: only what a browser really sends can ever match.
+func CheckOrigin(origin string) error {
+	_, err := asBrowsersSend(origin)
+	return err
+}
+
 // asBrowsersSend returns the origin with scheme and host in lower case. It refuses one that is written as no browser sends it: that
 // one would never match.
 func asBrowsersSend(origin string) (string, error) {

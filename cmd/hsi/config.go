@@ -14,6 +14,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"hsi.home.arpa/server"
 	"hsi.home.arpa/store"
 )
 
@@ -195,7 +196,7 @@ func (c *Config) problems() []error {
 		}
 	}
 	for _, origin := range c.CORSOrigins {
-		if err := checkOrigin(origin); err != nil {
+		if err := server.CheckOrigin(origin); err != nil {
 			add("CORS_ORIGINS", "%q: %v", origin, err)
 		}
 	}

@@ -218,13 +218,3 @@ func checkAPIKey(key string) error {
 
 // minAPIKeyLength keeps out keys that can be tried through; `hsi key new` makes 43 characters.
 const minAPIKeyLength = 8
-
-// checkOrigin accepts "scheme://host[:port]" only, as browsers send it.
-func checkOrigin(origin string) error {
-	parsed, err := url.Parse(origin)
-	if err != nil || (parsed.Scheme != "http" && parsed.Scheme != "https") || parsed.Host == "" ||
-		parsed.Path != "" || parsed.RawQuery != "" || parsed.Fragment != "" || parsed.User != nil {
-		return errors.New("must be scheme://host or scheme://host:port")
-	}
-	return nil
-}

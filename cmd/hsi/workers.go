@@ -134,6 +134,7 @@ func (a *app) buildHealth(Options) (err error) {
 	a.health, err = health.New(health.Options{
 		Database: a.db, Redis: a.redis, Detector: detector, Analyzer: analyzer,
 		AITimeout: time.Duration(a.cfg.AIHealthTimeout), AIConnectTimeout: time.Duration(a.cfg.AIConnectTimeout),
+		Grace:   embeddedPatience,
 		Storage: a.storageProblem, Workers: a.supervisor, Log: a.component("health"),
 	})
 	return err
