@@ -61,5 +61,6 @@ demo: build ## Beside make run: write pictures with moving objects into the came
 	@exec bin/hsi demo
 
 .PHONY: ci
+ci: export HSI_RETENTION_SEEDS := 1000
 ci: verify lint test build ## What continuous integration runs
 	@bin/hsi version
