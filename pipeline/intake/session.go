@@ -3,8 +3,10 @@ package intake
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"hsi.home.arpa/store"
@@ -49,14 +51,19 @@ type session struct {
 	notifier *notifier            // nil when polling
 
 	notices chan notice
-	found   chan []candidate // what scans found
-	work    chan look
+	found   chan []candidate     // what scans found
+	work    [examiners]chan look // each has room for one
 	results chan finding
 	scans   chan string // folders to scan
 	scanned chan scanEnd
 
 	files map[string]*pending
-	ready []look // queued for an examiner
+	// ready is queued for each examiner, and busy says that it has a file. A camera has one examiner, so that its images are
+	// recorded in the order in which they came: what has moved is told from one image to the next.
+	ready [examiners][]look
+	busy  [examiners]bool
+	// waiting is how many are ready.
+	waiting int
 
 	scanning   bool
 	scanWanted []string // folders that wait for a scan
@@ -84,13 +91,17 @@ type session struct {
 }
 
 func newSession(w *Watcher, alive heartbeat, id fileID, spawn func(func() error)) *session {
-	return &session{
+	s := &session{
 		w: w, alive: alive, rootID: id, spawn: spawn,
 		notices: make(chan notice, 1024), found: make(chan []candidate),
-		work: make(chan look), results: make(chan finding, examiners),
-		scans: make(chan string), scanned: make(chan scanEnd, 1), probed: make(chan error, 1), checked: make(chan folderCheck, 1),
+		results: make(chan finding, examiners),
+		scans:   make(chan string), scanned: make(chan scanEnd, 1), probed: make(chan error, 1), checked: make(chan folderCheck, 1),
 		files: make(map[string]*pending), passed: newPassedSet(),
 	}
+	for lane := range s.work {
+		s.work[lane] = make(chan look, 1)
+	}
+	return s
 }
 
 // listen starts to listen to the kernel. Where that does not work the folders are polled instead.
@@ -133,16 +144,12 @@ func (s *session) loop(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		var (
-			work  chan<- look
-			next  look
 			found <-chan []candidate
 			scans chan<- string
 			dir   string
 		)
-		if len(s.ready) > 0 && !s.databaseAway {
-			work, next = s.work, s.ready[0]
-		}
-		if len(s.ready) < maxReady { // else the scan waits
+		s.handOut()
+		if s.waiting < maxReady { // else the scan waits
 			found = s.found
 		}
 		if len(s.scanWanted) > 0 && !s.scanning && !s.databaseAway {
@@ -151,8 +158,6 @@ func (s *session) loop(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case work <- next:
-			s.ready = s.ready[1:]
 		case scans <- dir:
 			s.scanWanted = s.scanWanted[1:]
 			s.scanning, s.scanBegan = true, s.w.now()
@@ -165,6 +170,7 @@ func (s *session) loop(ctx context.Context) error {
 				s.offer(c)
 			}
 		case f := <-s.results:
+			s.busy[s.lane(f.path)] = false
 			s.finish(ctx, f)
 		case end := <-s.scanned:
 			s.scanEnded(ctx, end)
@@ -287,7 +293,28 @@ func (s *session) remember(path string) *pending {
 // examine queues a file for an examiner.
 func (s *session) examine(path string, p *pending, final bool) {
 	p.queued, p.dueAt = true, time.Time{}
-	s.ready = append(s.ready, look{path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt})
+	lane := s.lane(path)
+	s.ready[lane] = append(s.ready[lane], look{path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt})
+	s.waiting++
+}
+
+// lane is the examiner of a file's camera.
+func (s *session) lane(path string) int {
+	folder, _ := cameraFolder(s.w.options.Root, path)
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(CameraID(folder))) // never fails
+	return int(hash.Sum32() % examiners)
+}
+
+// handOut gives each examiner that has none its next file.
+func (s *session) handOut() {
+	for lane, ready := range s.ready {
+		if len(ready) > 0 && !s.busy[lane] && !s.databaseAway {
+			s.work[lane] <- ready[0] // has room
+			s.ready[lane], s.busy[lane] = ready[1:], true
+			s.waiting--
+		}
+	}
 }
 
 // finish handles what an examiner found.
@@ -334,15 +361,26 @@ func (s *session) nextLook(unchanged time.Duration) time.Duration {
 	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
 }
 
+// examineDue queues the files that were waited for long enough, in the order in which they were seen.
+func (s *session) examineDue(now time.Time) {
+	var due []string
+	for path, p := range s.files {
+		if !p.queued && !p.dueAt.IsZero() && !now.Before(p.dueAt) {
+			due = append(due, path)
+		}
+	}
+	slices.SortFunc(due, func(a, b string) int { return s.files[a].seenAt.Compare(s.files[b].seenAt) })
+	for _, path := range due[:min(len(due), max(0, maxReady-s.waiting))] {
+		p := s.files[path]
+		s.examine(path, p, now.Sub(p.since) >= s.w.options.GiveUpTime)
+	}
+}
+
 // tick does what is due.
 func (s *session) tick(ctx context.Context) error {
 	now := s.w.now()
 	s.alive.Beat()
-	for path, p := range s.files {
-		if !p.queued && !p.dueAt.IsZero() && !now.Before(p.dueAt) && len(s.ready) < maxReady {
-			s.examine(path, p, now.Sub(p.since) >= s.w.options.GiveUpTime)
-		}
-	}
+	s.examineDue(now)
 	if !now.Before(s.scanDueAt) && !s.scanDueAt.IsZero() {
 		s.wantScan(s.w.options.Root)
 	}
@@ -438,7 +476,7 @@ func (s *session) databaseLost(ctx context.Context, err error) {
 	s.probePause = firstProbe
 	s.probeDueAt = s.w.now().Add(s.probePause)
 	s.files = make(map[string]*pending)
-	s.ready = nil
+	s.ready, s.waiting = [examiners][]look{}, 0
 }
 
 // databaseProbed handles the end of a probe.

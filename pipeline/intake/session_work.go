@@ -14,13 +14,13 @@ func (s *session) probe(ctx context.Context) {
 	s.probed <- err
 }
 
-// examineAll examines files until ctx ends.
-func (s *session) examineAll(ctx context.Context) error {
+// examineAll examines files of its cameras until ctx ends.
+func (s *session) examineAll(ctx context.Context, work <-chan look) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case l := <-s.work:
+		case l := <-work:
 			found := s.w.examine(ctx, l)
 			select {
 			case <-ctx.Done():

@@ -67,7 +67,7 @@ type Options struct {
 	Now func() time.Time
 }
 
-// examiners is how many files are examined side by side.
+// examiners is how many files are examined side by side. They are of different cameras.
 const examiners = 4
 
 // Watcher is the intake. Make it with New and call Run.
@@ -171,8 +171,8 @@ func (w *Watcher) session(ctx context.Context, alive heartbeat, id fileID) error
 		return err
 	}
 	defer s.deafen()
-	for range examiners {
-		group.Go(guarded(func() error { return s.examineAll(ctx) }))
+	for _, work := range s.work {
+		group.Go(guarded(func() error { return s.examineAll(ctx, work) }))
 	}
 	group.Go(guarded(func() error { return s.scanAll(ctx) }))
 	if s.notifier != nil {
