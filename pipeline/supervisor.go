@@ -67,10 +67,15 @@ func Plain(run func(ctx context.Context) error) func(context.Context, *Heartbeat
 type WorkerStatus struct {
 	Name    string
 	Running bool
-	// Message is what the worker waits for or why it does not run; empty when there is nothing to say.
+	// Message is what the worker waits for or why it does not run, and how often it was started again; empty when there is
+	// nothing to say. It is public, so it has no texts of errors.
 	Message string
 	// Restarts counts how often functions of this worker were started again since the process started.
 	Restarts int
+
+	// lastFailure is why one was started again last, and when.
+	lastFailure   string
+	lastFailureAt time.Time
 }
 
 // Options of a Supervisor.
@@ -102,9 +107,11 @@ type member struct {
 	heartbeat *Heartbeat
 
 	mu       sync.Mutex
-	running  bool   // guarded by mu
-	message  string // guarded by mu; why it does not run
-	restarts int    // guarded by mu
+	running       bool      // guarded by mu
+	message       string    // guarded by mu; why it does not run
+	restarts      int       // guarded by mu
+	lastFailure   string    // guarded by mu; of those that led to a restart
+	lastFailureAt time.Time // guarded by mu
 }
 
 // New makes a supervisor that runs nothing yet.
@@ -209,7 +216,7 @@ func (s *Supervisor) keep(ctx context.Context, m *member) {
 		m.setRunning()
 		err := runSafely(ctx, m)
 		if ctx.Err() != nil {
-			m.setStopped("stopped", false)
+			m.setStopped("stopped")
 			if err != nil && !errors.Is(err, context.Canceled) {
 				s.log.WarnContext(ctx, "worker stopped with an error", "worker", m.Name, "part", m.Part, "error", err)
 			}
@@ -223,13 +230,13 @@ func (s *Supervisor) keep(ctx context.Context, m *member) {
 		}
 		attempt++
 		pause := s.options.Backoff(attempt)
-		m.setStopped(fmt.Sprintf("failed, starts again (failure %d in a row)", attempt), true)
+		m.setFailed(attempt, kindOfFailure(err))
 		s.logFailure(ctx, m, err, attempt, pause)
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			m.setStopped("stopped", false)
+			m.setStopped("stopped")
 			return
 		case <-timer.C:
 		}
@@ -269,14 +276,32 @@ func (m *member) setRunning() {
 	m.heartbeat = newHeartbeat(m.heartbeat.now) // steps that the last run left open are gone with it
 }
 
-func (m *member) setStopped(message string, restart bool) {
+func (m *member) setStopped(message string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.running = false
 	m.message = message
-	if restart {
-		m.restarts++
+}
+
+// setFailed notes the failure number attempt in a row, which leads to a restart.
+func (m *member) setFailed(attempt int, kind string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.running = false
+	m.message = fmt.Sprintf("failed, starts again (failure %d in a row)", attempt)
+	m.restarts++
+	m.lastFailure, m.lastFailureAt = kind, m.heartbeat.now()
+}
+
+// kindOfFailure says in public words how a function failed. The cause is in the log.
+func kindOfFailure(err error) string {
+	switch _, panicked := errors.AsType[*panicError](err); {
+	case panicked:
+		return "a panic"
+	case errors.Is(err, errReturned):
+		return "it ended by itself"
 	}
+	return "an error"
 }
 
 func (m *member) currentHeartbeat() *Heartbeat {
@@ -293,12 +318,16 @@ func (m *member) isRunning() bool {
 
 func (m *member) status() WorkerStatus {
 	m.mu.Lock()
-	heartbeat, running, message, restarts := m.heartbeat, m.running, m.message, m.restarts
-	m.mu.Unlock()
-	if running {
-		running, message = heartbeat.verdict(m.FreshFor)
+	heartbeat := m.heartbeat
+	status := WorkerStatus{
+		Name: m.Name, Running: m.running, Message: m.message, Restarts: m.restarts,
+		lastFailure: m.lastFailure, lastFailureAt: m.lastFailureAt,
 	}
-	return WorkerStatus{Name: m.Name, Running: running, Message: message, Restarts: restarts}
+	m.mu.Unlock()
+	if status.Running {
+		status.Running, status.Message = heartbeat.verdict(m.FreshFor)
+	}
+	return status
 }
 
 // Workers lists the six workers of readiness, always all of them and in a fixed order. A worker that nobody registered is
@@ -327,6 +356,9 @@ func combine(name string, members []*member) WorkerStatus {
 		found = true
 		status := m.status()
 		combined.Restarts += status.Restarts
+		if status.lastFailureAt.After(combined.lastFailureAt) {
+			combined.lastFailure, combined.lastFailureAt = status.lastFailure, status.lastFailureAt
+		}
 		if combined.Running && !status.Running {
 			combined.Running, combined.Message = false, status.Message
 		}
@@ -337,7 +369,23 @@ func combine(name string, members []*member) WorkerStatus {
 	if !found {
 		return WorkerStatus{Name: name, Message: "not started"}
 	}
+	combined.tellRestarts()
 	return combined
+}
+
+// tellRestarts adds to the message how often the worker was started again.
+func (w *WorkerStatus) tellRestarts() {
+	if w.Restarts == 0 {
+		return
+	}
+	often := "once"
+	if w.Restarts > 1 {
+		often = fmt.Sprintf("%d times", w.Restarts)
+	}
+	if w.Message != "" {
+		w.Message += "; "
+	}
+	w.Message += fmt.Sprintf("started again %s, last after %s", often, w.lastFailure)
 }
 
 func defaultBackoff(attempt int) time.Duration {

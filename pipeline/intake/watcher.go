@@ -48,9 +48,9 @@ type Options struct {
 	Recorded func()
 	// DedupeWindow is how far back the same bytes from the same camera make a duplicate; 0 switches that off.
 	DedupeWindow time.Duration
-	// Polling looks for files every PollInterval (default 1 s) instead of listening to the kernel. A file is taken when it was
-	// the same at two looks. A look that takes long is repeated less often, so that looking never takes more than a tenth of
-	// the time.
+	// Polling looks for files every PollInterval (default 1 s) instead of listening to the kernel. A file that was changed
+	// within SettleTime is taken when it was the same at two looks, an older one at the first look. A look that takes long is
+	// repeated less often, so that looking never takes more than a tenth of the time.
 	Polling      bool
 	PollInterval time.Duration
 	// Limits bound what is accepted.
