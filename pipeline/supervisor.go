@@ -106,7 +106,7 @@ type member struct {
 	Function
 	heartbeat *Heartbeat
 
-	mu       sync.Mutex
+	mu            sync.Mutex
 	running       bool      // guarded by mu
 	message       string    // guarded by mu; why it does not run
 	restarts      int       // guarded by mu

@@ -71,7 +71,7 @@ func (n *notifier) add(dir string) error {
 	// Looked at before it is watched: if it is exchanged in between, the next check sees another one and watches that.
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil //nolint:nilerr // gone, or hidden from us; the scan says so
+		return nil // gone, or hidden from us; the scan says so
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -2,14 +2,9 @@ package intake
 
 import (
 	"context"
-	"errors"
-	"hash/fnv"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
-
-	"hsi.home.arpa/store"
 )
 
 const (
@@ -290,33 +285,6 @@ func (s *session) remember(path string) *pending {
 	return p
 }
 
-// examine queues a file for an examiner.
-func (s *session) examine(path string, p *pending, final bool) {
-	p.queued, p.dueAt = true, time.Time{}
-	lane := s.lane(path)
-	s.ready[lane] = append(s.ready[lane], look{path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt})
-	s.waiting++
-}
-
-// lane is the examiner of a file's camera.
-func (s *session) lane(path string) int {
-	folder, _ := cameraFolder(s.w.options.Root, path)
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(CameraID(folder))) // never fails
-	return int(hash.Sum32() % examiners)
-}
-
-// handOut gives each examiner that has none its next file.
-func (s *session) handOut() {
-	for lane, ready := range s.ready {
-		if len(ready) > 0 && !s.busy[lane] && !s.databaseAway {
-			s.work[lane] <- ready[0] // has room
-			s.ready[lane], s.busy[lane] = ready[1:], true
-			s.waiting--
-		}
-	}
-}
-
 // finish handles what an examiner found.
 func (s *session) finish(ctx context.Context, f finding) {
 	p := s.files[f.path]
@@ -361,21 +329,6 @@ func (s *session) nextLook(unchanged time.Duration) time.Duration {
 	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
 }
 
-// examineDue queues the files that were waited for long enough, in the order in which they were seen.
-func (s *session) examineDue(now time.Time) {
-	var due []string
-	for path, p := range s.files {
-		if !p.queued && !p.dueAt.IsZero() && !now.Before(p.dueAt) {
-			due = append(due, path)
-		}
-	}
-	slices.SortFunc(due, func(a, b string) int { return s.files[a].seenAt.Compare(s.files[b].seenAt) })
-	for _, path := range due[:min(len(due), max(0, maxReady-s.waiting))] {
-		p := s.files[path]
-		s.examine(path, p, now.Sub(p.since) >= s.w.options.GiveUpTime)
-	}
-}
-
 // tick does what is due.
 func (s *session) tick(ctx context.Context) error {
 	now := s.w.now()
@@ -397,72 +350,6 @@ func (s *session) tick(ctx context.Context) error {
 		s.spawn(guarded(func() error { s.probe(ctx); return nil }))
 	}
 	return nil
-}
-
-// wantScan asks for a scan of a folder; one of the whole includes all others.
-func (s *session) wantScan(dir string) {
-	root := s.w.options.Root
-	if dir == root {
-		s.scanWanted = append(s.scanWanted[:0], root)
-		s.scanDueAt = time.Time{}
-		return
-	}
-	for _, wanted := range s.scanWanted {
-		if wanted == root || wanted == dir {
-			return
-		}
-	}
-	if len(s.scanWanted) >= 1000 {
-		s.wantScan(root)
-		return
-	}
-	s.scanWanted = append(s.scanWanted, dir)
-}
-
-// scanEnd says how a scan of a folder ended.
-type scanEnd struct {
-	dir   string
-	err   error
-	links []string // links to folders
-}
-
-// scanEnded plans the next scan of the whole. A scan of one folder does not put it off.
-func (s *session) scanEnded(ctx context.Context, end scanEnd) {
-	s.scanning = false
-	options := s.w.options
-	if errors.Is(end.err, store.ErrUnavailable) {
-		s.databaseLost(ctx, end.err)
-		return
-	}
-	if end.err != nil && ctx.Err() == nil {
-		s.w.log.WarnContext(ctx, "scan of the camera folders failed", "path", storablePath(end.dir), "error", end.err)
-		s.scanWithin(options.CheckInterval)
-		return
-	}
-	s.linksScanned(end.dir, end.links)
-	if s.crowded {
-		s.crowded = false
-		s.scanWithin(crowdedPause)
-	}
-	switch {
-	case end.dir != options.Root:
-	case s.notifier != nil:
-		s.scanWithin(options.ScanInterval)
-	default:
-		s.scanWithin(max(options.PollInterval, 9*s.w.now().Sub(s.scanBegan)))
-	}
-}
-
-// scanWithin makes the next scan of the whole due after pause, unless it is due sooner or asked for already.
-func (s *session) scanWithin(pause time.Duration) {
-	for _, wanted := range s.scanWanted {
-		if wanted == s.w.options.Root {
-			return
-		}
-	}
-	if dueAt := s.w.now().Add(pause); s.scanDueAt.IsZero() || dueAt.Before(s.scanDueAt) {
-		s.scanDueAt = dueAt
-	}
 }
 
 // databaseLost forgets what was to be recorded: the scan that follows when the database is back finds it again.
