@@ -2,6 +2,8 @@ package detect
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
@@ -11,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/store"
@@ -22,10 +23,11 @@ type lostError struct{ reason string }
 
 func (e *lostError) Error() string { return "lost: " + e.reason }
 
-// readImage reads the file that a row describes. A file that changed since is another image; one that is gone is lost, unless
+// readImage reads the file that a row describes. A file with other bytes than were recorded is another image; one that is gone is lost, unless
 // its camera's folder is away, as when a disk is not mounted: then it is waited for.
 func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
-	file, err := os.Open(row.FilePath)
+	// Not blocking, because what was a file may be a pipe now.
+	file, err := os.OpenFile(row.FilePath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, notOpened(row.FilePath, root, err)
 	}
@@ -34,7 +36,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("look at image: %w", err)
 	}
-	if info.Size() != row.SizeBytes || !info.ModTime().Truncate(time.Microsecond).Equal(row.ModTime) {
+	if !info.Mode().IsRegular() || info.Size() != row.SizeBytes {
 		return nil, &lostError{reason: store.ReasonReplaced}
 	}
 	if info.Size() > limits.Bytes() {
@@ -43,6 +45,10 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, data); err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
+	}
+	// The bytes decide, not the file's time: that may change alone, and stay when the bytes change.
+	if sum := sha256.Sum256(data); row.SHA256 == nil || hex.EncodeToString(sum[:]) != *row.SHA256 {
+		return nil, &lostError{reason: store.ReasonReplaced}
 	}
 	return data, nil
 }

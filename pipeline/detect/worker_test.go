@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -342,16 +343,25 @@ func TestWorker_FilesThatChangeOrGo(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, aitest.Picture(2, person(1)), 0o600))
 	removed, path := f.add(aitest.Picture(3))
 	require.NoError(t, os.Remove(path))
-	broken, path := f.add(aitest.Picture(4))
+	rewritten, path := f.add(aitest.Picture(4))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, make([]byte, info.Size()), 0o600)) // same size and time, other bytes
 	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+	pipe, path := f.add(aitest.Picture(6))
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	touched, path := f.add(aitest.Picture(7, person(10)))
+	require.NoError(t, os.Chtimes(path, time.Now(), info.ModTime().Add(-time.Hour))) // the same bytes at another time
+	broken, _ := f.add(make([]byte, 1000))
 	undecodable := aitest.Picture(5)
 	clear(undecodable[len(undecodable)-200 : len(undecodable)-100])
 	odd, _ := f.add(undecodable)
 	f.run(detect.NewMotion(), 1)
-	require.Equal(t, store.ReasonReplaced, *f.wait(replaced, store.ImageFiltered).Reason)
+	for name, id := range map[string]int64{"other size": replaced, "other bytes": rewritten, "a pipe": pipe} {
+		require.Equal(t, store.ReasonReplaced, *f.wait(id, store.ImageFiltered).Reason, name)
+	}
+	require.Equal(t, store.ReasonNoDetections, *f.wait(touched, store.ImageFiltered).Reason)
 	require.Equal(t, store.ReasonFileGone, *f.wait(removed, store.ImageFiltered).Reason)
 	require.Contains(t, *f.wait(broken, store.ImageDeadLettered).Reason, "not an image")
 	require.Eventually(t, func() bool {
