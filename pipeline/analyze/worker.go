@@ -134,7 +134,7 @@ func (w *Worker) process(ctx context.Context, claim store.BatchClaim, work store
 		return &unusableError{err: errors.New("the batch has no detections any more")}
 	}
 	scene := sceneOf(work)
-	verdict, err := w.analyze(ctx, scene)
+	verdict, took, err := w.analyze(ctx, scene)
 	if err != nil {
 		return err
 	}
@@ -153,25 +153,25 @@ func (w *Worker) process(ctx context.Context, claim store.BatchClaim, work store
 	if err != nil {
 		return err
 	}
+	w.options.Observer.Observe(latency.Analyze, took)
 	w.announce(ctx, work.Batch, event)
 	return nil
 }
 
 // analyze calls the analyzer. Its own limit ends the call; the one here is for an analyzer that does not keep it.
-func (w *Worker) analyze(ctx context.Context, scene Scene) (Verdict, error) {
+func (w *Worker) analyze(ctx context.Context, scene Scene) (verdict Verdict, took time.Duration, err error) {
 	callCtx, cancel := context.WithTimeout(ctx, w.options.AnalyzeLimit+callSlack)
 	defer cancel()
 	startedAt := time.Now()
-	verdict, err := w.options.Analyzer.Analyze(callCtx, scene)
-	took := time.Since(startedAt)
+	verdict, err = w.options.Analyzer.Analyze(callCtx, scene)
+	took = time.Since(startedAt)
 	if err != nil {
-		return Verdict{}, err
+		return Verdict{}, took, err
 	}
 	if verdict.RiskScore < store.MinRiskScore || verdict.RiskScore > store.MaxRiskScore {
-		return Verdict{}, &BadReply{Err: fmt.Errorf("risk score %d is out of range", verdict.RiskScore)}
+		return Verdict{}, took, &BadReply{Err: fmt.Errorf("risk score %d is out of range", verdict.RiskScore)}
 	}
-	w.options.Observer.Observe(latency.Analyze, took)
-	return verdict, nil
+	return verdict, took, nil
 }
 
 // announce measures a stored event and writes its log line.

@@ -77,6 +77,20 @@ func (b *lockedBuffer) String() string {
 	return b.buffer.String()
 }
 
+// faultyLedger is the real store, whose first commits do not reach the database.
+type faultyLedger struct {
+	*store.DB
+	refuse int64 // used by one worker
+}
+
+func (l *faultyLedger) CommitEvent(ctx context.Context, claim store.BatchClaim, event store.NewEvent) (store.Event, error) {
+	if l.refuse > 0 {
+		l.refuse--
+		return store.Event{}, fmt.Errorf("cut: %w", store.ErrUnavailable)
+	}
+	return l.DB.CommitEvent(ctx, claim, event)
+}
+
 // fixture is an analysis worker with its queue on a real PostgreSQL and Redis.
 type fixture struct {
 	t       *testing.T
@@ -86,6 +100,7 @@ type fixture struct {
 	log     *lockedBuffer
 	images  int
 	limit   time.Duration // of one call of the analyzer
+	refuse  int64         // commits that do not reach the database
 }
 
 func setup(t *testing.T) *fixture {
@@ -105,7 +120,7 @@ func (f *fixture) run(analyzer analyze.Analyzer) (stop func()) {
 	q := queue.New(client.Conn, queue.Analyze, log)
 	dispatcher := queue.NewDispatcher(q, analyze.NewSource(f.db))
 	worker := analyze.NewWorker(q, analyze.Options{
-		Ledger: f.db, Analyzer: analyzer, Observer: f.samples, Severity: store.DefaultSeverityThresholds(), AnalyzeLimit: f.limit, Log: log,
+		Ledger: &faultyLedger{DB: f.db, refuse: f.refuse}, Analyzer: analyzer, Observer: f.samples, Severity: store.DefaultSeverityThresholds(), AnalyzeLimit: f.limit, Log: log,
 	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var group sync.WaitGroup
@@ -324,6 +339,17 @@ func TestWorker_AScoreOutOfRangeIsNoEvent(t *testing.T) {
 	<-calls
 	<-calls // it was tried again
 	require.Empty(t, f.events())
+}
+
+func TestWorker_MeasuresWhatIsStored(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.closedBatch()
+	f.refuse = 2
+	f.run(analyze.NewRules(time.UTC))
+	f.waitEvents(1)
+	require.Eventually(t, func() bool { return f.samples.count(latency.TotalPipeline) == 1 }, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, f.samples.count(latency.Analyze))
 }
 
 func TestWorker_HandsABatchBackWhenStopped(t *testing.T) {

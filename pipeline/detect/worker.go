@@ -163,7 +163,7 @@ func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.
 	if err != nil {
 		return &Unusable{Err: err}
 	}
-	found, err := w.detect(ctx, img)
+	found, took, err := w.detect(ctx, img)
 	if err != nil {
 		return err
 	}
@@ -172,24 +172,25 @@ func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.
 	if err != nil {
 		return err
 	}
-	return w.commit(ctx, claim, store.DetectionResult{
+	err = w.commit(ctx, claim, store.DetectionResult{
 		Detector: w.options.Detector.Name(), ImageAt: takenAt, FileType: img.Info.Format.MediaType(), Detections: detections,
 	})
+	if err != nil {
+		return err
+	}
+	// Counted once it is stored: an image that is tried again counts once.
+	w.options.Activity.add()
+	w.options.Observer.Observe(latency.Detect, took)
+	return nil
 }
 
-// detect calls the detector. Its own limit ends the call; the one here is for a detector that does not keep it.
-func (w *Worker) detect(ctx context.Context, img *Image) ([]Detection, error) {
+// detect calls the detector and measures how long it took. Its own limit ends the call; the one here is for a detector that does not keep it.
+func (w *Worker) detect(ctx context.Context, img *Image) (found []Detection, took time.Duration, err error) {
 	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit+callSlack)
 	defer cancel()
 	startedAt := time.Now()
-	found, err := w.options.Detector.Detect(callCtx, img)
-	took := time.Since(startedAt)
-	if err != nil {
-		return nil, err
-	}
-	w.options.Activity.add()
-	w.options.Observer.Observe(latency.Detect, took)
-	return found, nil
+	found, err = w.options.Detector.Detect(callCtx, img)
+	return found, time.Since(startedAt), err
 }
 
 // commit stores the result.

@@ -471,20 +471,26 @@ func TestWorker_NoRowWithoutItsThumbnail(t *testing.T) {
 
 func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
 	t.Parallel()
-	for name, prepare := range map[string]func(*faultyLedger){
-		"before it": func(l *faultyLedger) { l.refuse.Store(true) },
-		"after it":  func(l *faultyLedger) { l.loseAnswer.Store(true) },
+	for name, test := range map[string]struct {
+		prepare  func(*faultyLedger)
+		measured int // images
+	}{
+		"before it": {func(l *faultyLedger) { l.refuse.Store(true) }, 2},
+		"after it":  {func(l *faultyLedger) { l.loseAnswer.Store(true) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f, server := setup(t), aitest.NewRTDETR(t)
 			id, _ := f.add(aitest.Picture(1, person(10)))
-			prepare(f.ledger)
+			test.prepare(f.ledger)
 			f.run(newRTDETR(t, server.URL()), 1)
 			require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "the claim goes on")
 			next, _ := f.add(aitest.Picture(2, person(10)))
 			f.wait(next, store.ImageBatched)
 			require.Equal(t, 2, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`), "stored once each")
+			require.Eventually(t, func() bool { return f.samples.count(latency.Detect) == test.measured }, 5*time.Second, time.Millisecond,
+				"measured after the commit")
+			require.InDelta(t, float64(test.measured)/60, f.activity.InferenceFPS(), 1e-9)
 		})
 	}
 }
