@@ -17,7 +17,7 @@ const batchWaits = `(
 	                         OR next_attempt_at > now() + ` + farFuture + `)
 	OR state = 'queued' AND (queued_at < now() - make_interval(secs => $2)
 	                         OR queued_at > now() + ` + farFuture + `)
-	OR state = 'analyzing' AND (claimed_until < now() OR claimed_until > now() + ` + farFuture + `))`
+	OR state = 'analyzing' AND (claimed_until < now() OR claimed_until > now() + ` + farLease + `))`
 
 // WaitingBatches lists up to limit closed batches that can be handed to the queue, oldest first: not handed over
 // yet and due, handed over longer than requeueAfter ago and not claimed since, or claimed under a lease that has
@@ -49,7 +49,7 @@ func (db *DB) MarkBatchesQueued(ctx context.Context, ids []int64, requeueAfter t
 		RETURNING b.id`, pq.Array(ids), requeueAfter.Seconds())
 }
 
-// ClaimBatch takes a closed batch over for the length of the lease (at most 30 min), counts one attempt, and reads all that the
+// ClaimBatch takes a closed batch over for the length of the lease (at most 2 h 10 min), counts one attempt, and reads all that the
 // analyzer needs. A live claim of somebody else, or a batch that is open or finished, gives ErrClaimLost. Claiming
 // again with the same token extends the lease and counts no attempt.
 func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time.Duration) (BatchWork, error) {
@@ -63,9 +63,9 @@ func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time
 		    state = 'analyzing', claimed_by = $2, claimed_until = clock_timestamp() + make_interval(secs => $3), next_attempt_at = NULL
 		WHERE id = $1 AND (state IN ('closed', 'queued')
 		   OR state = 'analyzing' AND (claimed_by = $2 OR claimed_until < clock_timestamp()
-		                               OR claimed_until > clock_timestamp() + `+farFuture+`))
+		                               OR claimed_until > clock_timestamp() + `+farLease+`))
 		RETURNING `+batchColumns,
-		id, token, min(lease, maxWait).Seconds())
+		id, token, min(lease, maxLease).Seconds())
 	if err != nil {
 		return BatchWork{}, err
 	}

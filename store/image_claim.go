@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ClaimImage takes an image over for the length of the lease (at most 30 min), from seen or queued or from a claim whose lease has
+// ClaimImage takes an image over for the length of the lease (at most 2 h 10 min), from seen or queued or from a claim whose lease has
 // ended, and counts one attempt. A live claim of somebody else, or an image that is already finished, gives
 // ErrClaimLost. Claiming again with the same token extends the lease and counts no attempt.
 func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time.Duration) (Image, error) {
@@ -20,9 +20,9 @@ func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time
 		    state = 'detecting', claimed_by = $2, claimed_until = clock_timestamp() + make_interval(secs => $3), next_attempt_at = NULL
 		WHERE id = $1 AND (state IN ('seen', 'queued')
 		   OR state = 'detecting' AND (claimed_by = $2 OR claimed_until < clock_timestamp()
-		                               OR claimed_until > clock_timestamp() + `+farFuture+`))
+		                               OR claimed_until > clock_timestamp() + `+farLease+`))
 		RETURNING `+imageColumns,
-		id, token, min(lease, maxWait).Seconds())
+		id, token, min(lease, maxLease).Seconds())
 	if err != nil {
 		return Image{}, err
 	}

@@ -367,3 +367,28 @@ func tryCommit(ctx context.Context, db *store.DB, id int64, result store.Detecti
 	}
 	return db.CommitDetections(ctx, claim, result, always(store.JoinOpen))
 }
+
+// The settings allow an hour to connect and an hour to read; nobody may take the work over while such a call goes on.
+func TestClaim_LongLeases(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a")
+	id := record(t, db, newImage("a", "/1")).ID
+	for lease, least := range map[time.Duration]string{2*time.Hour + time.Minute: "2 hours", 100 * time.Hour: "2 hours 9 minutes"} {
+		storetest.Exec(t, db, `UPDATE images SET state = 'seen', claimed_by = NULL, claimed_until = NULL`)
+		_, err := db.ClaimImage(t.Context(), id, "slow", lease)
+		require.NoError(t, err)
+		require.True(t, storetest.QueryOne[bool](t, db, `SELECT claimed_until > now() + $1::interval AND claimed_until < now() + interval '2 hours 11 minutes' FROM images`, least))
+		waiting, err := db.WaitingImages(t.Context(), 10, time.Minute)
+		require.NoError(t, err)
+		require.Empty(t, waiting)
+		queued, err := db.MarkImagesQueued(t.Context(), []int64{id}, time.Minute)
+		require.NoError(t, err)
+		require.Empty(t, queued)
+		_, err = db.ClaimImage(t.Context(), id, "other", time.Minute)
+		require.ErrorIs(t, err, store.ErrClaimLost)
+	}
+	storetest.Exec(t, db, `UPDATE images SET claimed_until = now() + interval '4 hours'`)
+	_, err := db.ClaimImage(t.Context(), id, "other", time.Minute)
+	require.NoError(t, err, "written before the clock was set back")
+}

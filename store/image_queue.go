@@ -8,12 +8,19 @@ import (
 	"github.com/lib/pq"
 )
 
-// maxWait bounds leases and waiting times. It must stay well below farFuture.
-const maxWait = 30 * time.Minute
+// maxWait bounds waiting times and maxLease leases; the longest lease is for a call with an hour to connect and an hour to read.
+// They must stay well below farFuture and farLease.
+const (
+	maxWait  = 30 * time.Minute
+	maxLease = 2*time.Hour + 10*time.Minute
+)
 
-// farFuture bounds how far a retry or a lease may lie ahead. What lies further was written under a clock that
-// has since been set back, and counts as due.
-const farFuture = "interval '1 hour'"
+// farFuture bounds how far a retry may lie ahead, and farLease how far the end of a lease. What lies further was written under a
+// clock that has since been set back, and counts as due.
+const (
+	farFuture = "interval '1 hour'"
+	farLease  = "interval '3 hours'"
+)
 
 // WaitingImages lists up to limit images that can be handed to the queue: not handed over yet and due, handed
 // over longer than requeueAfter ago and not claimed since, or claimed under a lease that has ended. Cameras take
@@ -64,7 +71,7 @@ const waitingImagesQuery = `
 		 WHERE state = 'detecting' AND claimed_until < now() ORDER BY claimed_until, id LIMIT $1)
 		UNION ALL
 		(SELECT id, camera_id, seen_at FROM images
-		 WHERE state = 'detecting' AND claimed_until > now() + ` + farFuture + ` ORDER BY claimed_until, id LIMIT $1)
+		 WHERE state = 'detecting' AND claimed_until > now() + ` + farLease + ` ORDER BY claimed_until, id LIMIT $1)
 	), waiting AS (
 		SELECT id, camera_id, seen_at FROM lost
 		UNION ALL
@@ -103,7 +110,7 @@ func (db *DB) MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter ti
 			   OR i.state = 'queued' AND (i.queued_at < clock_timestamp() - make_interval(secs => $2)
 			                              OR i.queued_at > clock_timestamp() + `+farFuture+`)
 			   OR i.state = 'detecting' AND (i.claimed_until < clock_timestamp()
-			                                 OR i.claimed_until > clock_timestamp() + `+farFuture+`)
+			                                 OR i.claimed_until > clock_timestamp() + `+farLease+`)
 			FOR UPDATE OF i SKIP LOCKED
 		), marked AS (
 			UPDATE images AS i
