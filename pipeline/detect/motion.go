@@ -2,7 +2,9 @@ package detect
 
 import (
 	"context"
+	"crypto/sha256"
 	"image"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,16 +30,21 @@ func NewMotion() *Motion { return &Motion{scenes: make(map[string]*scene)} }
 // Name returns MotionName.
 func (*Motion) Name() string { return MotionName }
 
-// Detect compares the image with its camera's background and then learns from it. The only error is *Unusable.
+// Detect compares the image with its camera's background and then learns from it. Asked again for the camera's last image, as when
+// its result could not be stored, it gives the same result and learns nothing. The only error is *Unusable.
 func (m *Motion) Detect(_ context.Context, img *Image) ([]Detection, error) {
 	pixels, err := img.Pixels()
 	if err != nil {
 		return nil, &Unusable{Err: err}
 	}
 	size := pixels.Bounds().Size()
+	id := imageID{name: img.Name, takenAt: img.TakenAt, sum: sha256.Sum256(img.Data)}
 	s := m.scene(img.CameraID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.frames > 0 && s.lastID == id {
+		return slices.Clone(s.lastFound), nil
+	}
 	blobs := s.look(newGrid(pixels), img.TakenAt)
 	detections := make([]Detection, 0, len(blobs))
 	for _, b := range blobs {
@@ -50,7 +57,15 @@ func (m *Motion) Detect(_ context.Context, img *Image) ([]Detection, error) {
 			),
 		})
 	}
-	return detections, nil
+	s.lastID, s.lastFound = id, detections
+	return slices.Clone(detections), nil
+}
+
+// imageID tells one image of a camera from another.
+type imageID struct {
+	name    string
+	takenAt time.Time
+	sum     [sha256.Size]byte
 }
 
 // scene returns the memory of a camera.
@@ -95,4 +110,6 @@ type scene struct {
 	last       []float32 // the last image
 	still      []uint8   // for how many images in a row a cell has not changed
 	seen       []blob    // what moved in the last image, reported or not
+	lastID     imageID   // the last image
+	lastFound  []Detection
 }

@@ -273,3 +273,24 @@ func BenchmarkMotion640x360(b *testing.B) {
 		}
 	}
 }
+
+// An image is asked again when its result could not be stored. It must not confirm itself.
+func TestMotion_TheSameImageAgain(t *testing.T) {
+	t.Parallel()
+	once, often, confirmedSome := detect.NewMotion(), detect.NewMotion(), false
+	for _, l := range []labelled{labelledScenes()["flicker in one image"], labelledScenes()["walker"], labelledScenes()["one flash"]} {
+		camera := fmt.Sprint(l.scene.Seed)
+		for frame := range l.frames {
+			img := toImage(t, camera, l.scene.Frame(frame), l.quality, startedAt.Add(time.Duration(frame)*l.interval))
+			want, err := once.Detect(t.Context(), img)
+			require.NoError(t, err)
+			confirmedSome = confirmedSome || len(want) > 0
+			for range 3 {
+				got, err := often.Detect(t.Context(), img)
+				require.NoError(t, err)
+				require.Equal(t, want, got, "camera %s, image %d", camera, frame)
+			}
+		}
+	}
+	require.True(t, confirmedSome)
+}
