@@ -6,4 +6,5 @@ const (
 	WaitingImagesQuery  = waitingImagesQuery
 	BatchWaits          = batchWaits
 	HeirQuery           = heirQuery
+	SameContentQuery    = sameContentQuery
 )

@@ -53,6 +53,7 @@ func TestPlans_OnManyRows(t *testing.T) {
 		"5000 samples":   {store.ListGPUSamplesQuery, []any{"0001-01-01", 5000}, "gpu_stats_recorded_at_idx"},
 		"waiting images": {store.WaitingImagesQuery, []any{100, 34, 60.0}, "images_fresh_idx"},
 		"heir":           {store.HeirQuery, []any{1, "c", hash("x")}, "images_duplicate_idx"},
+		"same content":   {store.SameContentQuery, []any{"c", hash("x"), "/same/100"}, "images_dedupe_idx"},
 		"open batches":   {`SELECT id FROM batches WHERE closed_at IS NULL`, nil, "batches_open_camera_id_key"},
 		"waiting batches": {
 			`SELECT id, camera_id, closed_at FROM batches WHERE state IN ('closed', 'queued', 'analyzing') AND ` + store.BatchWaits +
