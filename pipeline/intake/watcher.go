@@ -141,7 +141,7 @@ func (w *Watcher) Run(ctx context.Context, alive heartbeat) error {
 				w.log.WarnContext(ctx, "camera folder is not there", "error", err)
 			}
 			missing = true
-			alive.Say("waiting for the camera folder " + w.options.Root)
+			alive.Say("waiting for the camera folder, which is missing") // its path is in the log
 			wait(ctx, w.options.CheckInterval)
 			continue
 		}

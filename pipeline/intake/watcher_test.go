@@ -442,7 +442,7 @@ func TestWatcher_WaitsForTheRootAndNoticesAnotherOne(t *testing.T) {
 		t.Helper()
 		require.NoError(t, os.Remove(f.root))
 		f.start()
-		require.Eventually(t, func() bool { return strings.Contains(f.alive.says(), f.root) }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return f.alive.says() == "waiting for the camera folder, which is missing" }, 10*time.Second, 5*time.Millisecond)
 		f.write("front/a.jpg", picture(t, 1))
 		f.expect("front front/a.jpg seen")
 
