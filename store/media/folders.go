@@ -113,9 +113,10 @@ func (s *Store) loadFigures(ctx context.Context) error {
 	}
 	for _, row := range rows {
 		figure := Figure{FileCount: row.FileCount.Int64, SizeBytes: row.SizeBytes.Int64, AsOf: row.CountedAt.UTC()}
-		if t := s.tallies[row.Kind]; t != nil {
+		switch t := s.tallies[row.Kind]; {
+		case t != nil:
 			t.start(figure)
-		} else {
+		case row.ID != nil && *row.ID == s.options.Cameras: // a figure of another folder says nothing about this one
 			s.images.start(figure)
 		}
 	}
@@ -139,9 +140,12 @@ func (s *Store) keepFigures(ctx context.Context) {
 			if !known {
 				continue
 			}
-			_, err := tx.ExecContext(ctx, `INSERT INTO media_folders (kind, file_count, size_bytes, counted_at) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (kind) DO UPDATE SET file_count = excluded.file_count, size_bytes = excluded.size_bytes, counted_at = excluded.counted_at`,
-				kind, figure.FileCount, figure.SizeBytes, figure.AsOf)
+			// The cameras' folder has no marker, so its path stands for it.
+			path := sql.NullString{String: s.options.Cameras, Valid: kind == Image}
+			_, err := tx.ExecContext(ctx, `INSERT INTO media_folders (kind, id, file_count, size_bytes, counted_at) VALUES ($1, $5, $2, $3, $4)
+				ON CONFLICT (kind) DO UPDATE SET id = coalesce(excluded.id, media_folders.id),
+					file_count = excluded.file_count, size_bytes = excluded.size_bytes, counted_at = excluded.counted_at`,
+				kind, figure.FileCount, figure.SizeBytes, figure.AsOf, path)
 			if err != nil {
 				return err
 			}

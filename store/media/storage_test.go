@@ -222,6 +222,24 @@ func TestStorage_NextStartAnswersFromKeptFigures(t *testing.T) {
 	}
 }
 
+// What was counted in one camera folder says nothing about another one.
+func TestStorage_KeptFigureOfAnotherCameraFolderIsNotShown(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	stop := e.run(t)
+	e.awaitCounted(t)
+	stop()
+	other := filepath.Join(filepath.Dir(e.cameras), "not mounted")
+	next := setupIn(t, e.db, filepath.Dir(e.thumbnails), func(o *media.Options) { o.Cameras = other })
+	next.run(t)
+	require.Eventually(t, func() bool {
+		ok, message := next.Health()
+		return !ok && contains(message, "the image folder is missing")
+	}, waitFor, tick)
+	_, err := next.Storage()
+	require.ErrorIs(t, err, media.ErrUnavailable)
+}
+
 func TestHealth_FullDisk(t *testing.T) {
 	t.Parallel()
 	e := setup(t, func(o *media.Options) { o.MinFreeBytes = 1 << 62 })
