@@ -41,7 +41,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	case <-s.db.Migrated():
 	}
-	failures := 0
+	failures, announced := 0, false
 	for {
 		wait, err := s.turn(ctx)
 		switch {
@@ -53,11 +53,28 @@ func (s *Service) Run(ctx context.Context) error {
 			s.log.WarnContext(ctx, "scheduled cleanup failed, will try again", "error", err, "wait", wait)
 		default:
 			failures = 0
+			if !announced {
+				announced = true
+				s.announce(ctx)
+			}
 		}
 		if !sleep(ctx, min(max(wait, time.Second), maxNap)) {
 			return nil
 		}
 	}
+}
+
+// announce says once after the start when the cleanup ran and when it will.
+func (s *Service) announce(ctx context.Context) {
+	schedule, err := s.Schedule(ctx)
+	if err != nil {
+		return // it only would have been nice to know
+	}
+	attrs := []any{"last_success", "never", "next_run", schedule.NextRun}
+	if schedule.LastSuccess != nil {
+		attrs[1] = schedule.LastSuccess
+	}
+	s.log.InfoContext(ctx, "cleanup is scheduled", attrs...)
 }
 
 // retryAfter is how long to wait after a number of failures in a row: a minute, doubled up to an hour.
