@@ -25,7 +25,7 @@ func TestHostCheck(t *testing.T) {
 		"localhost", "localhost:8000", "LOCALHOST", "localhost.", "127.0.0.1", "127.0.0.1:8000", "192.168.1.20", "8.8.8.8:1",
 		"[::1]", "[::1]:8000", "[fe80::1]:8000", "[fe80::1%25eth0]", "[::ffff:127.0.0.1]:80", "localhost:",
 		"nest.example.org", "nest.example.org:8000", "nest", "nest.local", "NEST.LOCAL.", "hsi", "hsi:8000", "my_nas", "a-b",
-		"cameras.example.com", "CAMERAS.example.com:443", "cameras.example.com.", "proxy.example.com",
+		"cameras.example.com", "CAMERAS.example.com:443", "cameras.example.com.", "gate.example.com",
 	} {
 		require.True(t, check.allows(allowed), allowed)
 	}
