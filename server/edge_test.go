@@ -19,7 +19,7 @@ import (
 
 func TestHostCheck(t *testing.T) {
 	t.Parallel()
-	check, err := newHostCheck("Nest.example.org", []string{"cameras.example.com", "Proxy.Example.com."})
+	check, err := newHostCheck("Nest.example.org", []string{"cameras.example.com", "Gate.Example.com."})
 	require.NoError(t, err)
 	for _, allowed := range []string{
 		"localhost", "localhost:8000", "LOCALHOST", "localhost.", "127.0.0.1", "127.0.0.1:8000", "192.168.1.20", "8.8.8.8:1",
