@@ -28,7 +28,7 @@ func benchRows(b *testing.B) int {
 }
 
 // history fills a database and a folder with rows that are due: five detections in an event, a thumbnail each.
-func history(b *testing.B, rows int) *env {
+func history(b testing.TB, rows int) *env {
 	b.Helper()
 	dir := os.Getenv("HSI_RETENTION_BENCH_DIR")           // empty: the temporary folder
 	dir, err := os.MkdirTemp(dir, "hsi-retention-bench-") //nolint:usetesting // the disk to be measured

@@ -61,6 +61,32 @@ func (r *run) deleteEvents(ctx context.Context, tx *sqlx.Tx, ids []int64, done *
 	return r.service.media.Mark(ctx, tx, marks)
 }
 
+// deletePart deletes up to BatchSize detections of one due event. The event goes last, so that a crash leaves it to the next run.
+func (r *run) deletePart(ctx context.Context, tx *sqlx.Tx, event int64, done *Report) error {
+	var due []int64
+	err := tx.SelectContext(ctx, &due, `SELECT e.id FROM events AS e WHERE e.id = $2 AND `+eventDue+` FOR UPDATE`, r.plan.cutoff, event)
+	if err != nil {
+		return fmt.Errorf("lock a large event: %w", err)
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	var gone []deletedDetection
+	err = tx.SelectContext(ctx, &gone, `
+		WITH part AS (SELECT id FROM detections WHERE event_id = $1 LIMIT $2)
+		DELETE FROM detections AS d USING part WHERE d.id = part.id RETURNING d.thumbnail_path, d.image_id, d.batch_id`,
+		event, r.service.options.BatchSize)
+	if err != nil {
+		return fmt.Errorf("delete detections of a large event: %w", err)
+	}
+	images, _ := ledgerIDs(gone)
+	if err := r.expire(ctx, tx, images, nil); err != nil {
+		return err
+	}
+	done.DetectionsDeleted = int64(len(gone))
+	return r.service.media.Mark(ctx, tx, thumbnailMarks(gone))
+}
+
 // chosen are the rows of one page, joined by their key. With `id = ANY ($2)` a planner without statistics walks over everything that
 // is due, for each page again: 60,000 rows took a second for each 1,000.
 const chosen = `unnest($2::bigint[]) AS chosen (id)`

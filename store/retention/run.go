@@ -104,10 +104,44 @@ func (r *run) events(ctx context.Context) error {
 		}
 		for len(page) > 0 {
 			ids, rest := r.fill(page)
+			first := page[0]
 			after, page = page[len(page)-len(rest)-1].position, rest
+			if first.Detections > r.service.options.BatchSize { // fill took it alone
+				if err := r.shrink(ctx, first.ID); err != nil {
+					return err
+				}
+			}
 			if err := r.batch(ctx, "events", ids, r.deleteEvents); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// shrink deletes the detections of an event that has more of them than one transaction should delete. When the database refuses,
+// the event is left to the caller, which sets it aside.
+func (r *run) shrink(ctx context.Context, event int64) error {
+	for {
+		var rows int64
+		err := r.inTx(ctx, func(tx *sqlx.Tx, done *Report) error {
+			err := r.deletePart(ctx, tx, event, done)
+			rows = done.DetectionsDeleted
+			return err
+		})
+		switch {
+		case err != nil && refused(err) && ctx.Err() == nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := r.maybeSweep(ctx); err != nil {
+			return err
+		}
+		if rows < int64(r.service.options.BatchSize) {
+			return nil
+		}
+		if err := r.service.media.Available(ctx, r.plan.deleteImages); err != nil {
+			return err
 		}
 	}
 }

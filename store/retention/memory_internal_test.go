@@ -1,0 +1,66 @@
+package retention
+
+import (
+	"context"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store/storetest"
+)
+
+// TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run, for a history and for one six
+// times as long: first in events of five detections, then all in one event.
+func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest,tparallel // other tests would be in the figures
+	const slackBytes = 1 << 20
+	for name, oneEvent := range map[string]bool{"ManyEvents": false, "OneLargeEvent": true} {
+		t.Run(name, func(t *testing.T) {
+			small, smallRows := peak(t, 1_000, oneEvent)
+			large, largeRows := peak(t, 6_000, oneEvent)
+			t.Logf("peak of the live heap: %d kB for 1,000 rows, %d kB for 6,000; most rows in a transaction: %d, %d",
+				small>>10, large>>10, smallRows, largeRows)
+			require.Less(t, large, small+slackBytes)
+			require.LessOrEqual(t, largeRows, int64(110), "BatchSize is 100, and a last event may go over it")
+		})
+	}
+}
+
+// peak runs a cleanup of so many detections and returns the largest live heap seen in bytes, beyond what was alive before, and the
+// most detections that one transaction deleted.
+func peak(t *testing.T, rows int, oneEvent bool) (peakBytes uint64, mostRows int64) {
+	t.Helper()
+	e := history(t, rows)
+	e.options.BatchSize = 100
+	e.Service.options.BatchSize = 100
+	if oneEvent {
+		storetest.Exec(t, e.db, `UPDATE detections SET event_id = 1`)
+	}
+	before := liveBytes()
+	peakBytes = before
+	left := int64(rows)
+	e.step = func(_ context.Context, name string) {
+		if name == "before commit" || name == "before sweep" {
+			peakBytes = max(peakBytes, liveBytes())
+		}
+		if name == "after commit" {
+			now := storetest.Query[int64](t, e.db, `SELECT count(*) FROM detections`)[0]
+			mostRows = max(mostRows, left-now)
+			left = now
+		}
+	}
+	report, err := e.Cleanup(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(rows), report.DetectionsDeleted)
+	require.Equal(t, int64(rows), report.ThumbnailsDeleted)
+	require.Zero(t, storetest.Query[int64](t, e.db, `SELECT count(*) FROM detections`)[0])
+	require.Zero(t, storetest.Query[int64](t, e.db, `SELECT count(*) FROM events`)[0])
+	return peakBytes - before, mostRows
+}
+
+func liveBytes() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
