@@ -28,30 +28,30 @@ func benchRows(b *testing.B) int {
 }
 
 // history fills a database and a folder with rows that are due: five detections in an event, a thumbnail each.
-func history(b testing.TB, rows int) *env {
-	b.Helper()
+func history(tb testing.TB, rows int) *env {
+	tb.Helper()
 	dir := os.Getenv("HSI_RETENTION_BENCH_DIR")           // empty: the temporary folder
 	dir, err := os.MkdirTemp(dir, "hsi-retention-bench-") //nolint:usetesting // the disk to be measured
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	e, err := newEnv(storetest.New(b), dir, storetest.Logger(b))
-	require.NoError(b, err)
-	require.NoError(b, e.media.Available(b.Context(), false))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	e, err := newEnv(storetest.New(tb), dir, storetest.Logger(tb))
+	require.NoError(tb, err)
+	require.NoError(tb, e.media.Available(tb.Context(), false))
 	for i := range 256 {
-		require.NoError(b, os.MkdirAll(filepath.Join(e.thumbnails, fmt.Sprintf("%02x", i)), 0o750))
+		require.NoError(tb, os.MkdirAll(filepath.Join(e.thumbnails, fmt.Sprintf("%02x", i)), 0o750))
 	}
 	picture := make([]byte, 4000)
 	for i := range rows {
-		require.NoError(b, os.WriteFile(filepath.Join(e.thumbnails, benchPath(i)), picture, 0o600))
+		require.NoError(tb, os.WriteFile(filepath.Join(e.thumbnails, benchPath(i)), picture, 0o600))
 	}
-	storetest.Exec(b, e.db, `INSERT INTO cameras (id, name, folder_path) VALUES ('front', 'Front', '/f')`)
-	storetest.Exec(b, e.db, `INSERT INTO events (id, camera_id, started_at) SELECT i, 'front', $2::timestamptz - i * interval '1 s'
+	storetest.Exec(tb, e.db, `INSERT INTO cameras (id, name, folder_path) VALUES ('front', 'Front', '/f')`)
+	storetest.Exec(tb, e.db, `INSERT INTO events (id, camera_id, started_at) SELECT i, 'front', $2::timestamptz - i * interval '1 s'
 		FROM generate_series(1, $1 / 5 + 1) AS i`, rows, old)
-	storetest.Exec(b, e.db, `INSERT INTO detections (camera_id, file_path, detected_at, event_id, thumbnail_path)
+	storetest.Exec(tb, e.db, `INSERT INTO detections (camera_id, file_path, detected_at, event_id, thumbnail_path)
 		SELECT 'front', '/f/x.jpg', $2::timestamptz - (i / 5) * interval '1 s', i / 5 + 1,
 			lpad(to_hex(i % 256), 2, '0') || '/x-' || lpad(to_hex(i % 256), 2, '0') || lpad(to_hex(i), 14, '0') || '.jpg'
 		FROM generate_series(0, $1 - 1) AS i`, rows, old)
-	storetest.Exec(b, e.db, `VACUUM ANALYZE`)
+	storetest.Exec(tb, e.db, `VACUUM ANALYZE`)
 	return e
 }
 

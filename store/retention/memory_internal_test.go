@@ -12,7 +12,7 @@ import (
 
 // TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run, for a history and for one six
 // times as long: first in events of five detections, then all in one event.
-func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest,tparallel // other tests would be in the figures
+func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest // other tests would be in the figures
 	const slackBytes = 1 << 20
 	for name, oneEvent := range map[string]bool{"ManyEvents": false, "OneLargeEvent": true} {
 		t.Run(name, func(t *testing.T) {
