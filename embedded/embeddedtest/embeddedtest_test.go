@@ -98,6 +98,14 @@ func TestNewPostgres_KillKeepsData(t *testing.T) {
 	require.Error(t, db.PingContext(t.Context()))
 }
 
+func TestNewPostgres_ExtraSettingsWin(t *testing.T) {
+	t.Parallel()
+	var autovacuum string
+	db := open(t, embeddedtest.NewPostgres(t, map[string]string{"autovacuum": "on"}).URL())
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT current_setting('autovacuum')").Scan(&autovacuum))
+	require.Equal(t, "on", autovacuum)
+}
+
 func TestNewPostgres_PauseFreezesOpenSessions(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.NewPostgres(t)
@@ -143,6 +151,7 @@ func TestNewRedis_StopKeepsDataPauseFreezes(t *testing.T) {
 	answer, err := ask(t, server.URL(), "SET a 1")
 	require.NoError(t, err)
 	require.Equal(t, "+OK", answer)
+	require.DirExists(t, filepath.Join(server.Dir(), "appendonlydir"))
 	server.Stop(t)
 	_, err = ask(t, server.URL(), "PING")
 	require.Error(t, err)

@@ -12,10 +12,7 @@ import (
 // for goroutines that were left running, and exits. Options are passed to goleak.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
-	if shared.server != nil {
-		shared.server.discard()
-	}
-	removeBase()
+	RemoveAll()
 	if code == 0 {
 		if err := goleak.Find(options...); err != nil {
 			_, _ = fmt.Fprintf(os.Stderr, "goroutines left running: %v\n", err)
@@ -23,4 +20,12 @@ func Main(m *testing.M, options ...goleak.Option) {
 		}
 	}
 	os.Exit(code)
+}
+
+// RemoveAll stops and removes every server that this process started. Main calls it; a program that is no test has to.
+func RemoveAll() {
+	if shared.server != nil {
+		shared.server.discard()
+	}
+	removeBase()
 }

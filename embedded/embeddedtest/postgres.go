@@ -3,6 +3,7 @@ package embeddedtest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -56,7 +57,7 @@ func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	ctx := context.WithoutCancel(tb.Context()) // the server outlives this test
 	shared.once.Do(func() {
-		shared.server, shared.err = newPostgres(ctx, false)
+		shared.server, shared.err = newPostgres(ctx, testSettings(false))
 		if shared.err == nil {
 			shared.err = shared.server.start(ctx)
 		}
@@ -67,10 +68,15 @@ func PostgresURL(tb testing.TB) string {
 	return shared.server.URL()
 }
 
-// NewPostgres starts a server for one test, to be stopped, killed and frozen. Where no fault is needed use PostgresURL.
-func NewPostgres(tb testing.TB) *PostgresServer {
+// NewPostgres starts a server for one test, to be stopped, killed and frozen. Where no fault is needed use PostgresURL. Extra
+// settings, by the server's own names, win over ours.
+func NewPostgres(tb testing.TB, extra ...map[string]string) *PostgresServer {
 	tb.Helper()
-	postgres, err := newPostgres(context.WithoutCancel(tb.Context()), true)
+	settings := testSettings(true)
+	for _, more := range extra {
+		maps.Copy(settings, more)
+	}
+	postgres, err := newPostgres(context.WithoutCancel(tb.Context()), settings)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -81,7 +87,7 @@ func NewPostgres(tb testing.TB) *PostgresServer {
 // URL is the superuser URL of database "postgres"; it stays the same over Stop, Kill and Start.
 func (s *PostgresServer) URL() string { return child.PostgresURL(s.runDir, superuser, "postgres") }
 
-func newPostgres(ctx context.Context, durable bool) (*PostgresServer, error) {
+func newPostgres(ctx context.Context, settings map[string]string) (*PostgresServer, error) {
 	shared.templateOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
 		defer cancel()
@@ -109,7 +115,7 @@ func newPostgres(ctx context.Context, durable bool) (*PostgresServer, error) {
 			tail: tail,
 			spec: child.Spec{
 				Program:     shared.installation.Server,
-				Args:        child.PostgresArgs(home, home, testSettings(durable)),
+				Args:        child.PostgresArgs(home, home, settings),
 				Home:        home,
 				DataDir:     child.DataDir(home),
 				Identity:    identity,

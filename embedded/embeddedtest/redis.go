@@ -65,3 +65,6 @@ func NewRedis(tb testing.TB) *RedisServer {
 
 // URL is the server's address, "unix:///path/redis.sock"; it stays the same over Stop, Kill and Start.
 func (s *RedisServer) URL() string { return "unix://" + child.RedisSocket(s.runDir) }
+
+// Dir is the folder that holds the server's data: its append-only file lies in appendonlydir below it.
+func (s *RedisServer) Dir() string { return s.home }
