@@ -2,6 +2,8 @@ module hsi.home.arpa
 
 go 1.26.0
 
+ignore node_modules
+
 require (
 	github.com/NVIDIA/go-nvml v0.13.4-1
 	github.com/alecthomas/kong v1.17.0

@@ -30,22 +30,38 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 type page struct {
 	content           []byte
 	contentType, etag string
+	cacheControl      string
+	policy            string
+	// gzipped is the content for clients that take it so; nil when there is none.
+	gzipped []byte
 }
 
+// newPage makes a page that clients may keep, but ask for each time.
 func newPage(content []byte, contentType string) page {
 	sum := sha256.Sum256(content)
-	return page{content: content, contentType: contentType, etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
+	return page{
+		content: content, contentType: contentType, etag: hex.EncodeToString(sum[:12]), cacheControl: "no-cache", policy: pagePolicy,
+	}
 }
 
 // serve answers with the page, or with 304 when the client has it already.
 func (p page) serve(c echo.Context) error {
 	header := c.Response().Header()
 	header.Set("Content-Type", p.contentType)
-	header.Set("ETag", p.etag)
-	header.Set("Cache-Control", "no-cache") // may be kept, but asked for each time
-	header.Set("Content-Security-Policy", pagePolicy)
+	header.Set("Cache-Control", p.cacheControl)
+	header.Set("Content-Security-Policy", p.policy)
+	header.Set("X-Frame-Options", "DENY")
 	header.Set("Referrer-Policy", "no-referrer")
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(p.content))
+	content, etag := p.content, p.etag
+	if p.gzipped != nil {
+		header.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(c.Request()) {
+			header.Set("Content-Encoding", "gzip")
+			content, etag = p.gzipped, p.etag+"-gzip"
+		}
+	}
+	header.Set("ETag", `"`+etag+`"`)
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(content))
 	return nil
 }
 
@@ -83,12 +99,5 @@ func (s *Server) routePages(e *echo.Echo) error {
 		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "docs") })
 		return nil
 	}
-	dashboard := func(c echo.Context) error {
-		c.Response().Header().Del("Cache-Control") // the dashboard knows what may be kept
-		s.options.Dashboard.ServeHTTP(c.Response(), c.Request())
-		return nil
-	}
-	e.GET("/", dashboard)
-	e.GET("/assets/*", dashboard)
-	return nil
+	return routeDashboard(e, s.options.Dashboard)
 }

@@ -283,11 +283,6 @@ func TestPages(t *testing.T) {
 	s.get(t, "/docs/").want(t, 404)
 	s.get(t, "/docs/../server.go").want(t, 404)
 	s.get(t, "/assets/x").want(t, 404)
-
-	dashboard := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("dashboard " + r.URL.Path)) })
-	with := start(t, newFakes(t), func(o *Options) { o.Dashboard = dashboard })
-	require.Equal(t, "dashboard /", string(with.get(t, "/").want(t, 200).body))
-	require.Equal(t, "dashboard /assets/a.js", string(with.get(t, "/assets/a.js").want(t, 200).body))
 }
 
 func TestNew_ReportsEverythingAtOnce(t *testing.T) {

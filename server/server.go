@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -114,8 +115,8 @@ type Options struct {
 	CORSOrigins []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// Dashboard serves / and /assets/. Without it / leads to /docs.
-	Dashboard http.Handler
+	// Dashboard are the files of the dashboard: index.html, served at /, and what it loads. Without it / leads to /docs.
+	Dashboard fs.FS
 
 	// RequestTimeout is how long a request may wait for the database. Defaults to 5 s.
 	RequestTimeout time.Duration

@@ -20,6 +20,7 @@ import (
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
+	"hsi.home.arpa/web"
 )
 
 // app is everything that lives as long as the process. It is built without touching a dependency: each part connects by itself.
@@ -130,12 +131,13 @@ func (a *app) buildRedis(Options) (err error) {
 }
 
 func (a *app) buildServer(Options) (err error) {
+	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
 		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.inferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
 		Cleanup: a.cleanup, Severity: a.cfg.severity(),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
-		Log: a.component("server"),
+		Dashboard: dashboard, Log: a.component("server"),
 	})
 	return err
 }

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	// dashboardPolicy lets the dashboard load its own files and ask this server, and nothing else: no inline script or style, no
+	// other host, no frame around it, and no text that becomes markup.
+	dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+	// hashedFolder holds the files whose names change with their content: a client never has to ask again.
+	hashedFolder = "assets/"
+	// forever is a year, the longest that caches honour.
+	forever = "public, max-age=31536000, immutable"
+	// smallestGzipped is the size in bytes from which compressing pays.
+	smallestGzipped = 1024
+)
+
+// dashboardTypes are the content types of the files that a dashboard may have.
+var dashboardTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".png":  "image/png",
+	".txt":  "text/plain; charset=utf-8",
+}
+
+// routeDashboard adds each file of the dashboard under its own path, and index.html as /. Any other path stays unknown.
+func routeDashboard(e *echo.Echo, files fs.FS) error {
+	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return fmt.Errorf("read the dashboard: %w", err)
+		}
+		file, err := newDashboardPage(name, content)
+		if err != nil {
+			return err
+		}
+		if name == "index.html" {
+			name = ""
+		}
+		e.GET("/"+name, file.serve)
+		return nil
+	})
+}
+
+func newDashboardPage(name string, content []byte) (page, error) {
+	contentType, known := dashboardTypes[path.Ext(name)]
+	if !known {
+		return page{}, fmt.Errorf("the dashboard has a file of an unknown kind: %s", name)
+	}
+	file := newPage(content, contentType)
+	file.policy = dashboardPolicy
+	if strings.HasPrefix(name, hashedFolder) {
+		file.cacheControl = forever
+	}
+	if len(content) >= smallestGzipped && contentType != "image/png" {
+		file.gzipped = gzipped(content)
+	}
+	return file, nil
+}
+
+// gzipped compresses once, at the start.
+func gzipped(content []byte) []byte {
+	var buffer bytes.Buffer
+	writer, err := gzip.NewWriterLevel(&buffer, gzip.BestCompression)
+	if err != nil {
+		return nil
+	}
+	if _, err := writer.Write(content); err != nil {
+		return nil
+	}
+	if err := writer.Close(); err != nil {
+		return nil
+	}
+	return buffer.Bytes()
+}
+
+// acceptsGzip tells whether the client names gzip, and not to refuse it.
+func acceptsGzip(r *http.Request) bool {
+	for offer := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, weight, _ := strings.Cut(offer, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			refused := weight != "" && strings.Trim(strings.TrimSpace(weight), "q=0.") == ""
+			return !refused
+		}
+	}
+	return false
+}
