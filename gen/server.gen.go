@@ -25,6 +25,12 @@ type ServerInterface interface {
 	// UpdateSystemConfig Change runtime configuration
 	// (PATCH /api/system/config)
 	UpdateSystemConfig(ctx echo.Context) error
+	// ListDeadLetters Images that could not be processed
+	// (GET /api/system/dead-letters)
+	ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error
+	// RequeueDeadLetters Let dead letters be tried again
+	// (POST /api/system/dead-letters/requeue)
+	RequeueDeadLetters(ctx echo.Context) error
 	// GetGPUStats Current GPU statistics
 	// (GET /api/system/gpu)
 	GetGPUStats(ctx echo.Context) error
@@ -98,6 +104,47 @@ func (w *ServerInterfaceWrapper) UpdateSystemConfig(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UpdateSystemConfig(ctx)
+	return err
+}
+
+// ListDeadLetters converts echo context to params.
+func (w *ServerInterfaceWrapper) ListDeadLetters(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeadLettersParams
+	// ------------- Optional query parameter "cause" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cause", ctx.QueryParams(), &params.Cause, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cause: %s", err))
+	}
+
+	// ------------- Optional query parameter "after_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after_id", ctx.QueryParams(), &params.AfterID, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListDeadLetters(ctx, params)
+	return err
+}
+
+// RequeueDeadLetters converts echo context to params.
+func (w *ServerInterfaceWrapper) RequeueDeadLetters(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RequeueDeadLetters(ctx)
 	return err
 }
 
@@ -283,6 +330,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/api/system/config", wrapper.UpdateSystemConfig, options.OperationMiddlewares["updateSystemConfig"]...)
 	router.GET(options.BaseURL+"/api/system/telemetry", wrapper.GetTelemetry, options.OperationMiddlewares["getTelemetry"]...)
 	router.GET(options.BaseURL+"/api/system/pipeline-latency", wrapper.GetPipelineLatency, options.OperationMiddlewares["getPipelineLatency"]...)
+	router.GET(options.BaseURL+"/api/system/dead-letters", wrapper.ListDeadLetters, options.OperationMiddlewares["listDeadLetters"]...)
+	router.POST(options.BaseURL+"/api/system/dead-letters/requeue", wrapper.RequeueDeadLetters, options.OperationMiddlewares["requeueDeadLetters"]...)
 	router.POST(options.BaseURL+"/api/system/cleanup", wrapper.RunCleanup, options.OperationMiddlewares["runCleanup"]...)
 	router.GET(options.BaseURL+"/api/system/severity", wrapper.GetSeverity, options.OperationMiddlewares["getSeverity"]...)
 	router.GET(options.BaseURL+"/api/system/storage", wrapper.GetStorage, options.OperationMiddlewares["getStorage"]...)
@@ -658,6 +707,226 @@ func (response UpdateSystemConfig500JSONResponse) VisitUpdateSystemConfigRespons
 type UpdateSystemConfig503JSONResponse struct{ ServiceUnavailableJSONResponse }
 
 func (response UpdateSystemConfig503JSONResponse) VisitUpdateSystemConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLettersRequestObject struct {
+	Params ListDeadLettersParams
+}
+
+type ListDeadLettersResponseObject interface {
+	VisitListDeadLettersResponse(w http.ResponseWriter) error
+}
+
+type ListDeadLetters200JSONResponse DeadLetterPage
+
+func (response ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetters421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response ListDeadLetters421JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetters422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response ListDeadLetters422JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetters500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response ListDeadLetters500JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeadLetters503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response ListDeadLetters503JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLettersRequestObject struct {
+	Body *RequeueDeadLettersJSONRequestBody
+}
+
+type RequeueDeadLettersResponseObject interface {
+	VisitRequeueDeadLettersResponse(w http.ResponseWriter) error
+}
+
+type RequeueDeadLetters200JSONResponse RequeueResult
+
+func (response RequeueDeadLetters200JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response RequeueDeadLetters401JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+
+func (response RequeueDeadLetters403JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters413JSONResponse struct{ BodyTooLargeJSONResponse }
+
+func (response RequeueDeadLetters413JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters415JSONResponse struct {
+	UnsupportedMediaTypeJSONResponse
+}
+
+func (response RequeueDeadLetters415JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response RequeueDeadLetters421JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response RequeueDeadLetters422JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response RequeueDeadLetters500JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response RequeueDeadLetters503JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1339,6 +1608,12 @@ type StrictServerInterface interface {
 	// UpdateSystemConfig Change runtime configuration
 	// (PATCH /api/system/config)
 	UpdateSystemConfig(ctx context.Context, request UpdateSystemConfigRequestObject) (UpdateSystemConfigResponseObject, error)
+	// ListDeadLetters Images that could not be processed
+	// (GET /api/system/dead-letters)
+	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
+	// RequeueDeadLetters Let dead letters be tried again
+	// (POST /api/system/dead-letters/requeue)
+	RequeueDeadLetters(ctx context.Context, request RequeueDeadLettersRequestObject) (RequeueDeadLettersResponseObject, error)
 	// GetGPUStats Current GPU statistics
 	// (GET /api/system/gpu)
 	GetGPUStats(ctx context.Context, request GetGPUStatsRequestObject) (GetGPUStatsResponseObject, error)
@@ -1474,6 +1749,77 @@ func (sh *strictHandler) UpdateSystemConfig(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(UpdateSystemConfigResponseObject); ok {
 		return validResponse.VisitUpdateSystemConfigResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListDeadLetters operation middleware
+func (sh *strictHandler) ListDeadLetters(ctx echo.Context, params ListDeadLettersParams) error {
+	var request ListDeadLettersRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeadLetters(ctx.Request().Context(), request.(ListDeadLettersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeadLetters")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListDeadLettersResponseObject); ok {
+		return validResponse.VisitListDeadLettersResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RequeueDeadLetters operation middleware
+func (sh *strictHandler) RequeueDeadLetters(ctx echo.Context) error {
+	var request RequeueDeadLettersRequestObject
+
+	var body RequeueDeadLettersJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RequeueDeadLetters(ctx.Request().Context(), request.(RequeueDeadLettersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RequeueDeadLetters")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RequeueDeadLettersResponseObject); ok {
+		return validResponse.VisitRequeueDeadLettersResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

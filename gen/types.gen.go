@@ -9,6 +9,39 @@ import (
 	"time"
 )
 
+// Defines values for DeadLetterKind.
+const (
+	DeadLetterKindBatch DeadLetterKind = "batch"
+	DeadLetterKindImage DeadLetterKind = "image"
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterKind enum.
+func (e DeadLetterKind) Valid() bool {
+	switch e {
+	case DeadLetterKindBatch:
+		return true
+	case DeadLetterKindImage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeadLetterSelectionAll.
+const (
+	DeadLetterSelectionAllTrue DeadLetterSelectionAll = true
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterSelectionAll enum.
+func (e DeadLetterSelectionAll) Valid() bool {
+	switch e {
+	case DeadLetterSelectionAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthState.
 const (
 	HealthStateDegraded  HealthState = "degraded"
@@ -122,6 +155,68 @@ type CleanupResult struct {
 	// Timestamp Time of the operation.
 	Timestamp time.Time `json:"timestamp"`
 }
+
+// DeadLetter An image that was given up.
+type DeadLetter struct {
+	// Attempts How often the step that failed was tried.
+	Attempts int32 `json:"attempts"`
+
+	// BatchID The batch; null for the kind `image`.
+	BatchID *int64 `json:"batch_id"`
+
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// Cause Why it was given up, in words.
+	Cause string `json:"cause"`
+
+	// File Path of the picture in the camera's folder.
+	File string `json:"file"`
+
+	// FirstFailedAt Time of the first failure.
+	FirstFailedAt *time.Time `json:"first_failed_at"`
+
+	// ID Id of the image.
+	ID int64 `json:"id"`
+
+	// Kind `image`: given up by itself. `batch`: given up with its whole batch, which could not be analyzed.
+	Kind DeadLetterKind `json:"kind"`
+
+	// LastFailedAt Time of the last failure.
+	LastFailedAt *time.Time `json:"last_failed_at"`
+}
+
+// DeadLetterKind `image`: given up by itself. `batch`: given up with its whole batch, which could not be analyzed.
+type DeadLetterKind string
+
+// DeadLetterPage Dead letters by rising id.
+type DeadLetterPage struct {
+	DeadLetters []DeadLetter `json:"dead_letters"`
+
+	// Limit The limit that was applied.
+	Limit int32 `json:"limit"`
+
+	// NextAfterID Where to read on; null on the last page.
+	NextAfterID *int64 `json:"next_after_id"`
+
+	// Total Number of all dead letters, or of all with the cause.
+	Total int64 `json:"total"`
+}
+
+// DeadLetterSelection Which dead letters; exactly one of the keys.
+type DeadLetterSelection struct {
+	// All All.
+	All *DeadLetterSelectionAll `json:"all,omitempty"`
+
+	// Cause Those with exactly this cause.
+	Cause *string `json:"cause,omitempty"`
+
+	// Ids Those with these ids.
+	Ids []int64 `json:"ids,omitempty"`
+}
+
+// DeadLetterSelectionAll All.
+type DeadLetterSelectionAll bool
 
 // Error Why the request was not carried out.
 type Error struct {
@@ -297,6 +392,12 @@ type ReadinessProbe struct {
 
 // ReadinessState `ready`, `degraded` (Redis is down) or `not_ready` (the database or a pipeline worker is down).
 type ReadinessState string
+
+// RequeueResult What was requeued.
+type RequeueResult struct {
+	// Requeued Number of images that wait again.
+	Requeued int64 `json:"requeued"`
+}
 
 // ServiceStatus One service as its last probe saw it.
 type ServiceStatus struct {
@@ -561,6 +662,18 @@ type RunCleanupParams struct {
 	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Cause Only those with exactly this cause.
+	Cause *string `form:"cause,omitempty" json:"cause,omitempty"`
+
+	// AfterID Only those with an `id` above this one.
+	AfterID *int64 `form:"after_id,omitempty" json:"after_id,omitempty"`
+
+	// Limit Most dead letters to return.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListGPUHistoryParams defines parameters for ListGPUHistory.
 type ListGPUHistoryParams struct {
 	// Since Lower bound of `recorded_at`, inclusive: an RFC 3339 time. Without a zone it is read as UTC. Write the `+` of an offset as `%2B`.
@@ -578,6 +691,9 @@ type GetPipelineLatencyParams struct {
 
 // UpdateSystemConfigJSONRequestBody defines body for UpdateSystemConfig for application/json ContentType.
 type UpdateSystemConfigJSONRequestBody = SystemConfigUpdate
+
+// RequeueDeadLettersJSONRequestBody defines body for RequeueDeadLetters for application/json ContentType.
+type RequeueDeadLettersJSONRequestBody = DeadLetterSelection
 
 // Getter for additional properties for Services. Returns the specified
 // element and whether it was found

@@ -45,6 +45,7 @@ func TestExamples(t *testing.T) {
 		"getPipelineLatency": "/api/system/pipeline-latency",
 		"getSeverity":        "/api/system/severity",
 		"getStats":           "/api/system/stats",
+		"listDeadLetters":    "/api/system/dead-letters",
 	} {
 		got := decoded(t, s.get(t, target).want(t, http.StatusOK).body)
 		want := decoded(t, []byte(example(t, id)))
@@ -68,6 +69,8 @@ func TestExamples(t *testing.T) {
 	changed := later.send(t, http.MethodPatch, "/api/system/config", example(t, "updateSystemConfig.request")).want(t, http.StatusOK)
 	require.JSONEq(t, `{"app_name":"Home Security Intelligence","version":"0.1.0","retention_days":14,"batch_window_seconds":60,
 		"batch_idle_timeout_seconds":20,"detection_confidence_threshold":0.6}`, string(changed.body))
+	requeued := later.send(t, http.MethodPost, "/api/system/dead-letters/requeue", example(t, "requeueDeadLetters.request")).want(t, http.StatusOK)
+	require.JSONEq(t, example(t, "requeueDeadLetters"), string(requeued.body))
 	require.JSONEq(t, `{"ready":true,"status":"ready"}`, string(later.get(t, "/ready").want(t, http.StatusOK).body))
 }
 
@@ -91,6 +94,8 @@ var operationRequest = map[string]struct{ method, target, body string }{
 	"updateSystemConfig": {http.MethodPatch, "/api/system/config", `{"retention_days":14}`},
 	"getTelemetry":       {http.MethodGet, "/api/system/telemetry", ""},
 	"getPipelineLatency": {http.MethodGet, "/api/system/pipeline-latency", ""},
+	"listDeadLetters":    {http.MethodGet, "/api/system/dead-letters", ""},
+	"requeueDeadLetters": {http.MethodPost, "/api/system/dead-letters/requeue", `{"all":true}`},
 	"runCleanup":         {http.MethodPost, "/api/system/cleanup", ""},
 	"getSeverity":        {http.MethodGet, "/api/system/severity", ""},
 	"getStorage":         {http.MethodGet, "/api/system/storage", ""},
@@ -180,6 +185,8 @@ func TestUnavailable(t *testing.T) {
 			f.update = func(context.Context, store.SystemConfigUpdate, store.Actor) (store.SystemConfig, error) {
 				return store.SystemConfig{}, cause
 			}
+			f.total = func(context.Context, store.DeadLetterSelection) (int64, error) { return 0, cause }
+			f.requeue = func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 0, cause }
 			f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
 		}
 		if what.redis {
@@ -201,7 +208,7 @@ func TestUnavailable(t *testing.T) {
 	}{
 		"database": {broken{database: true}, "Database unavailable", map[string]bool{
 			"listGPUHistory": true, "getStats": true, "getSystemConfig": true, "updateSystemConfig": true, "getTelemetry": true,
-			"runCleanup": true, "getStorage": true,
+			"runCleanup": true, "getStorage": true, "listDeadLetters": true, "requeueDeadLetters": true,
 		}},
 		"redis": {broken{redis: true}, "Redis unavailable", map[string]bool{"getTelemetry": true, "getPipelineLatency": true}},
 		"media": {broken{media: true}, "Media storage unavailable", map[string]bool{"getStorage": true, "runCleanup": true}},

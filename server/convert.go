@@ -1,6 +1,7 @@
 package server
 
 import (
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -226,4 +227,56 @@ func toAPICleanup(report retention.Report) gen.CleanupResult {
 		DryRun:            report.DryRun,
 		Timestamp:         report.At.UTC(),
 	}
+}
+
+func fromAPICause(cause *string) store.DeadLetterSelection {
+	if cause == nil {
+		return store.DeadLetterSelection{}
+	}
+	return store.DeadLetterSelection{Cause: *cause}
+}
+
+// fromAPIDeadLetterSelection: of all is left the selection without a condition; the contract has seen to it that one key is there.
+func fromAPIDeadLetterSelection(selection gen.DeadLetterSelection) store.DeadLetterSelection {
+	chosen := fromAPICause(selection.Cause)
+	chosen.ImageIDs = selection.Ids
+	return chosen
+}
+
+// toAPIDeadLetterPage takes up to limit+1 dead letters, of which the last one only shows that there are more.
+func toAPIDeadLetterPage(letters []store.DeadLetter, total int64, limit int32) gen.DeadLetterPage {
+	page := gen.DeadLetterPage{Total: total, Limit: limit}
+	if len(letters) > int(limit) {
+		letters = letters[:limit]
+		page.NextAfterID = &letters[limit-1].ImageID
+	}
+	page.DeadLetters = make([]gen.DeadLetter, len(letters))
+	for i, letter := range letters {
+		kind := gen.DeadLetterKindImage
+		if letter.BatchID != nil {
+			kind = gen.DeadLetterKindBatch
+		}
+		page.DeadLetters[i] = gen.DeadLetter{
+			ID:            letter.ImageID,
+			Kind:          kind,
+			BatchID:       letter.BatchID,
+			CameraID:      letter.CameraID,
+			File:          fileBelow(letter.CameraFolder, letter.FilePath),
+			Cause:         letter.Cause,
+			Attempts:      int32(letter.Attempts), //nolint:gosec // few
+			FirstFailedAt: letter.FirstFailedAt,
+			LastFailedAt:  letter.LastFailedAt,
+		}
+	}
+	return page
+}
+
+// fileBelow is a path as seen from the camera's folder; where that folder lies is nobody's business. A file elsewhere, as after a
+// change of the settings, has only its name.
+func fileBelow(folder, path string) string {
+	rel, err := filepath.Rel(folder, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return filepath.Base(path)
+	}
+	return rel
 }

@@ -38,6 +38,9 @@ type fakes struct {
 	depths    func(ctx context.Context) (store.QueueDepths, error)
 	config    func(ctx context.Context) (store.SystemConfig, error)
 	update    func(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error)
+	letters   func(ctx context.Context, selection store.DeadLetterSelection, afterID int64, limit int) ([]store.DeadLetter, error)
+	total     func(ctx context.Context, selection store.DeadLetterSelection) (int64, error)
+	requeue   func(ctx context.Context, selection store.DeadLetterSelection, actor store.Actor) (int64, error)
 	latency   func(stage latency.Stage, windowMinutes int) (latency.Summary, error)
 	media     func() (media.Report, error)
 	cleanup   func(ctx context.Context, dryRun bool) (retention.Report, error)
@@ -57,6 +60,18 @@ func (f *fakes) Get(ctx context.Context) (store.SystemConfig, error)        { re
 
 func (f *fakes) Update(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error) {
 	return f.update(ctx, update, actor)
+}
+
+func (f *fakes) DeadLetters(ctx context.Context, selection store.DeadLetterSelection, afterID int64, limit int) ([]store.DeadLetter, error) {
+	return f.letters(ctx, selection, afterID, limit)
+}
+
+func (f *fakes) CountDeadLetters(ctx context.Context, selection store.DeadLetterSelection) (int64, error) {
+	return f.total(ctx, selection)
+}
+
+func (f *fakes) RequeueDeadLetters(ctx context.Context, selection store.DeadLetterSelection, actor store.Actor) (int64, error) {
+	return f.requeue(ctx, selection, actor)
 }
 
 func (f *fakes) Summary(stage latency.Stage, windowMinutes int) (latency.Summary, error) {
@@ -155,6 +170,11 @@ func newFakes(tb testing.TB) *fakes {
 			}
 			return changed, nil
 		},
+		letters: func(context.Context, store.DeadLetterSelection, int64, int) ([]store.DeadLetter, error) {
+			return exampleDeadLetters(tb), nil
+		},
+		total:   func(context.Context, store.DeadLetterSelection) (int64, error) { return 2, nil },
+		requeue: func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 2, nil },
 		latency: exampleLatency,
 		media: func() (media.Report, error) {
 			return media.Report{
@@ -170,6 +190,22 @@ func newFakes(tb testing.TB) *fakes {
 				EventsDeleted: 15, DetectionsDeleted: 89, GPUStatsDeleted: 2880, LogsDeleted: 150, ThumbnailsDeleted: 89,
 				SpaceReclaimedBytes: 524288000, RetentionDays: 30, DryRun: dryRun, At: at(tb, "2025-12-27T10:30:00Z"),
 			}, nil
+		},
+	}
+}
+
+func exampleDeadLetters(tb testing.TB) []store.DeadLetter {
+	tb.Helper()
+	return []store.DeadLetter{
+		{
+			ImageID: 4711, CameraID: "front_door", CameraFolder: "/srv/cameras/Front Door", FilePath: "/srv/cameras/Front Door/2025-12-27/10-29-58.jpg",
+			Cause: "the image has no end", Attempts: 1,
+			FirstFailedAt: new(at(tb, "2025-12-27T10:30:00Z")), LastFailedAt: new(at(tb, "2025-12-27T10:30:00Z")),
+		},
+		{
+			ImageID: 4720, CameraID: "garden", CameraFolder: "/srv/cameras/garden", FilePath: "/srv/cameras/garden/10-31-02.jpg", BatchID: new(int64(311)),
+			Cause: "failed 5 times: bad reply of the analyzer: no verdict in the text", Attempts: 5,
+			FirstFailedAt: new(at(tb, "2025-12-27T10:32:00Z")), LastFailedAt: new(at(tb, "2025-12-27T10:34:31Z")),
 		},
 	}
 }
@@ -196,7 +232,7 @@ func exampleLatency(stage latency.Stage, _ int) (latency.Summary, error) {
 // options makes a server's options of the fakes.
 func (f *fakes) options() Options {
 	return Options{
-		Health: f, GPU: f, Store: f, Config: f, Latency: f, Media: f, Cleanup: f,
+		Health: f, GPU: f, Store: f, Config: f, DeadLetters: f, Latency: f, Media: f, Cleanup: f,
 		Severity: store.DefaultSeverityThresholds(),
 		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
 		MachineName:  "nest.example.org",

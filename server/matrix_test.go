@@ -110,7 +110,14 @@ func TestMatrix(t *testing.T) {
 			}
 			open.send(t, request.method, request.target, `{"half`).want(t, small)
 			open.send(t, request.method, request.target, strings.Repeat("x", maxBodyBytes+1)).want(t, large)
+			return
 		}
+		// A body of the wrong size, type or encoding, and none at all.
+		open.send(t, request.method, request.target, strings.Repeat(" ", maxBodyBytes+1-len(request.body))+request.body).want(t, 413)
+		open.send(t, request.method, request.target, strings.Repeat(" ", maxBodyBytes-len(request.body))+request.body).want(t, 200)
+		open.ask(t, id, header("Content-Type", "text/plain")).want(t, 415)
+		open.ask(t, id, header("Content-Encoding", "gzip")).want(t, 415)
+		open.send(t, request.method, request.target, "", header("Content-Type", "application/json")).want(t, 422)
 	})
 }
 

@@ -70,6 +70,13 @@ type configStore interface {
 	Update(ctx context.Context, update store.SystemConfigUpdate, actor store.Actor) (store.SystemConfig, error)
 }
 
+// deadLetters are the images that were given up.
+type deadLetters interface {
+	DeadLetters(ctx context.Context, selection store.DeadLetterSelection, afterID int64, limit int) ([]store.DeadLetter, error)
+	CountDeadLetters(ctx context.Context, selection store.DeadLetterSelection) (int64, error)
+	RequeueDeadLetters(ctx context.Context, selection store.DeadLetterSelection, actor store.Actor) (int64, error)
+}
+
 // latencyReader has the latencies of the last minutes. It must not wait.
 type latencyReader interface {
 	Summary(stage latency.Stage, windowMinutes int) (latency.Summary, error)
@@ -88,13 +95,15 @@ type cleaner interface {
 
 // Options of a Server. All fields without a default are required.
 type Options struct {
-	Health  healthReader
-	GPU     gpuReader
-	Store   database
-	Config  configStore
-	Latency latencyReader
-	Media   mediaReader
-	Cleanup cleaner
+	Health healthReader
+	GPU    gpuReader
+	Store  database
+	Config configStore
+	// DeadLetters see to it that what is requeued is taken up at once.
+	DeadLetters deadLetters
+	Latency     latencyReader
+	Media       mediaReader
+	Cleanup     cleaner
 	// InferenceFPS is how many images per second ran through the detector over the last minute; nil when that is unknown. It must
 	// not wait. Nil means always unknown.
 	InferenceFPS func() *float64
@@ -184,7 +193,7 @@ func (o *Options) missing() error {
 	var problems []error
 	for name, absent := range map[string]bool{
 		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
-		"Media": o.Media == nil, "Cleanup": o.Cleanup == nil, "Log": o.Log == nil,
+		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil, "Log": o.Log == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -209,8 +210,14 @@ func toItems(loc []string, err error) []gen.ValidationErrorItem {
 		return toItems([]string{"body"}, found.Err)
 	case *openapi3.SchemaError:
 		item := gen.ValidationErrorItem{Loc: slices.Concat(loc, found.JSONPointer()), Msg: found.Reason, Type: found.SchemaField}
-		if found.SchemaField == "pattern" {
+		switch found.SchemaField {
+		case "pattern":
 			item.Msg = "does not have the documented form"
+		case "minProperties", "maxProperties":
+			item.Msg = "has too few or too many of the keys " + strings.Join(slices.Sorted(maps.Keys(found.Schema.Properties)), ", ")
+			if found.Schema.MinProps == 1 && found.Schema.MaxProps != nil && *found.Schema.MaxProps == 1 {
+				item.Msg = "needs exactly one of the keys " + strings.Join(slices.Sorted(maps.Keys(found.Schema.Properties)), ", ")
+			}
 		}
 		return []gen.ValidationErrorItem{tidy(item)}
 	case *openapi3filter.ParseError:

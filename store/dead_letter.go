@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -13,6 +14,7 @@ import (
 type DeadLetter struct {
 	ImageID        int64      `db:"id"`
 	CameraID       string     `db:"camera_id"`
+	CameraFolder   string     `db:"folder_path"`
 	FilePath       string     `db:"file_path"`
 	Cause          string     `db:"reason"`
 	Attempts       int        `db:"attempts"` // of the step that failed: the detector's, or the analyzer's for a batch
@@ -28,29 +30,47 @@ type DeadLetterSelection struct {
 	Cause    string  // exact; empty: any
 }
 
-// DeadLetters lists up to limit selected dead letters with an id above afterID, by id.
+// where returns the condition on images AS i and the arguments, with its own behind those given. Each selection has a text of its
+// own, so that each is planned for its own index.
+func (s DeadLetterSelection) where(args ...any) (condition string, all []any) {
+	condition = `i.state = 'dead_lettered'`
+	if len(s.ImageIDs) > 0 {
+		args = append(args, pq.Array(s.ImageIDs))
+		condition += ` AND i.id = ANY ($` + strconv.Itoa(len(args)) + `::bigint[])`
+	}
+	if s.Cause != "" {
+		args = append(args, clean(s.Cause, maxCause))
+		cause := `$` + strconv.Itoa(len(args)) + `::text`
+		condition += ` AND md5(i.reason) = md5(` + cause + `) AND i.reason = ` + cause
+	}
+	return condition, args
+}
+
+// DeadLetters lists up to limit selected dead letters with an id above afterID, by id. Its cost follows limit, however many there are.
 func (db *DB) DeadLetters(ctx context.Context, selection DeadLetterSelection, afterID int64, limit int) ([]DeadLetter, error) {
-	letters, err := list[DeadLetter](ctx, db, "list dead letters", `
-		SELECT i.id, i.camera_id, i.file_path, i.reason, coalesce(b.attempts, i.attempts) AS attempts, i.batch_id,
-		       i.first_failed_at, i.last_failed_at, i.dead_lettered_at
-		FROM images AS i LEFT JOIN batches AS b ON b.id = i.batch_id
-		WHERE i.state = 'dead_lettered' AND i.id > $1
-		  AND ($2::bigint[] IS NULL OR i.id = ANY ($2)) AND ($3::text IS NULL OR i.reason = $3)
-		ORDER BY i.id LIMIT $4`,
-		afterID, idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)), limit)
+	query, args := deadLettersQuery(selection, afterID, limit)
+	letters, err := list[DeadLetter](ctx, db, "list dead letters", query, args...)
 	for i := range letters {
 		toUTC(&letters[i].FirstFailedAt, &letters[i].LastFailedAt, &letters[i].DeadLetteredAt)
 	}
 	return letters, err
 }
 
-// CountDeadLetters counts the selected dead letters.
+func deadLettersQuery(selection DeadLetterSelection, afterID int64, limit int) (query string, args []any) {
+	condition, args := selection.where(afterID, limit)
+	return `
+		SELECT i.id, i.camera_id, c.folder_path, i.file_path, i.reason, coalesce(b.attempts, i.attempts) AS attempts, i.batch_id,
+		       i.first_failed_at, i.last_failed_at, i.dead_lettered_at
+		FROM images AS i JOIN cameras AS c ON c.id = i.camera_id LEFT JOIN batches AS b ON b.id = i.batch_id
+		WHERE ` + condition + ` AND i.id > $1
+		ORDER BY i.id LIMIT $2`, args
+}
+
+// CountDeadLetters counts the selected dead letters. Its cost follows their number, not the number of images.
 func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelection) (int64, error) {
+	condition, args := selection.where()
 	var n int64
-	err := db.get(ctx, "count dead letters", &n, `
-		SELECT count(*) FROM images
-		WHERE state = 'dead_lettered' AND ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2)`,
-		idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)))
+	err := db.get(ctx, "count dead letters", &n, `SELECT count(*) FROM images AS i WHERE `+condition, args...)
 	return n, err
 }
 
@@ -58,30 +78,28 @@ func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelectio
 // was given up with its batch brings the whole batch back. One transaction, with an audit entry when any changed.
 func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelection, actor Actor) (int64, error) {
 	var requeued int64
-	err := db.InTx(ctx, "requeue dead letters", func(ctx context.Context, tx *sqlx.Tx) error {
-		var batches []int64
-		err := tx.SelectContext(ctx, &batches, `
-			WITH chosen AS (
-				SELECT DISTINCT batch_id FROM images
-				WHERE state = 'dead_lettered' AND batch_id IS NOT NULL
-				  AND ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2)
-			)
-			UPDATE batches AS b
-			SET state = 'closed', reason = NULL, attempts = 0, next_attempt_at = NULL, dead_lettered_at = NULL,
-			    first_failed_at = NULL, last_failed_at = NULL
-			FROM chosen WHERE b.id = chosen.batch_id AND b.state = 'dead_lettered'
-			RETURNING b.id`, idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)))
+	err := db.InTx(ctx, "requeue dead letters", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		batches, err := requeueBatches(ctx, tx, selection)
 		if err != nil {
-			return fmt.Errorf("requeue batches: %w", err)
+			return err
 		}
+		// Rows are locked in the order of their ids, so that two of these never wait for each other.
+		condition, args := selection.where(pq.Array(batches))
 		result, err := tx.ExecContext(ctx, `
-			UPDATE images
+			WITH chosen AS (
+				SELECT id FROM images
+				WHERE state = 'dead_lettered' AND id IN (
+					SELECT id FROM images WHERE batch_id = ANY ($1::bigint[])
+					UNION ALL
+					SELECT i.id FROM images AS i WHERE i.batch_id IS NULL AND `+condition+`
+				)
+				ORDER BY id FOR NO KEY UPDATE
+			)
+			UPDATE images AS i
 			SET state = CASE WHEN batch_id IS NULL THEN 'seen' ELSE 'batched' END, reason = NULL,
 			    attempts = CASE WHEN batch_id IS NULL THEN 0 ELSE attempts END, next_attempt_at = NULL,
 			    dead_lettered_at = NULL, first_failed_at = NULL, last_failed_at = NULL
-			WHERE state = 'dead_lettered' AND (batch_id = ANY ($3::bigint[])
-			   OR batch_id IS NULL AND ($1::bigint[] IS NULL OR id = ANY ($1)) AND ($2::text IS NULL OR reason = $2))`,
-			idsOrNull(selection.ImageIDs), nullString(clean(selection.Cause, maxCause)), pq.Array(batches))
+			FROM chosen WHERE i.id = chosen.id`, args...)
 		if err != nil {
 			return fmt.Errorf("requeue images: %w", err)
 		}
@@ -98,9 +116,22 @@ func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelect
 	return requeued, nil
 }
 
-func idsOrNull(ids []int64) any {
-	if len(ids) == 0 {
-		return nil
+// requeueBatches makes the batches of the selected images wait again and returns their ids.
+func requeueBatches(ctx context.Context, tx *sqlx.Tx, selection DeadLetterSelection) (batches []int64, err error) {
+	condition, args := selection.where()
+	err = tx.SelectContext(ctx, &batches, `
+		WITH chosen AS (
+			SELECT b.id FROM batches AS b
+			WHERE b.state = 'dead_lettered' AND b.id IN (SELECT i.batch_id FROM images AS i WHERE i.batch_id IS NOT NULL AND `+condition+`)
+			ORDER BY b.id FOR NO KEY UPDATE
+		)
+		UPDATE batches AS b
+		SET state = 'closed', reason = NULL, attempts = 0, next_attempt_at = NULL, dead_lettered_at = NULL,
+		    first_failed_at = NULL, last_failed_at = NULL
+		FROM chosen WHERE b.id = chosen.id
+		RETURNING b.id`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("requeue batches: %w", err)
 	}
-	return pq.Array(ids)
+	return batches, nil
 }

@@ -8,3 +8,6 @@ const (
 	HeirQuery           = heirQuery
 	SameContentQuery    = sameContentQuery
 )
+
+// DeadLettersQuery is for them too: its text follows the selection.
+var DeadLettersQuery = deadLettersQuery

@@ -74,3 +74,33 @@ func TestPlans_OnManyRows(t *testing.T) {
 		}
 	}
 }
+
+// A page of dead letters costs the same however many there are, and whichever cause is asked for.
+func TestPlans_DeadLetters(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a")
+	storetest.Exec(t, db, `
+		INSERT INTO images (camera_id, file_path, size_bytes, mtime, state, reason)
+		SELECT 'a', '/' || n, 1, now(), CASE WHEN n % 2 = 0 THEN 'dead_lettered' ELSE 'filtered' END,
+		       CASE WHEN n % 1000 = 0 THEN 'rare' ELSE 'common' END
+		FROM generate_series(1, 60000) AS n`)
+	storetest.Exec(t, db, `ANALYZE`)
+	for name, test := range map[string]struct {
+		selection store.DeadLetterSelection
+		after     int64
+		rows      string
+	}{
+		"first page":             {store.DeadLetterSelection{}, 0, "rows=100 "},
+		"late page":              {store.DeadLetterSelection{}, 59_000, "rows=100 "},
+		"first of a rare cause":  {store.DeadLetterSelection{Cause: "rare"}, 0, "rows=60 "},
+		"late of a common cause": {store.DeadLetterSelection{Cause: "common"}, 59_000, "rows=100 "},
+		"by id":                  {store.DeadLetterSelection{ImageIDs: []int64{2, 4, 5}}, 0, "rows=2 "},
+	} {
+		query, args := store.DeadLettersQuery(test.selection, test.after, 100)
+		got := plan(t, db, query, args...)
+		require.Contains(t, got, "(actual "+test.rows, name)
+		require.NotContains(t, got, "Seq Scan on images", name)
+		require.NotRegexp(t, `rows=[0-9]{4}|by Filter: [0-9]{3}`, got, "%s reads more than its page", name)
+	}
+}

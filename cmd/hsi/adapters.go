@@ -38,3 +38,19 @@ type busy func() bool
 
 // BusySince returns now while a call is in progress.
 func (b busy) BusySince() (time.Time, bool) { return time.Now(), b() }
+
+// deadLetters lets the dispatchers look for requeued work at once.
+type deadLetters struct {
+	*store.DB
+
+	wake func()
+}
+
+// RequeueDeadLetters makes the selected images wait again and returns how many.
+func (d deadLetters) RequeueDeadLetters(ctx context.Context, selection store.DeadLetterSelection, actor store.Actor) (int64, error) {
+	requeued, err := d.DB.RequeueDeadLetters(ctx, selection, actor)
+	if requeued > 0 {
+		d.wake()
+	}
+	return requeued, err
+}

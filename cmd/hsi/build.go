@@ -48,6 +48,7 @@ type app struct {
 	nemotron                   *analyze.Nemotron // nil with the built-in scorer
 	activity                   *detect.Activity
 	detectQueue, analyzeQueue  *queue.Queue
+	wakeDispatchers            func()
 	gpuMonitor                 *gpu.Monitor
 	supervisor                 *pipeline.Supervisor
 
@@ -134,7 +135,7 @@ func (a *app) buildServer(Options) (err error) {
 	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
 		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.inferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
-		Cleanup: a.cleanup, Severity: a.cfg.severity(),
+		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
 		Dashboard: dashboard, Log: a.component("server"),

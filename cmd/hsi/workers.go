@@ -27,6 +27,7 @@ func (a *app) buildPipeline(Options) error {
 	a.analyzeQueue = queue.New(a.redis.Conn, queue.Analyze, a.component("analyze_queue"))
 	images := queue.NewDispatcher(a.detectQueue, detect.NewSource(a.db, a.latency))
 	batches := queue.NewDispatcher(a.analyzeQueue, analyze.NewSource(a.db))
+	a.wakeDispatchers = func() { images.Wake(); batches.Wake() }
 	closer := batch.NewCloser(batch.Options{
 		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
 	})

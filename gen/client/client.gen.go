@@ -17,6 +17,39 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for DeadLetterKind.
+const (
+	DeadLetterKindBatch DeadLetterKind = "batch"
+	DeadLetterKindImage DeadLetterKind = "image"
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterKind enum.
+func (e DeadLetterKind) Valid() bool {
+	switch e {
+	case DeadLetterKindBatch:
+		return true
+	case DeadLetterKindImage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DeadLetterSelectionAll.
+const (
+	DeadLetterSelectionAllTrue DeadLetterSelectionAll = true
+)
+
+// Valid indicates whether the value is a known member of the DeadLetterSelectionAll enum.
+func (e DeadLetterSelectionAll) Valid() bool {
+	switch e {
+	case DeadLetterSelectionAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthState.
 const (
 	HealthStateDegraded  HealthState = "degraded"
@@ -130,6 +163,68 @@ type CleanupResult struct {
 	// Timestamp Time of the operation.
 	Timestamp time.Time `json:"timestamp"`
 }
+
+// DeadLetter An image that was given up.
+type DeadLetter struct {
+	// Attempts How often the step that failed was tried.
+	Attempts int32 `json:"attempts"`
+
+	// BatchID The batch; null for the kind `image`.
+	BatchID *int64 `json:"batch_id"`
+
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// Cause Why it was given up, in words.
+	Cause string `json:"cause"`
+
+	// File Path of the picture in the camera's folder.
+	File string `json:"file"`
+
+	// FirstFailedAt Time of the first failure.
+	FirstFailedAt *time.Time `json:"first_failed_at"`
+
+	// ID Id of the image.
+	ID int64 `json:"id"`
+
+	// Kind `image`: given up by itself. `batch`: given up with its whole batch, which could not be analyzed.
+	Kind DeadLetterKind `json:"kind"`
+
+	// LastFailedAt Time of the last failure.
+	LastFailedAt *time.Time `json:"last_failed_at"`
+}
+
+// DeadLetterKind `image`: given up by itself. `batch`: given up with its whole batch, which could not be analyzed.
+type DeadLetterKind string
+
+// DeadLetterPage Dead letters by rising id.
+type DeadLetterPage struct {
+	DeadLetters []DeadLetter `json:"dead_letters"`
+
+	// Limit The limit that was applied.
+	Limit int32 `json:"limit"`
+
+	// NextAfterID Where to read on; null on the last page.
+	NextAfterID *int64 `json:"next_after_id"`
+
+	// Total Number of all dead letters, or of all with the cause.
+	Total int64 `json:"total"`
+}
+
+// DeadLetterSelection Which dead letters; exactly one of the keys.
+type DeadLetterSelection struct {
+	// All All.
+	All *DeadLetterSelectionAll `json:"all,omitempty"`
+
+	// Cause Those with exactly this cause.
+	Cause *string `json:"cause,omitempty"`
+
+	// Ids Those with these ids.
+	Ids []int64 `json:"ids,omitempty"`
+}
+
+// DeadLetterSelectionAll All.
+type DeadLetterSelectionAll bool
 
 // Error Why the request was not carried out.
 type Error struct {
@@ -305,6 +400,12 @@ type ReadinessProbe struct {
 
 // ReadinessState `ready`, `degraded` (Redis is down) or `not_ready` (the database or a pipeline worker is down).
 type ReadinessState string
+
+// RequeueResult What was requeued.
+type RequeueResult struct {
+	// Requeued Number of images that wait again.
+	Requeued int64 `json:"requeued"`
+}
 
 // ServiceStatus One service as its last probe saw it.
 type ServiceStatus struct {
@@ -569,6 +670,18 @@ type RunCleanupParams struct {
 	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
 }
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// Cause Only those with exactly this cause.
+	Cause *string `form:"cause,omitempty" json:"cause,omitempty"`
+
+	// AfterID Only those with an `id` above this one.
+	AfterID *int64 `form:"after_id,omitempty" json:"after_id,omitempty"`
+
+	// Limit Most dead letters to return.
+	Limit *int32 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListGPUHistoryParams defines parameters for ListGPUHistory.
 type ListGPUHistoryParams struct {
 	// Since Lower bound of `recorded_at`, inclusive: an RFC 3339 time. Without a zone it is read as UTC. Write the `+` of an offset as `%2B`.
@@ -586,6 +699,9 @@ type GetPipelineLatencyParams struct {
 
 // UpdateSystemConfigJSONRequestBody defines body for UpdateSystemConfig for application/json ContentType.
 type UpdateSystemConfigJSONRequestBody = SystemConfigUpdate
+
+// RequeueDeadLettersJSONRequestBody defines body for RequeueDeadLetters for application/json ContentType.
+type RequeueDeadLettersJSONRequestBody = DeadLetterSelection
 
 // Getter for additional properties for Services. Returns the specified
 // element and whether it was found
@@ -806,6 +922,38 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/system/config (the `UpdateSystemConfig` operationId).
 	UpdateSystemConfig(ctx context.Context, body UpdateSystemConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDeadLetters Images that could not be processed
+	//
+	// Each image that was given up, with the cause, by rising `id`. Read on with `after_id` set to the `next_after_id` of the answer until
+	// that is null. An image that was given up with its batch has the kind `batch`.
+	//
+	// Corresponds with GET /api/system/dead-letters (the `ListDeadLetters` operationId).
+	ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequeueDeadLettersWithBody Let dead letters be tried again
+	//
+	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+	// is stored together with an audit entry `dead_letters_requeued`.
+	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+	RequeueDeadLettersWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequeueDeadLetters Let dead letters be tried again
+	//
+	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+	// is stored together with an audit entry `dead_letters_requeued`.
+	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+	RequeueDeadLetters(ctx context.Context, body RequeueDeadLettersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetGPUStats Current GPU statistics
 	//
 	// The newest sample. All seven values are null when there is no GPU, no driver, or the sample is older than three intervals.
@@ -951,6 +1099,68 @@ func (c *Client) UpdateSystemConfigWithBody(ctx context.Context, contentType str
 // Corresponds with PATCH /api/system/config (the `UpdateSystemConfig` operationId).
 func (c *Client) UpdateSystemConfig(ctx context.Context, body UpdateSystemConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateSystemConfigRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeadLetters Images that could not be processed
+//
+// Each image that was given up, with the cause, by rising `id`. Read on with `after_id` set to the `next_after_id` of the answer until
+// that is null. An image that was given up with its batch has the kind `batch`.
+//
+// Corresponds with GET /api/system/dead-letters (the `ListDeadLetters` operationId).
+func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeadLettersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequeueDeadLettersWithBody Let dead letters be tried again
+//
+// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+// is stored together with an audit entry `dead_letters_requeued`.
+// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+func (c *Client) RequeueDeadLettersWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequeueDeadLettersRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequeueDeadLetters Let dead letters be tried again
+//
+// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+// is stored together with an audit entry `dead_letters_requeued`.
+// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+func (c *Client) RequeueDeadLetters(ctx context.Context, body RequeueDeadLettersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequeueDeadLettersRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1259,6 +1469,124 @@ func NewUpdateSystemConfigRequestWithBody(server string, contentType string, bod
 	}
 
 	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListDeadLettersRequest constructs an http.Request for the ListDeadLetters method
+func NewListDeadLettersRequest(server string, params *ListDeadLettersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/system/dead-letters")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cause != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cause", *params.Cause, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.AfterID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after_id", *params.AfterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRequeueDeadLettersRequest calls the generic RequeueDeadLetters builder with application/json body
+func NewRequeueDeadLettersRequest(server string, body RequeueDeadLettersJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRequeueDeadLettersRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewRequeueDeadLettersRequestWithBody constructs an http.Request for the RequeueDeadLetters method, with any body, and a specified content type
+func NewRequeueDeadLettersRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/system/dead-letters/requeue")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -1717,6 +2045,40 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/system/config (the `UpdateSystemConfig` operationId).
 	UpdateSystemConfigWithResponse(ctx context.Context, body UpdateSystemConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateSystemConfigResponse, error)
 
+	// ListDeadLettersWithResponse Images that could not be processed
+	//
+	// Each image that was given up, with the cause, by rising `id`. Read on with `after_id` set to the `next_after_id` of the answer until
+	// that is null. An image that was given up with its batch has the kind `batch`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/system/dead-letters (the `ListDeadLetters` operationId).
+	ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error)
+
+	// RequeueDeadLettersWithBodyWithResponse Let dead letters be tried again
+	//
+	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+	// is stored together with an audit entry `dead_letters_requeued`.
+	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+	RequeueDeadLettersWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequeueDeadLettersResponse, error)
+
+	// RequeueDeadLettersWithResponse Let dead letters be tried again
+	//
+	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+	// is stored together with an audit entry `dead_letters_requeued`.
+	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+	RequeueDeadLettersWithResponse(ctx context.Context, body RequeueDeadLettersJSONRequestBody, reqEditors ...RequestEditorFn) (*RequeueDeadLettersResponse, error)
+
 	// GetGPUStatsWithResponse Current GPU statistics
 	//
 	// The newest sample. All seven values are null when there is no GPU, no driver, or the sample is older than three intervals.
@@ -2094,6 +2456,186 @@ func (r UpdateSystemConfigResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UpdateSystemConfigResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListDeadLettersResponse503Headers the declared response headers of an HTTP 503 response for ListDeadLetters
+type ListDeadLettersResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ListDeadLettersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeadLetterPage
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListDeadLettersResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDeadLettersResponse) GetJSON200() *DeadLetterPage {
+	return r.JSON200
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ListDeadLettersResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ListDeadLettersResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListDeadLettersResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ListDeadLettersResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDeadLettersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDeadLettersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDeadLettersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDeadLettersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RequeueDeadLettersResponse503Headers the declared response headers of an HTTP 503 response for RequeueDeadLetters
+type RequeueDeadLettersResponse503Headers struct {
+	RetryAfter int32
+}
+
+type RequeueDeadLettersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RequeueResult
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *RequeueDeadLettersResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON200() *RequeueResult {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r RequeueDeadLettersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RequeueDeadLettersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RequeueDeadLettersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RequeueDeadLettersResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2855,6 +3397,58 @@ func (c *ClientWithResponses) UpdateSystemConfigWithResponse(ctx context.Context
 	return ParseUpdateSystemConfigResponse(rsp)
 }
 
+// ListDeadLettersWithResponse Images that could not be processed
+//
+// Each image that was given up, with the cause, by rising `id`. Read on with `after_id` set to the `next_after_id` of the answer until
+// that is null. An image that was given up with its batch has the kind `batch`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/system/dead-letters (the `ListDeadLetters` operationId).
+func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, params *ListDeadLettersParams, reqEditors ...RequestEditorFn) (*ListDeadLettersResponse, error) {
+	rsp, err := c.ListDeadLetters(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDeadLettersResponse(rsp)
+}
+
+// RequeueDeadLettersWithBodyWithResponse Let dead letters be tried again
+//
+// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+// is stored together with an audit entry `dead_letters_requeued`.
+// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+func (c *ClientWithResponses) RequeueDeadLettersWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequeueDeadLettersResponse, error) {
+	rsp, err := c.RequeueDeadLettersWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequeueDeadLettersResponse(rsp)
+}
+
+// RequeueDeadLettersWithResponse Let dead letters be tried again
+//
+// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
+// is stored together with an audit entry `dead_letters_requeued`.
+// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/system/dead-letters/requeue (the `RequeueDeadLetters` operationId).
+func (c *ClientWithResponses) RequeueDeadLettersWithResponse(ctx context.Context, body RequeueDeadLettersJSONRequestBody, reqEditors ...RequestEditorFn) (*RequeueDeadLettersResponse, error) {
+	rsp, err := c.RequeueDeadLetters(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequeueDeadLettersResponse(rsp)
+}
+
 // GetGPUStatsWithResponse Current GPU statistics
 //
 // The newest sample. All seven values are null when there is no GPU, no driver, or the sample is older than three intervals.
@@ -3263,6 +3857,168 @@ func ParseUpdateSystemConfigResponse(rsp *http.Response) (*UpdateSystemConfigRes
 	switch {
 	case rsp.StatusCode == 503:
 		var headers UpdateSystemConfigResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListDeadLettersResponse parses an HTTP response from a ListDeadLettersWithResponse call
+func ParseListDeadLettersResponse(rsp *http.Response) (*ListDeadLettersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDeadLettersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeadLetterPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListDeadLettersResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRequeueDeadLettersResponse parses an HTTP response from a RequeueDeadLettersWithResponse call
+func ParseRequeueDeadLettersResponse(rsp *http.Response) (*RequeueDeadLettersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RequeueDeadLettersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RequeueResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers RequeueDeadLettersResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
