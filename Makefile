@@ -60,6 +60,12 @@ verify: generate ## Fail when generated code differs from what is committed
 demo: build ## Beside make run: write pictures with moving objects into the camera folder demo
 	@exec bin/hsi demo
 
+.PHONY: bench
+bench: deps build ## Measure the server beside bare programs on the same machine; make bench BENCH='-scale 0.1' for less data
+	@scripts/deps.sh wrk
+	@mkdir -p bin && go build -o bin/bench ./bench
+	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" $(BENCH)
+
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
 ci: verify lint test build ## What continuous integration runs
