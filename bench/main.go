@@ -123,6 +123,7 @@ func run(ctx context.Context, s settings) (missed int, err error) {
 		}
 		began := time.Now()
 		if err := g.measure(ctx, w, t); err != nil {
+			t.print(os.Stdout) // what was measured so far
 			return 0, fmt.Errorf("%s: %w", g.name, err)
 		}
 		log.InfoContext(ctx, "measured", "group", g.name, "took", time.Since(began).Round(time.Second).String())
