@@ -99,7 +99,7 @@ func (a *app) buildStore(options Options) (err error) {
 	if a.postgres != nil {
 		url = a.postgres.URL()
 	}
-	a.db, err = store.Open(store.Config{URL: url, Log: a.plainLog.With("component", "store")})
+	a.db, err = store.Open(store.Config{URL: url, Log: a.plainLog.With("component", "store"), Now: options.Now})
 	if err != nil {
 		return fmt.Errorf("DATABASE_URL: %w", err)
 	}
@@ -108,37 +108,38 @@ func (a *app) buildStore(options Options) (err error) {
 	a.configs = store.NewSystemConfigs(a.db, a.cfg.systemConfig())
 	a.media, err = media.New(media.Options{
 		DB: a.db, Thumbnails: a.cfg.ThumbnailsDir, Clips: a.cfg.ClipsDir, Cameras: a.cfg.CameraRoot, Log: a.component("media"),
+		Now: options.Now,
 	})
 	if err != nil {
 		return err
 	}
 	a.cleanup, err = retention.New(retention.Options{
-		DB: a.db, Media: a.media, RetentionDays: a.retentionDays, DeleteImages: bool(a.cfg.CleanupDeleteImages), Log: a.component("cleanup_service"),
+		DB: a.db, Media: a.media, RetentionDays: a.retentionDays, DeleteImages: bool(a.cfg.CleanupDeleteImages), Log: a.component("cleanup_service"), Now: options.Now,
 	})
 	return err
 }
 
-func (a *app) buildRedis(Options) (err error) {
+func (a *app) buildRedis(options Options) (err error) {
 	url := string(a.cfg.RedisURL)
 	if a.redisServer != nil {
 		url = a.redisServer.URL()
 	}
-	a.redis, err = redis.Open(redis.Config{URL: url})
+	a.redis, err = redis.Open(redis.Config{URL: url, Now: options.Now})
 	if err != nil {
 		return fmt.Errorf("REDIS_URL: %w", err)
 	}
-	a.latency = latency.New(a.redis.Conn, latency.Options{Log: a.component("latency")})
+	a.latency = latency.New(a.redis.Conn, latency.Options{Log: a.component("latency"), Now: options.Now})
 	return nil
 }
 
-func (a *app) buildServer(Options) (err error) {
+func (a *app) buildServer(options Options) (err error) {
 	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
 		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.inferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
 		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
-		Dashboard: dashboard, Log: a.component("server"),
+		Dashboard: dashboard, Log: a.component("server"), Now: options.Now,
 	})
 	return err
 }

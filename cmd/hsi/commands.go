@@ -10,12 +10,12 @@ import (
 type serveCommand struct{}
 
 // Run starts the server and returns when it has stopped.
-func (serveCommand) Run(ctx context.Context) error {
+func (serveCommand) Run(ctx context.Context, options Options) error {
 	cfg, err := settingsFromEnvironment()
 	if err != nil {
 		return err
 	}
-	return run(ctx, cfg, Options{Stderr: os.Stderr})
+	return run(ctx, cfg, options)
 }
 
 type probeCommand struct {

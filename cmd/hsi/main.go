@@ -42,15 +42,15 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once, and the embedded databases with it
-	code := realMain(ctx, os.Args[1:])
+	code := realMain(ctx, os.Args[1:], Options{Stderr: os.Stderr})
 	os.Exit(code)
 }
 
-func realMain(ctx context.Context, args []string) int {
+func realMain(ctx context.Context, args []string, options Options) int {
 	var commands cli
 	parser, err := kong.New(&commands, kong.Name("hsi"),
 		kong.Description("Home Security Intelligence: camera pictures in, risk-scored events and the System API out."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.UsageOnError())
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(options), kong.UsageOnError())
 	if err != nil {
 		panic(err) // the command structure above is wrong: every run would fail
 	}

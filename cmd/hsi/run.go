@@ -20,6 +20,8 @@ import (
 type Options struct {
 	// Stderr gets the log.
 	Stderr io.Writer
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
 }
 
 // How long each part may take to stop, and all together. One that needs longer is left behind: the embedded databases end with the

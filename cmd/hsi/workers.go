@@ -20,16 +20,16 @@ import (
 const builtInLimit = 30 * time.Second
 
 // buildPipeline makes the workers and hands them to the supervisor.
-func (a *app) buildPipeline(Options) error {
-	a.supervisor = pipeline.New(pipeline.Options{Log: a.component("supervisor"), StopTimeout: stopWorkers / 3})
-	a.activity = detect.NewActivity(nil)
+func (a *app) buildPipeline(options Options) error {
+	a.supervisor = pipeline.New(pipeline.Options{Log: a.component("supervisor"), Now: options.Now, StopTimeout: stopWorkers / 3})
+	a.activity = detect.NewActivity(options.Now)
 	a.detectQueue = queue.New(a.redis.Conn, queue.Detect, a.component("detect_queue"))
 	a.analyzeQueue = queue.New(a.redis.Conn, queue.Analyze, a.component("analyze_queue"))
 	images := queue.NewDispatcher(a.detectQueue, detect.NewSource(a.db, a.latency))
 	batches := queue.NewDispatcher(a.analyzeQueue, analyze.NewSource(a.db))
 	a.wakeDispatchers = func() { images.Wake(); batches.Wake() }
 	closer := batch.NewCloser(batch.Options{
-		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
+		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker), Now: options.Now,
 	})
 	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer()
 	detector, detectLimit, count, detectorErr := a.newDetector()
@@ -39,7 +39,7 @@ func (a *app) buildPipeline(Options) error {
 	a.detectorName, a.analyzerName = detector.Name(), chosenAnalyzer.Name()
 	analyzer := analyze.NewWorker(a.analyzeQueue, analyze.Options{
 		Ledger: a.db, Analyzer: chosenAnalyzer, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: analyzeLimit,
-		Owner: a.claimOwner.run, Log: a.component(pipeline.AnalysisWorker),
+		Owner: a.claimOwner.run, Log: a.component(pipeline.AnalysisWorker), Now: options.Now,
 	})
 	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
 	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
@@ -49,19 +49,20 @@ func (a *app) buildPipeline(Options) error {
 	for i := range count {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
-			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake, Log: a.component(pipeline.DetectionWorker),
+			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
+			Log: a.component(pipeline.DetectionWorker), Now: options.Now,
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
 	}
 	watcher := intake.New(intake.Options{
 		Root: a.cfg.CameraRoot, Ledger: a.db, Log: a.component(pipeline.FileWatcher), Recorded: images.Wake, DedupeWindow: time.Duration(a.cfg.DedupeTTL),
-		Polling: bool(a.cfg.WatcherPolling), PollInterval: time.Duration(a.cfg.WatcherPollingInterval),
+		Polling: bool(a.cfg.WatcherPolling), PollInterval: time.Duration(a.cfg.WatcherPollingInterval), Now: options.Now,
 	})
 	a.supervisor.Add(pipeline.Function{
 		Name: pipeline.FileWatcher, Group: pipeline.GroupIntake,
 		Run: func(ctx context.Context, h *pipeline.Heartbeat) error { return watcher.Run(ctx, h) },
 	})
-	a.addServices()
+	a.addServices(options)
 	return nil
 }
 
@@ -102,9 +103,9 @@ func (a *app) newAnalyzer() (analyzer analyze.Analyzer, limit time.Duration, err
 }
 
 // addServices adds the workers beside the pipeline.
-func (a *app) addServices() {
+func (a *app) addServices(options Options) {
 	sampler := gpu.NewSampler(gpu.NewNVML(), gpu.Options{
-		Log: a.component(pipeline.GPUMonitor), Interval: time.Duration(a.cfg.GPUPollInterval), Host: a.hostname,
+		Log: a.component(pipeline.GPUMonitor), Interval: time.Duration(a.cfg.GPUPollInterval), Host: a.hostname, Now: options.Now,
 	})
 	a.gpuMonitor = gpu.NewMonitor(sampler, gpuRows{a.db}, a.inferenceFPS, a.component(pipeline.GPUMonitor))
 	a.supervisor.Add(
@@ -123,7 +124,7 @@ func (a *app) inferenceFPS() *float64 {
 	return &fps
 }
 
-func (a *app) buildHealth(Options) (err error) {
+func (a *app) buildHealth(options Options) (err error) {
 	detector := health.AIService{URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout)}
 	if a.rtdetr != nil {
 		detector.Busy = busy(a.rtdetr.Busy)
@@ -136,7 +137,7 @@ func (a *app) buildHealth(Options) (err error) {
 		Database: a.db, Redis: a.redis, Detector: detector, Analyzer: analyzer,
 		AITimeout: time.Duration(a.cfg.AIHealthTimeout), AIConnectTimeout: time.Duration(a.cfg.AIConnectTimeout),
 		Grace:   embeddedPatience,
-		Storage: a.storageProblem, Workers: a.supervisor, Log: a.component("health"),
+		Storage: a.storageProblem, Workers: a.supervisor, Log: a.component("health"), Now: options.Now,
 	})
 	return err
 }
