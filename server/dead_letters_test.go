@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/store"
@@ -98,6 +100,22 @@ func TestDeadLetters_SayWhatIsKnown(t *testing.T) {
 	require.NotContains(t, string(got.body), "secret")
 	require.NotContains(t, string(got.body), "elsewhere")
 	require.Equal(t, 3, strings.Count(string(got.body), `"file":"y.jpg"`))
+}
+
+// TestRequeue_MayTakeItsTime: many rows are more than the usual deadline allows.
+func TestRequeue_MayTakeItsTime(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	var left time.Duration
+	f.requeue = func(ctx context.Context, _ store.DeadLetterSelection, _ store.Actor) (int64, error) {
+		deadline, bounded := ctx.Deadline()
+		assert.True(t, bounded)
+		left = time.Until(deadline)
+		return 0, nil
+	}
+	start(t, f, func(o *Options) { o.RequestTimeout = time.Millisecond }).ask(t, "requeueDeadLetters").want(t, 200)
+	require.Greater(t, left, RequeueTimeout/2)
+	require.Less(t, RequeueTimeout, WriteTimeout)
 }
 
 // TestRequeue: exactly one selector, and it reaches the store as it was meant, with who asked.

@@ -21,6 +21,9 @@ var inMemory = map[string]bool{
 // longRunning are the operations that bring a deadline of their own and may run for minutes.
 var longRunning = map[string]bool{"runCleanup": true}
 
+// timeouts are the operations that may wait longer for the database than Options.RequestTimeout.
+var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout}
+
 // operation is what the edge does for one operation of the contract.
 type operation struct {
 	*validator
@@ -28,6 +31,7 @@ type operation struct {
 	needsKey bool
 	inMemory bool
 	isLong   bool
+	timeout  time.Duration // zero: the usual one
 }
 
 // operations reads the contract.
@@ -46,6 +50,7 @@ func operations(doc *openapi3.T) (map[string]*operation, error) {
 				needsKey:  specified.Security != nil && len(*specified.Security) > 0,
 				inMemory:  inMemory[id],
 				isLong:    longRunning[id],
+				timeout:   timeouts[id],
 			}
 		}
 	}
@@ -77,7 +82,7 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 				liftDeadlines(c.Response(), s.now())
 			case !op.inMemory:
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, s.options.RequestTimeout)
+				ctx, cancel = context.WithTimeout(ctx, max(op.timeout, s.options.RequestTimeout))
 				defer cancel()
 			}
 			c.SetRequest(r.WithContext(ctx))

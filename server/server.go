@@ -41,6 +41,8 @@ const (
 	DefaultRequestTimeout = 5 * time.Second
 	// CleanupTimeout is how long a cleanup may run.
 	CleanupTimeout = 15 * time.Minute
+	// RequeueTimeout is how long requeueing dead letters may take: a hundred thousand are many rows. It fits into WriteTimeout.
+	RequeueTimeout = 25 * time.Second
 	// MaxHeaderBytes bounds the request line and headers.
 	MaxHeaderBytes = 32 << 10
 )

@@ -74,64 +74,84 @@ func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelectio
 	return n, err
 }
 
-// RequeueDeadLetters makes the selected images wait again with a clean slate and returns how many. An image that
-// was given up with its batch brings the whole batch back. One transaction, with an audit entry when any changed.
-func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelection, actor Actor) (int64, error) {
-	var requeued int64
-	err := db.InTx(ctx, "requeue dead letters", func(ctx context.Context, tx *sqlx.Tx) (err error) {
-		batches, err := requeueBatches(ctx, tx, selection)
-		if err != nil {
-			return err
-		}
-		// Rows are locked in the order of their ids, so that two of these never wait for each other.
-		condition, args := selection.where(pq.Array(batches))
-		result, err := tx.ExecContext(ctx, `
-			WITH chosen AS (
-				SELECT id FROM images
-				WHERE state = 'dead_lettered' AND id IN (
-					SELECT id FROM images WHERE batch_id = ANY ($1::bigint[])
-					UNION ALL
-					SELECT i.id FROM images AS i WHERE i.batch_id IS NULL AND `+condition+`
-				)
-				ORDER BY id FOR NO KEY UPDATE
-			)
-			UPDATE images AS i
-			SET state = CASE WHEN batch_id IS NULL THEN 'seen' ELSE 'batched' END, reason = NULL,
-			    attempts = CASE WHEN batch_id IS NULL THEN 0 ELSE attempts END, next_attempt_at = NULL,
-			    dead_lettered_at = NULL, first_failed_at = NULL, last_failed_at = NULL
-			FROM chosen WHERE i.id = chosen.id`, args...)
-		if err != nil {
-			return fmt.Errorf("requeue images: %w", err)
-		}
-		if requeued, err = result.RowsAffected(); err != nil || requeued == 0 {
-			return err
-		}
-		return audit(ctx, tx, "dead_letters_requeued", "images", actor, map[string]any{
-			"requeued": requeued, "image_ids": selection.ImageIDs, "cause": nullString(clean(selection.Cause, maxCause)),
+// requeuePart is how many selected dead letters one transaction requeues. It keeps the transactions short; a batch comes back whole.
+const requeuePart = 2000
+
+// RequeueDeadLetters makes the selected images wait again with a clean slate and returns how many. An image that was given up with its
+// batch brings the whole batch back. Many are requeued in parts, each in a transaction of its own with an audit entry; with an error
+// the parts before it stay requeued.
+func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelection, actor Actor) (requeued int64, err error) {
+	after, more := int64(0), true
+	for more && err == nil {
+		var part int64
+		err = db.InTx(ctx, "requeue dead letters", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+			part, after, more, err = requeueSome(ctx, tx, selection, after)
+			if err != nil || part == 0 {
+				return err
+			}
+			return audit(ctx, tx, "dead_letters_requeued", "images", actor, map[string]any{
+				"requeued": part, "image_ids": selection.ImageIDs, "cause": nullString(clean(selection.Cause, maxCause)),
+			})
 		})
-	})
-	if err != nil {
-		return 0, err
+		if err == nil {
+			requeued += part
+		}
 	}
-	return requeued, nil
+	return requeued, err
 }
 
-// requeueBatches makes the batches of the selected images wait again and returns their ids.
-func requeueBatches(ctx context.Context, tx *sqlx.Tx, selection DeadLetterSelection) (batches []int64, err error) {
-	condition, args := selection.where()
-	err = tx.SelectContext(ctx, &batches, `
+// requeueSome requeues the next selected dead letters, those with an id above after.
+func requeueSome(ctx context.Context, tx *sqlx.Tx, selection DeadLetterSelection, after int64) (requeued, last int64, more bool, err error) {
+	var chosen []struct {
+		ID      int64  `db:"id"`
+		BatchID *int64 `db:"batch_id"`
+	}
+	condition, args := selection.where(after, requeuePart)
+	err = tx.SelectContext(ctx, &chosen, `
+		SELECT i.id, i.batch_id FROM images AS i WHERE `+condition+` AND i.id > $1 ORDER BY i.id LIMIT $2`, args...)
+	if err != nil || len(chosen) == 0 {
+		return 0, after, false, err
+	}
+	ids, batches := make([]int64, 0, len(chosen)), make([]int64, 0, len(chosen))
+	for _, image := range chosen {
+		if image.BatchID == nil {
+			ids = append(ids, image.ID)
+		} else {
+			batches = append(batches, *image.BatchID)
+		}
+	}
+	// Rows are locked in the order of their ids, so that two of these never wait for each other in a circle.
+	var back []int64
+	err = tx.SelectContext(ctx, &back, `
 		WITH chosen AS (
-			SELECT b.id FROM batches AS b
-			WHERE b.state = 'dead_lettered' AND b.id IN (SELECT i.batch_id FROM images AS i WHERE i.batch_id IS NOT NULL AND `+condition+`)
-			ORDER BY b.id FOR NO KEY UPDATE
+			SELECT id FROM batches WHERE id = ANY ($1::bigint[]) AND state = 'dead_lettered' ORDER BY id FOR NO KEY UPDATE
 		)
 		UPDATE batches AS b
 		SET state = 'closed', reason = NULL, attempts = 0, next_attempt_at = NULL, dead_lettered_at = NULL,
 		    first_failed_at = NULL, last_failed_at = NULL
 		FROM chosen WHERE b.id = chosen.id
-		RETURNING b.id`, args...)
+		RETURNING b.id`, pq.Array(batches))
 	if err != nil {
-		return nil, fmt.Errorf("requeue batches: %w", err)
+		return 0, after, false, fmt.Errorf("requeue batches: %w", err)
 	}
-	return batches, nil
+	result, err := tx.ExecContext(ctx, `
+		WITH chosen AS (
+			SELECT id FROM images
+			WHERE state = 'dead_lettered' AND id IN (
+				SELECT id FROM images WHERE batch_id = ANY ($1::bigint[])
+				UNION ALL
+				SELECT id FROM images WHERE batch_id IS NULL AND id = ANY ($2::bigint[])
+			)
+			ORDER BY id FOR NO KEY UPDATE
+		)
+		UPDATE images AS i
+		SET state = CASE WHEN batch_id IS NULL THEN 'seen' ELSE 'batched' END, reason = NULL,
+		    attempts = CASE WHEN batch_id IS NULL THEN 0 ELSE attempts END, next_attempt_at = NULL,
+		    dead_lettered_at = NULL, first_failed_at = NULL, last_failed_at = NULL
+		FROM chosen WHERE i.id = chosen.id`, pq.Array(back), pq.Array(ids))
+	if err != nil {
+		return 0, after, false, fmt.Errorf("requeue images: %w", err)
+	}
+	requeued, err = result.RowsAffected()
+	return requeued, chosen[len(chosen)-1].ID, len(chosen) == requeuePart, err
 }

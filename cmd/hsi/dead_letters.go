@@ -12,6 +12,9 @@ import (
 	"hsi.home.arpa/store"
 )
 
+// requeueTimeout bounds what a requeue waits for the database: many are done in parts.
+const requeueTimeout = 5 * time.Minute
+
 // deadLetterPage is how many dead letters one query reads.
 const deadLetterPage = 500
 
@@ -94,7 +97,7 @@ func (c requeueDeadLetters) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return withDatabase(ctx, cfg, queryTimeout, func(ctx context.Context, db *store.DB) error {
+	return withDatabase(ctx, cfg, requeueTimeout, func(ctx context.Context, db *store.DB) error {
 		selection := store.DeadLetterSelection{ImageIDs: c.IDs, Cause: c.Cause}
 		count, err := db.RequeueDeadLetters(ctx, selection, store.Actor{Name: "cli"})
 		if err != nil {

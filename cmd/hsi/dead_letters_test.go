@@ -52,11 +52,9 @@ func TestDeadLetters_OverTheAPI(t *testing.T) {
 	require.Zero(t, w.deadLetters("").Total)
 
 	w.detector.SetBehaviour(aitest.Status(http.StatusUnprocessableEntity))
-	shoot := func(i int) *shot {
+	shoot := func(i int) {
 		data := aitest.Picture(uint64(i), person(i)...)
-		s := w.plan(0, []string{"refused.jpg", "senseless.jpg"}[i], data, person(i))
-		w.writeRenamed(s, data)
-		return s
+		w.writeRenamed(w.plan(0, []string{"refused.jpg", "senseless.jpg"}[i], data, person(i)), data)
 	}
 	shoot(0)
 	w.eventually("the image is given up", func() bool { return w.deadLetters("").Total == 1 })

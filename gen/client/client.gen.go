@@ -933,8 +933,9 @@ type ClientInterface interface {
 	// RequeueDeadLettersWithBody Let dead letters be tried again
 	//
 	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-	// is stored together with an audit entry `dead_letters_requeued`.
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+	// answer is 503 some parts may have been done: ask again.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
@@ -945,8 +946,9 @@ type ClientInterface interface {
 	// RequeueDeadLetters Let dead letters be tried again
 	//
 	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-	// is stored together with an audit entry `dead_letters_requeued`.
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+	// answer is 503 some parts may have been done: ask again.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
@@ -1130,8 +1132,9 @@ func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersPar
 // RequeueDeadLettersWithBody Let dead letters be tried again
 //
 // Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-// is stored together with an audit entry `dead_letters_requeued`.
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+// answer is 503 some parts may have been done: ask again.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
@@ -1152,8 +1155,9 @@ func (c *Client) RequeueDeadLettersWithBody(ctx context.Context, contentType str
 // RequeueDeadLetters Let dead letters be tried again
 //
 // Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-// is stored together with an audit entry `dead_letters_requeued`.
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+// answer is 503 some parts may have been done: ask again.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
@@ -2058,8 +2062,9 @@ type ClientWithResponsesInterface interface {
 	// RequeueDeadLettersWithBodyWithResponse Let dead letters be tried again
 	//
 	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-	// is stored together with an audit entry `dead_letters_requeued`.
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+	// answer is 503 some parts may have been done: ask again.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2070,8 +2075,9 @@ type ClientWithResponsesInterface interface {
 	// RequeueDeadLettersWithResponse Let dead letters be tried again
 	//
 	// Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-	// is stored together with an audit entry `dead_letters_requeued`.
+	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+	// answer is 503 some parts may have been done: ask again.
 	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -3416,8 +3422,9 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 // RequeueDeadLettersWithBodyWithResponse Let dead letters be tried again
 //
 // Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-// is stored together with an audit entry `dead_letters_requeued`.
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+// answer is 503 some parts may have been done: ask again.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3434,8 +3441,9 @@ func (c *ClientWithResponses) RequeueDeadLettersWithBodyWithResponse(ctx context
 // RequeueDeadLettersWithResponse Let dead letters be tried again
 //
 // Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
-// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
-// is stored together with an audit entry `dead_letters_requeued`.
+// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+// answer is 503 some parts may have been done: ask again.
 // The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
