@@ -5,18 +5,22 @@ import { $, definePluginConfig } from '@hey-api/openapi-ts';
 
 const runtimeModule = '../client.js';
 
-// problemsOf names what the hand-written runtime (src/client.ts) cannot send, so that the contract cannot grow past it unnoticed.
+/**
+ * Names what the hand-written runtime (src/client.ts) cannot send, so that the contract cannot grow past it unnoticed.
+ * @param {import('@hey-api/openapi-ts').IR.OperationObject} operation
+ */
 function problemsOf(operation) {
   const problems = [];
+  if (!operation.operationId) problems.push('it has no operationId');
   const { header = {}, cookie = {}, query = {} } = operation.parameters ?? {};
   for (const name of Object.keys({ ...header, ...cookie })) problems.push(`parameter ${name} is not in the query or the path`);
   for (const [name, parameter] of Object.entries(query)) {
     if (parameter.style !== 'form' || !parameter.explode) problems.push(`query parameter ${name} is not form style, exploded`);
   }
   if (operation.body && operation.body.mediaType !== 'application/json') problems.push(`the body is ${operation.body.mediaType}`);
-  for (const [status, response] of Object.entries(operation.responses)) {
+  for (const [status, response] of Object.entries(operation.responses ?? {})) {
     if (!/^[1-5][0-9][0-9]$/.test(status)) problems.push(`response ${status} is not one status`);
-    if (response.mediaType && response.mediaType !== 'application/json') problems.push(`response ${status} is ${response.mediaType}`);
+    if (response?.mediaType && response.mediaType !== 'application/json') problems.push(`response ${status} is ${response.mediaType}`);
   }
   for (const scheme of operation.security ?? []) {
     if (scheme.type !== 'apiKey' || scheme.in !== 'header' || scheme.name !== 'X-API-Key') problems.push('security is not the X-API-Key header');
@@ -24,11 +28,13 @@ function problemsOf(operation) {
   return problems;
 }
 
+/** @param {import('@hey-api/openapi-ts').IR.OperationObject} operation */
 function needsOptions(operation) {
   const { path = {}, query = {} } = operation.parameters ?? {};
   return Boolean(operation.body?.required) || Object.values({ ...path, ...query }).some((parameter) => parameter.required);
 }
 
+/** @type {import('@hey-api/openapi-ts').DefinePlugin<{ name: 'operations' }>['Handler']} */
 function handler({ plugin }) {
   const clientType = plugin.symbol('Client', { external: runtimeModule, kind: 'type' });
   const optionsType = plugin.symbol('Options', { external: runtimeModule, kind: 'type' });
@@ -36,19 +42,20 @@ function handler({ plugin }) {
 
   plugin.forEach('operation', ({ operation }) => {
     const problems = problemsOf(operation);
-    if (problems.length > 0) throw new Error(`${operation.operationId}: ${problems.join('; ')}`);
+    if (problems.length > 0) throw new Error(`${operation.method} ${operation.path}: ${problems.join('; ')}`);
 
-    const typeOf = (role) =>
+    const typeOf = (/** @type {string} */ role) =>
       plugin.querySymbol({ category: 'type', resource: 'operation', resourceId: operation.id, role, tool: 'typescript' }) ?? 'unknown';
     const outcome = [typeOf('responses'), typeOf('errors')];
     const description = $.object()
       .prop('method', $.literal(operation.method.toUpperCase()))
       .prop('path', $.literal(operation.path))
-      .prop('statuses', $.fromValue(Object.keys(operation.responses).map(Number)));
+      .prop('statuses', $.fromValue(Object.keys(operation.responses ?? {}).map(Number)));
     if (operation.security?.length) description.prop('secured', $.literal(true));
 
-    const doc = [operation.summary, ...(operation.description ? ['', ...operation.description.trimEnd().split('\n')] : [])];
-    const symbol = plugin.symbol(operation.operationId, { meta: { category: 'sdk', resource: 'operation', resourceId: operation.id } });
+    const { operationId = '', summary = '', description: text = '' } = operation;
+    const doc = text === '' ? [summary] : [summary, '', ...text.trimEnd().split('\n')];
+    const symbol = plugin.symbol(operationId, { meta: { category: 'sdk', resource: 'operation', resourceId: operation.id } });
     plugin.node(
       $.const(symbol)
         .export()

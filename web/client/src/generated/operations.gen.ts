@@ -195,8 +195,9 @@ export const listDeadLetters = (client: Client, options?: Options<ListDeadLetter
  * Let dead letters be tried again
  *
  * Exactly one of `ids`, `cause` and `all` says which. The images wait again with a clean slate; one that was given up with its batch
- * brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. A change
- * is stored together with an audit entry `dead_letters_requeued`.
+ * brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
+ * change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
+ * answer is 503 some parts may have been done: ask again.
  * The API key is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const requeueDeadLetters = (client: Client, options: Options<RequeueDeadLettersData>): Promise<Result<RequeueDeadLettersResponses, RequeueDeadLettersErrors>> => client.request<RequeueDeadLettersResponses, RequeueDeadLettersErrors>({
