@@ -10,6 +10,7 @@ const schemaNames = new Map([
 
 export default defineConfig({
   input: '../../openapi.yaml',
+  logs: { file: false },
   output: { path: 'src/generated', module: { extension: '.js' }, entryFile: false },
   plugins: [
     {

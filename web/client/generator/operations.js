@@ -6,16 +6,18 @@ import { $, definePluginConfig } from '@hey-api/openapi-ts';
 const runtimeModule = '../client.js';
 
 /**
- * Names what the hand-written runtime (src/client.ts) cannot send, so that the contract cannot grow past it unnoticed.
+ * Names what the hand-written runtime (src/client.ts) cannot send or read, so that the contract cannot grow past it unnoticed.
  * @param {import('@hey-api/openapi-ts').IR.OperationObject} operation
  */
 function problemsOf(operation) {
   const problems = [];
   if (!operation.operationId) problems.push('it has no operationId');
-  const { header = {}, cookie = {}, query = {} } = operation.parameters ?? {};
-  for (const name of Object.keys({ ...header, ...cookie })) problems.push(`parameter ${name} is not in the query or the path`);
-  for (const [name, parameter] of Object.entries(query)) {
-    if (parameter.style !== 'form' || !parameter.explode) problems.push(`query parameter ${name} is not form style, exploded`);
+  const { query = {}, ...elsewhere } = operation.parameters ?? {};
+  for (const parameters of Object.values(elsewhere)) {
+    for (const name of Object.keys(parameters)) problems.push(`parameter ${name} is not in the query`);
+  }
+  for (const [name, { schema }] of Object.entries(query)) {
+    if (!['boolean', 'integer', 'number', 'string'].includes(String(schema.type))) problems.push(`query parameter ${name} is no plain value`);
   }
   if (operation.body && operation.body.mediaType !== 'application/json') problems.push(`the body is ${operation.body.mediaType}`);
   for (const [status, response] of Object.entries(operation.responses ?? {})) {
@@ -30,8 +32,7 @@ function problemsOf(operation) {
 
 /** @param {import('@hey-api/openapi-ts').IR.OperationObject} operation */
 function needsOptions(operation) {
-  const { path = {}, query = {} } = operation.parameters ?? {};
-  return Boolean(operation.body?.required) || Object.values({ ...path, ...query }).some((parameter) => parameter.required);
+  return Boolean(operation.body?.required) || Object.values(operation.parameters?.query ?? {}).some((parameter) => parameter.required);
 }
 
 /** @type {import('@hey-api/openapi-ts').DefinePlugin<{ name: 'operations' }>['Handler']} */

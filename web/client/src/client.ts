@@ -28,21 +28,19 @@ export interface CallOptions {
   requestId?: string | undefined;
 }
 
-/** Body, path and query of an operation as the contract describes them; the generated `...Data` types have this shape. */
+/** Body and query of an operation as the contract describes them; the generated `...Data` types have this shape. */
 interface Parameters {
   body?: unknown;
-  path?: unknown;
   query?: unknown;
   url: string;
 }
 
 /** The options of one operation: its own parameters and those of every call. */
-export type Options<Data extends Parameters> = Omit<Data, 'url'> & CallOptions;
+export type Options<Data extends Parameters> = Omit<Data, 'path' | 'url'> & CallOptions;
 
 /** One operation of the contract, as the generated functions describe it. */
 export interface Operation {
   readonly method: string;
-  /** Path template, its parameters in braces. */
   readonly path: string;
   /** The documented statuses; every other one is an {@link UnexpectedResponseError}. */
   readonly statuses: readonly number[];
@@ -68,7 +66,7 @@ export function createClient(settings: ClientOptions = {}): Client {
       operation: Operation,
       options: Omit<Parameters, 'url'> & CallOptions = {},
     ): Promise<Result<Responses, Errors>> {
-      const url = baseUrl + fillPath(operation.path, options.path) + queryString(options.query);
+      const url = baseUrl + operation.path + queryString(options.query);
       const headers = new Headers({ Accept: 'application/json' });
       if (options.requestId !== undefined) headers.set('X-Request-ID', options.requestId);
       const init: RequestInit = { method: operation.method, headers, cache: 'no-store', redirect: 'error' };
@@ -118,22 +116,11 @@ async function exchange(send: typeof globalThis.fetch, url: string, init: Reques
   }
 }
 
-function fillPath(template: string, parameters: unknown): string {
-  const values = new Map(Object.entries(parameters ?? {}));
-  return template.replace(/\{([^}]+)\}/g, (_, name: string) => {
-    const value: unknown = values.get(name);
-    if (value === undefined || value === null || value === '') throw new TypeError(`path parameter ${name} is missing`);
-    return encodeURIComponent(String(value));
-  });
-}
-
-/** The query in form style: a list is repeated, what is undefined or null is left out, and a plus becomes %2B. */
+/** The query; what is undefined or null is left out, and a plus becomes %2B. */
 function queryString(parameters: unknown): string {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters ?? {}) as [string, unknown][]) {
-    for (const item of Array.isArray(value) ? (value as unknown[]) : [value]) {
-      if (item !== undefined && item !== null) query.append(name, String(item));
-    }
+  for (const [name, value] of Object.entries(parameters ?? {})) {
+    if (value !== undefined && value !== null) query.append(name, String(value));
   }
   return query.size > 0 ? `?${query.toString()}` : '';
 }
