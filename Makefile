@@ -23,12 +23,37 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: deps build ## Build and start the server on http://127.0.0.1:8000; Ctrl-C stops it
+run: deps dashboard build ## Build and start the server on http://127.0.0.1:8000; Ctrl-C stops it
 	@exec bin/hsi serve
 
 .PHONY: build
 build: ## Build bin/hsi
 	@$(GO_BUILD) -o bin/hsi ./cmd/hsi
+
+WEB_SOURCES = $(shell find web/src web/build web/public web/client/src -type f) web/index.html web/vite.config.ts web/tsconfig.json openapi.yaml
+
+.PHONY: web
+web: web/dist/app/index.html ## Build the dashboard, which make build then embeds; needs Node and npm
+
+web/dist/app/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	@cd web && node_modules/.bin/vite build --logLevel warn
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json web/.npmrc
+	@cd web && npm ci --ignore-scripts
+	@touch $@
+
+# With Node the dashboard is built; without it, or when its packages cannot be fetched, the server runs with a page that says how to get it.
+.PHONY: dashboard
+dashboard:
+	@if command -v node npm >/dev/null; then $(MAKE) --no-print-directory web || echo "The dashboard could not be built (above); the server starts without it."; \
+	else echo "Node.js and npm are missing: the server starts without its dashboard. With them, make run builds it."; fi
+
+.PHONY: web-test
+web-test: web/node_modules/.package-lock.json ## Check the dashboard's types, style and logic
+	@cd web && node_modules/.bin/tsc --noEmit && node_modules/.bin/tsc --noEmit --project tsconfig.node.json
+	@cd web && node_modules/.bin/oxlint --deny-warnings && node_modules/.bin/prettier --check --log-level warn .
+	@cd web && node_modules/.bin/vitest run
 
 .PHONY: deps
 deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
@@ -68,5 +93,5 @@ bench: deps build ## Measure the server beside bare programs on the same machine
 
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
-ci: verify lint test build ## What continuous integration runs
+ci: verify lint web web-test test build ## What continuous integration runs
 	@bin/hsi version
