@@ -17,10 +17,12 @@ VERSION ?= $(shell git -C $(CURDIR) describe --tags --always --dirty 2>/dev/null
 GO_BUILD = go build -buildvcs=false -ldflags "-X main.version=$(VERSION)"
 LINT_VERSION := v2.15.0
 LINT := $(CURDIR)/.tools/golangci-lint-$(LINT_VERSION)
+OASDIFF_VERSION := v1.36.0
+export OASDIFF := $(CURDIR)/.tools/oasdiff-$(OASDIFF_VERSION)
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: deps dashboard build ## Build and start the server on http://127.0.0.1:8000; Ctrl-C stops it
@@ -46,7 +48,7 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json web/
 # With Node the dashboard is built; without it, or when its packages cannot be fetched, the server runs with a page that says how to get it.
 .PHONY: dashboard
 dashboard:
-	@if command -v node npm >/dev/null; then $(MAKE) --no-print-directory web || echo "The dashboard could not be built (above); the server starts without it."; \
+	@if command -v node >/dev/null && command -v npm >/dev/null; then $(MAKE) --no-print-directory web || echo "The dashboard could not be built (above); the server starts without it."; \
 	else echo "Node.js and npm are missing: the server starts without its dashboard. With them, make run builds it."; fi
 
 .PHONY: web-test
@@ -54,6 +56,21 @@ web-test: web/node_modules/.package-lock.json ## Check the dashboard's types, st
 	@cd web && node_modules/.bin/tsc --noEmit && node_modules/.bin/tsc --noEmit --project tsconfig.node.json
 	@cd web && node_modules/.bin/oxlint --deny-warnings && node_modules/.bin/prettier --check --log-level warn .
 	@cd web && node_modules/.bin/vitest run
+
+CLIENT_TOOLS := web/client/node_modules/.package-lock.json
+
+.PHONY: client
+client: $(CLIENT_TOOLS) ## Build the TypeScript client, web/client/dist; needs Node and npm
+	@cd web/client && npm run --silent build
+
+.PHONY: client-test
+client-test: deps build client ## Install the TypeScript client into an empty project and drive the server through every operation
+	@cd web/client && HSI_BINARY=$(CURDIR)/bin/hsi npm run --silent test
+
+$(CLIENT_TOOLS): web/client/package.json web/client/package-lock.json web/client/.npmrc
+	@scripts/node.sh
+	@cd web/client && npm ci --ignore-scripts --loglevel=error
+	@touch $@
 
 .PHONY: deps
 deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
@@ -73,13 +90,28 @@ $(LINT):
 	@mv .tools/golangci-lint $(LINT)
 
 .PHONY: generate
-generate: ## Generate gen/ from openapi.yaml
+generate: $(CLIENT_TOOLS) ## Generate gen/ and the TypeScript client from openapi.yaml
 	go generate ./gen/...
+	@cd web/client && npm run --silent generate
+
+GENERATED := gen web/client/src/generated
 
 .PHONY: verify
 verify: generate ## Fail when generated code differs from what is committed
-	@git diff --exit-code -- gen || { echo "gen/ differs from openapi.yaml: run make generate and commit"; exit 1; }
-	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; echo "gen/ has files that are not committed"; exit 1; }
+	@git diff --exit-code -- $(GENERATED) || { echo "generated code differs from openapi.yaml: run make generate and commit"; exit 1; }
+	@test -z "$$(git status --porcelain -- $(GENERATED))" || { git status --short -- $(GENERATED); echo "generated files are not committed"; exit 1; }
+
+.PHONY: contract
+contract: $(OASDIFF) ## Fail when openapi.yaml breaks users of the last release and api/approved-changes.txt does not say so
+	@scripts/contract.sh check
+
+.PHONY: contract-release
+contract-release: $(OASDIFF) ## Make openapi.yaml the contract of the last release; part of a release
+	@scripts/contract.sh release
+
+$(OASDIFF):
+	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools go install github.com/oasdiff/oasdiff@$(OASDIFF_VERSION)
+	@mv .tools/oasdiff $(OASDIFF)
 
 .PHONY: demo
 demo: build ## Beside make run: write pictures with moving objects into the camera folder demo
@@ -93,5 +125,5 @@ bench: deps build ## Measure the server beside bare programs on the same machine
 
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
-ci: verify lint web web-test test build ## What continuous integration runs
+ci: verify contract lint web web-test test build client-test ## What continuous integration runs
 	@bin/hsi version
