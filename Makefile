@@ -123,6 +123,11 @@ bench: deps build ## Measure the server beside bare programs on the same machine
 	@mkdir -p bin && go build -o bin/bench ./bench
 	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" $(BENCH)
 
+.PHONY: chaos
+chaos: deps build ## Kill and disturb everything under load, then compare what came in with what is stored (LONG=1: an hour; SEED=n: again)
+	@go build -buildvcs=false -o bin/chaos ./chaos
+	@exec bin/chaos -hsi bin/hsi $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
+
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
 ci: verify contract lint web web-test test build client-test ## What continuous integration runs
