@@ -12,12 +12,16 @@ import (
 	"hsi.home.arpa/pipeline/batch"
 	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/pipeline/intake"
+	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/server/health"
 )
 
 // Limits of one call when the built-in parts do the work: they need no network, only a processor that may be busy.
 const builtInLimit = 30 * time.Second
+
+// decodedBytes is how much memory all decoded images may take together: the two largest that are accepted, or a hundred of 1080p.
+const decodedBytes = 400 << 20
 
 // buildPipeline makes the workers and hands them to the supervisor.
 func (a *app) buildPipeline(options Options) error {
@@ -46,8 +50,10 @@ func (a *app) buildPipeline(options Options) error {
 	a.addWorker(pipeline.AnalysisWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return batches.Run(ctx, h) })
 	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
+	memory := picture.NewMemory(decodedBytes)
 	for i := range count {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
+			Memory: memory,
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
 			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
 			Log: a.component(pipeline.DetectionWorker), Now: options.Now,

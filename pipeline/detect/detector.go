@@ -42,29 +42,39 @@ type Image struct {
 	Info picture.Info
 
 	limits  picture.Limits
-	decoded image.Image
+	memory  *picture.Memory
+	decoded *picture.Decoded
 }
 
-// NewImage checks data and makes an image of it. The error is one of package picture's.
-func NewImage(cameraID, name string, takenAt time.Time, data []byte, limits picture.Limits) (*Image, error) {
+// NewImage checks data and makes an image of it, whose pixels will take their room from memory. The error is one of package
+// picture's. The image must be closed.
+func NewImage(cameraID, name string, takenAt time.Time, data []byte, limits picture.Limits, memory *picture.Memory) (*Image, error) {
 	info, err := picture.VerifyBytes(data, limits)
 	if err != nil {
 		return nil, err
 	}
-	return &Image{CameraID: cameraID, Name: name, TakenAt: takenAt, Data: data, Info: info, limits: limits}, nil
+	return &Image{CameraID: cameraID, Name: name, TakenAt: takenAt, Data: data, Info: info, limits: limits, memory: memory}, nil
 }
 
 // Bounds is where boxes may be: the whole image.
 func (i *Image) Bounds() image.Rectangle { return image.Rect(0, 0, i.Info.Width, i.Info.Height) }
 
-// Pixels decodes the image when it is first asked for.
-func (i *Image) Pixels() (image.Image, error) {
+// Pixels decodes the image when it is first asked for. The error is that of ctx, or the image's.
+func (i *Image) Pixels(ctx context.Context) (image.Image, error) {
 	if i.decoded == nil {
-		decoded, _, err := picture.Decode(i.Data, i.limits)
+		decoded, err := picture.Decode(ctx, i.Data, i.limits, i.memory)
 		if err != nil {
 			return nil, err
 		}
 		i.decoded = decoded
 	}
-	return i.decoded, nil
+	return i.decoded.Image, nil
+}
+
+// Close drops the pixels. They are decoded again when they are asked for again.
+func (i *Image) Close() {
+	if i.decoded != nil {
+		i.decoded.Release()
+		i.decoded = nil
+	}
 }

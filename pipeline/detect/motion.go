@@ -31,9 +31,12 @@ func NewMotion() *Motion { return &Motion{scenes: make(map[string]*scene)} }
 func (*Motion) Name() string { return MotionName }
 
 // Detect compares the image with its camera's background and then learns from it. Asked again for the camera's last image, as when
-// its result could not be stored, it gives the same result and learns nothing. The only error is *Unusable.
-func (m *Motion) Detect(_ context.Context, img *Image) ([]Detection, error) {
-	pixels, err := img.Pixels()
+// its result could not be stored, it gives the same result and learns nothing. The error is *Unusable, or that of ctx.
+func (m *Motion) Detect(ctx context.Context, img *Image) ([]Detection, error) {
+	pixels, err := img.Pixels(ctx)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, &Unusable{Err: err}
 	}

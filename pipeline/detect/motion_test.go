@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -25,9 +26,19 @@ func toImage(tb testing.TB, camera string, pixels image.Image, quality int, take
 	tb.Helper()
 	var buffer bytes.Buffer
 	require.NoError(tb, jpeg.Encode(&buffer, pixels, &jpeg.Options{Quality: quality}))
-	img, err := detect.NewImage(camera, "a.jpg", takenAt, buffer.Bytes(), picture.Limits{})
+	img, err := detect.NewImage(camera, "a.jpg", takenAt, buffer.Bytes(), picture.Limits{}, nil)
 	require.NoError(tb, err)
 	return img
+}
+
+func TestMotion_ACallThatEndsIsNotTheImagesFault(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := detect.NewMotion().Detect(ctx, toImage(t, "front", image.NewGray(image.Rect(0, 0, 8, 8)), 90, startedAt))
+	require.ErrorIs(t, err, context.Canceled)
+	_, unusable := errors.AsType[*detect.Unusable](err)
+	require.False(t, unusable)
 }
 
 // labelled is a generated scene of which it is known what every image shows.

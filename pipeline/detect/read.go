@@ -109,12 +109,18 @@ func (w *Worker) withThumbnails(ctx context.Context, imageID int64, img *Image, 
 			BBoxX: d.Box.Min.X, BBoxY: d.Box.Min.Y, BBoxWidth: d.Box.Dx(), BBoxHeight: d.Box.Dy(),
 		}
 	}
-	pixels, err := img.Pixels()
+	decodeCtx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	pixels, err := img.Pixels(decodeCtx)
+	if decodeCtx.Err() != nil {
+		return nil, fmt.Errorf("decode image for thumbnails: %w", decodeCtx.Err())
+	}
 	if err != nil {
 		w.log.WarnContext(ctx, "no thumbnails: image cannot be decoded", "camera_id", img.CameraID, "image_id", imageID, "error", err)
 		return rows, nil
 	}
 	drawn := picture.NewThumbnails(pixels)
+	img.Close() // the memory is for others while the disk is waited for
 	for i, d := range found {
 		if rows[i].ThumbnailPath, err = w.writeThumbnail(ctx, drawn, imageID, i, d.Box); err != nil {
 			return nil, err

@@ -28,7 +28,7 @@ func person(x int) aitest.Detection {
 
 func imageOf(t *testing.T, name string, data []byte) *detect.Image {
 	t.Helper()
-	img, err := detect.NewImage("front", name, time.Now(), data, picture.Limits{})
+	img, err := detect.NewImage("front", name, time.Now(), data, picture.Limits{}, nil)
 	require.NoError(t, err)
 	return img
 }

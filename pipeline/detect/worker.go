@@ -64,7 +64,7 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Options of a Worker. All but Limits and Now are required.
+// Options of a Worker. All but Limits, Memory, Owner and Now are required.
 type Options struct {
 	Ledger     ledger
 	Detector   Detector
@@ -79,7 +79,9 @@ type Options struct {
 	// BatchClosed is called after a batch was closed, to wake who waits for it. It must not block.
 	BatchClosed func()
 	Limits      picture.Limits
-	Log         *slog.Logger
+	// Memory is shared by all workers, so that few large images are decoded at once. Nil has no bound.
+	Memory *picture.Memory
+	Log    *slog.Logger
 	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
 	Owner string
 	// Now is the clock. Defaults to time.Now.
@@ -159,10 +161,11 @@ func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.
 	}
 	w.noteBack(ctx, row.CameraID)
 	takenAt := picture.TakenAt(row.ModTime, row.SeenAt)
-	img, err := NewImage(row.CameraID, filepath.Base(row.FilePath), takenAt, data, w.options.Limits)
+	img, err := NewImage(row.CameraID, filepath.Base(row.FilePath), takenAt, data, w.options.Limits, w.options.Memory)
 	if err != nil {
 		return &Unusable{Err: err}
 	}
+	defer img.Close()
 	found, took, err := w.detect(ctx, img)
 	if err != nil {
 		return err

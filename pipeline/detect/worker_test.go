@@ -20,6 +20,7 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/store"
@@ -159,6 +160,7 @@ func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
 	client, err := redis.Open(redis.Config{URL: server.URL()})
 	require.NoError(f.t, err)
 	log := storetest.Logger(f.t)
+	memory := picture.NewMemory(1) // room for one decoded image: one that is kept stops all that follow
 	q := queue.New(client.Conn, queue.Detect, log)
 	dispatcher := queue.NewDispatcher(q, detect.NewSource(f.ledger, f.samples))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
@@ -167,7 +169,7 @@ func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
 	for range workers {
 		worker := detect.NewWorker(q, detect.Options{
 			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
-			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log,
+			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory,
 		})
 		group.Go(func() { _ = worker.Run(ctx, f.alive) })
 	}

@@ -138,7 +138,7 @@ func reasonFor(err error) string {
 		return ReasonNotAnImage
 	case errors.Is(err, picture.ErrTooLarge):
 		return ReasonTooLarge
-	case errors.Is(err, picture.ErrTooManyPixels):
+	case errors.Is(err, picture.ErrTooManyPixels), errors.Is(err, picture.ErrTooMuchMemory):
 		return ReasonTooManyPixels
 	}
 	return ""

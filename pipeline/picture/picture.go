@@ -4,12 +4,14 @@ package picture
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"image"
 	_ "image/gif"  // decoder
 	_ "image/jpeg" // decoder
 	_ "image/png"  // decoder
+	"io"
 	"time"
 
 	_ "golang.org/x/image/bmp"  // decoder
@@ -23,6 +25,7 @@ var (
 	ErrNotAnImage    = errors.New("the file is not an image of a known format")
 	ErrTruncated     = errors.New("the image has no end")
 	ErrTooManyPixels = errors.New("the image has too many pixels")
+	ErrTooMuchMemory = errors.New("the image would need too much memory to decode")
 	ErrTooLarge      = errors.New("the file is too large")
 )
 
@@ -46,14 +49,18 @@ type Info struct {
 	Format Format
 	// Width and Height are in pixels.
 	Width, Height int
+	// DecodedBytes is the most memory that decoding needs, the pixels included.
+	DecodedBytes int64
 }
 
 // Limits bound what is accepted. The zero value of a field means its default.
 type Limits struct {
 	// MaxBytes is the largest file. Defaults to 64 MiB.
 	MaxBytes int64
-	// MaxPixels is the largest width times height. Defaults to 40 million, which decode into about 60 MB.
+	// MaxPixels is the largest width times height. Defaults to 40 million, which a JPEG of a camera decodes into 60 MB.
 	MaxPixels int64
+	// MaxDecodedBytes is the largest memory that decoding may need. Defaults to 200 MiB.
+	MaxDecodedBytes int64
 }
 
 // Bytes returns MaxBytes or its default.
@@ -65,6 +72,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.MaxPixels == 0 {
 		l.MaxPixels = 40_000_000
+	}
+	if l.MaxDecodedBytes == 0 {
+		l.MaxDecodedBytes = 200 << 20
 	}
 	return l
 }
@@ -79,19 +89,51 @@ func TakenAt(modTime, seenAt time.Time) time.Time {
 	return modTime
 }
 
-// Decode turns the bytes of an image into pixels after checking them with Verify. Errors of a broken image that only decoding
-// shows are returned as they are.
-func Decode(data []byte, limits Limits) (image.Image, Info, error) {
+// Decode turns the bytes of an image into pixels after checking them with Verify. It waits until memory has room for them, and
+// gives up when ctx ends. Errors of a broken image that only decoding shows are returned as they are.
+func Decode(ctx context.Context, data []byte, limits Limits, memory *Memory) (*Decoded, error) {
 	info, err := VerifyBytes(data, limits)
 	if err != nil {
-		return nil, Info{}, err
+		return nil, err
 	}
-	decoded, _, err := image.Decode(bytes.NewReader(data))
+	if info.Format == JPEG && changesColoursLate(data) {
+		return nil, ErrNotAnImage
+	}
+	release, err := memory.take(ctx, info.DecodedBytes)
 	if err != nil {
-		return nil, Info{}, fmt.Errorf("decode %s: %w", info.Format, err)
+		return nil, err
+	}
+	decoded, err := decode(ctx, data)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("decode %s: %w", info.Format, err)
+	}
+	return &Decoded{Image: decoded, Info: info, release: release}, nil
+}
+
+func decode(ctx context.Context, data []byte) (image.Image, error) {
+	decoded, _, err := image.Decode(&endingReader{ctx: ctx, reader: bytes.NewReader(data)})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
 	}
 	if size := decoded.Bounds().Size(); size.X <= 0 || size.Y <= 0 {
-		return nil, Info{}, ErrNotAnImage
+		return nil, ErrNotAnImage
 	}
-	return decoded, info, nil
+	return decoded, nil
+}
+
+// endingReader reads until ctx ends: a few bytes can ask for much work, as a thousand empty scans of a large picture do.
+type endingReader struct {
+	ctx    context.Context //nolint:containedctx // lives for one call
+	reader io.Reader
+}
+
+func (r *endingReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.reader.Read(p)
 }

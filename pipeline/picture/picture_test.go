@@ -61,17 +61,19 @@ func TestVerify_AcceptsEveryFormat(t *testing.T) {
 		data := encode(t, format, gradient(320, 200))
 		info, err := verify(data, picture.Limits{})
 		require.NoError(t, err, format)
-		require.Equal(t, picture.Info{Format: format, Width: 320, Height: 200}, info)
+		require.Positive(t, info.DecodedBytes)
+		require.Equal(t, picture.Info{Format: format, Width: 320, Height: 200, DecodedBytes: info.DecodedBytes}, info)
 
-		decoded, info, err := picture.Decode(data, picture.Limits{})
+		decoded, err := picture.Decode(t.Context(), data, picture.Limits{}, nil)
 		require.NoError(t, err, format)
-		require.Equal(t, image.Pt(info.Width, info.Height), decoded.Bounds().Size())
+		require.Equal(t, info, decoded.Info)
+		require.Equal(t, image.Pt(info.Width, info.Height), decoded.Image.Bounds().Size())
 	}
 	info, err := verify(webp, picture.Limits{})
 	require.NoError(t, err)
-	require.Equal(t, picture.Info{Format: picture.WebP, Width: 1, Height: 1}, info)
+	require.Equal(t, picture.Info{Format: picture.WebP, Width: 1, Height: 1, DecodedBytes: info.DecodedBytes}, info)
 	require.Equal(t, "image/webp", info.Format.MediaType())
-	_, _, err = picture.Decode(webp, picture.Limits{})
+	_, err = picture.Decode(t.Context(), webp, picture.Limits{}, nil)
 	require.NoError(t, err)
 }
 
@@ -142,7 +144,7 @@ func TestVerify_RefusesWhatIsNoPicture(t *testing.T) {
 	for name, test := range tests {
 		_, err := verify(test.data, picture.Limits{})
 		require.ErrorIs(t, err, test.want, name)
-		_, _, err = picture.Decode(test.data, picture.Limits{})
+		_, err = picture.Decode(t.Context(), test.data, picture.Limits{}, nil)
 		require.ErrorIs(t, err, test.want, name)
 	}
 }
@@ -153,7 +155,7 @@ func TestVerify_RefusesABomb(t *testing.T) {
 	copy(bomb[16:24], "\x00\x01\x00\x00\x00\x01\x00\x00") // 65,536 × 65,536
 	_, err := verify(bomb, picture.Limits{})
 	require.ErrorIs(t, err, picture.ErrTooManyPixels)
-	_, _, err = picture.Decode(bomb, picture.Limits{})
+	_, err = picture.Decode(t.Context(), bomb, picture.Limits{}, nil)
 	require.ErrorIs(t, err, picture.ErrTooManyPixels)
 	_, err = verify(bomb[:40], picture.Limits{})
 	require.ErrorIs(t, err, picture.ErrTooManyPixels, "it needs no end to be a bomb")
@@ -181,7 +183,7 @@ func TestDecode_ReportsBrokenPixels(t *testing.T) {
 	t.Parallel()
 	data := encode(t, picture.PNG, gradient(64, 48))
 	data[60] ^= 0xff // inside the compressed pixels
-	_, _, err := picture.Decode(data, picture.Limits{})
+	_, err := picture.Decode(t.Context(), data, picture.Limits{}, nil)
 	require.Error(t, err)
 	for _, known := range []error{picture.ErrTruncated, picture.ErrNotAnImage, picture.ErrEmpty} {
 		require.NotErrorIs(t, err, known)
@@ -204,11 +206,14 @@ func FuzzVerify(f *testing.F) {
 		require.Positive(t, info.Width)
 		require.Positive(t, info.Height)
 		require.LessOrEqual(t, info.Width*info.Height, 1<<20)
-		decoded, _, err := picture.Decode(data, picture.Limits{MaxPixels: 1 << 20})
+		decoded, err := picture.Decode(t.Context(), data, picture.Limits{MaxPixels: 1 << 20}, nil)
 		if err != nil {
 			return
 		}
-		_, err = picture.NewThumbnails(decoded).Draw(decoded.Bounds())
+		if info.Format != picture.GIF { // its first frame may be smaller
+			require.Equal(t, image.Pt(info.Width, info.Height), decoded.Image.Bounds().Size(), "the size that was checked")
+		}
+		_, err = picture.NewThumbnails(decoded.Image).Draw(decoded.Image.Bounds())
 		require.NoError(t, err)
 	})
 }
@@ -256,10 +261,10 @@ func TestThumbnails_SurviveOddShapesAndBoxes(t *testing.T) {
 }
 
 func BenchmarkThumbnail1080p(b *testing.B) {
-	img, _, err := picture.Decode(encode(b, picture.JPEG, gradient(1920, 1080)), picture.Limits{})
+	img, err := picture.Decode(b.Context(), encode(b, picture.JPEG, gradient(1920, 1080)), picture.Limits{}, nil)
 	require.NoError(b, err)
 	for b.Loop() {
-		if _, err := picture.NewThumbnails(img).Draw(image.Rect(100, 100, 200, 300)); err != nil {
+		if _, err := picture.NewThumbnails(img.Image).Draw(image.Rect(100, 100, 200, 300)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -40,6 +40,9 @@ func Verify(file io.ReaderAt, size int64, limits Limits) (Info, error) {
 	if info.Width > 0 && info.Height > 0 && int64(info.Width) > limits.MaxPixels/int64(info.Height) {
 		return Info{}, ErrTooManyPixels
 	}
+	if info.DecodedBytes > limits.MaxDecodedBytes {
+		return Info{}, ErrTooMuchMemory
+	}
 	if !complete {
 		return Info{}, ErrTruncated
 	}
@@ -77,53 +80,9 @@ func hasMagic(head []byte, magic string) bool {
 	return string(head[:n]) == magic[:n]
 }
 
-// inspectJPEG walks the segments up to the first scan and then looks for the end marker behind it, so that the end marker of an
-// embedded preview does not count.
-func inspectJPEG(file io.ReaderAt, size int64) (info Info, complete bool, err error) {
-	const (
-		startOfScan = 0xda
-		endOfImage  = 0xd9
-	)
-	info.Format = JPEG
-	var segment [9]byte
-	for offset := int64(2); ; {
-		if err := readFull(file, segment[:4], offset); err != nil {
-			return info, false, err
-		}
-		marker := segment[1]
-		if segment[0] != 0xff {
-			return info, false, ErrNotAnImage
-		}
-		if marker == 0xff { // fill byte
-			offset++
-			continue
-		}
-		length := int64(binary.BigEndian.Uint16(segment[2:4]))
-		switch {
-		case marker == endOfImage || marker == 0xd8 || length < 2:
-			return info, false, ErrNotAnImage
-		case marker == startOfScan:
-			complete, err = containsAfter(file, offset+2+length, size, []byte{0xff, endOfImage})
-			return info, complete, err
-		case isStartOfFrame(marker):
-			if err := readFull(file, segment[:], offset); err != nil {
-				return info, false, err
-			}
-			info.Height = int(binary.BigEndian.Uint16(segment[5:7]))
-			info.Width = int(binary.BigEndian.Uint16(segment[7:9]))
-		}
-		offset += 2 + length
-	}
-}
-
-// isStartOfFrame tells the markers that carry the picture's size: C0 to CF without C4, C8 and CC, which are tables.
-func isStartOfFrame(marker byte) bool {
-	return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
-}
-
 func inspectPNG(file io.ReaderAt, size int64, head []byte) (info Info, complete bool, err error) {
 	info.Format = PNG
-	if len(head) < 24 {
+	if len(head) < 29 {
 		return info, false, nil
 	}
 	if string(head[12:16]) != "IHDR" {
@@ -134,8 +93,9 @@ func inspectPNG(file io.ReaderAt, size int64, head []byte) (info Info, complete 
 		return info, false, ErrNotAnImage
 	}
 	info.Width, info.Height = int(width), int(height)
+	info.DecodedBytes = pngDecodedBytes(info.Width, info.Height, head[24], head[25], head[28] != 0)
 	const tail = 64 << 10 // cameras may append a little
-	complete, err = containsAfter(file, max(24, size-tail), size, []byte("\x00\x00\x00\x00IEND\xae\x42\x60\x82"))
+	complete, err = containsAfter(file, max(29, size-tail), size, []byte("\x00\x00\x00\x00IEND\xae\x42\x60\x82"))
 	return info, complete, err
 }
 
@@ -146,6 +106,7 @@ func inspectGIF(file io.ReaderAt, size int64, head []byte) (info Info, complete 
 	}
 	info.Width = int(binary.LittleEndian.Uint16(head[6:8]))
 	info.Height = int(binary.LittleEndian.Uint16(head[8:10]))
+	info.DecodedBytes = gifDecodedBytes(info.Width, info.Height)
 	tail := make([]byte, min(512, size))
 	if err := readFull(file, tail, size-int64(len(tail))); err != nil {
 		return info, false, err
@@ -159,7 +120,8 @@ func inspectWebP(size int64, head []byte) (info Info, complete bool, err error) 
 	if len(head) < 30 {
 		return info, false, nil
 	}
-	switch string(head[12:16]) {
+	kind := string(head[12:16])
+	switch kind {
 	case "VP8X":
 		info.Width = 1 + int(head[24]) + int(head[25])<<8 + int(head[26])<<16
 		info.Height = 1 + int(head[27]) + int(head[28])<<8 + int(head[29])<<16
@@ -172,12 +134,13 @@ func inspectWebP(size int64, head []byte) (info Info, complete bool, err error) 
 	default:
 		return info, false, ErrNotAnImage
 	}
+	info.DecodedBytes = webpDecodedBytes(info.Width, info.Height, kind, size)
 	return info, size >= 8+int64(binary.LittleEndian.Uint32(head[4:8])), nil
 }
 
 func inspectBMP(size int64, head []byte) (info Info, complete bool, err error) {
 	info.Format = BMP
-	if len(head) < 26 {
+	if len(head) < 30 {
 		return info, false, nil
 	}
 	if header := binary.LittleEndian.Uint32(head[14:18]); header < 40 || header > 256 {
@@ -193,6 +156,7 @@ func inspectBMP(size int64, head []byte) (info Info, complete bool, err error) {
 		return info, false, ErrNotAnImage
 	}
 	info.Width, info.Height = int(width), int(height)
+	info.DecodedBytes = bmpDecodedBytes(info.Width, info.Height, binary.LittleEndian.Uint16(head[28:30]))
 	return info, size >= int64(binary.LittleEndian.Uint32(head[2:6])), nil
 }
 
