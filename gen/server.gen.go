@@ -1012,18 +1012,44 @@ type ListGPUHistoryResponseObject interface {
 	VisitListGPUHistoryResponse(w http.ResponseWriter) error
 }
 
-type ListGPUHistory200JSONResponse GPUHistory
+type ListGPUHistory200ResponseHeaders struct {
+	ETag *string
+}
+
+type ListGPUHistory200JSONResponse struct {
+	Body    GPUHistory
+	Headers ListGPUHistory200ResponseHeaders
+}
 
 func (response ListGPUHistory200JSONResponse) VisitListGPUHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListGPUHistory304ResponseHeaders struct {
+	ETag *string
+}
+
+type ListGPUHistory304Response struct {
+	Headers ListGPUHistory304ResponseHeaders
+}
+
+func (response ListGPUHistory304Response) VisitListGPUHistoryResponse(w http.ResponseWriter) error {
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListGPUHistory421JSONResponse struct{ MisdirectedRequestJSONResponse }

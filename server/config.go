@@ -8,7 +8,7 @@ import (
 
 // GetSystemConfig returns the effective settings.
 func (s *Server) GetSystemConfig(ctx context.Context, _ gen.GetSystemConfigRequestObject) (gen.GetSystemConfigResponseObject, error) {
-	config, err := s.options.Config.Get(ctx)
+	config, err := s.config.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,6 +318,8 @@ func TestGPUHistory_Bounds(t *testing.T) {
 		gotSince, gotLimit = since, limit
 		return nil, nil
 	}
+	var revision atomic.Int64 // something changes before each request, so that no answer is kept
+	f.revision = func(context.Context) (string, error) { return strconv.FormatInt(revision.Add(1), 10), nil }
 	s := start(t, f)
 	s.get(t, "/api/system/gpu/history").want(t, 200)
 	require.Nil(t, gotSince)

@@ -141,8 +141,8 @@ func (s *Server) logRequest(c echo.Context, r *http.Request, id string, took tim
 		if status == http.StatusServiceUnavailable {
 			level = slog.LevelWarn
 		}
-	case status < 300 && isProbe(r.URL.Path):
-		level = slog.LevelDebug
+	case status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		level = slog.LevelDebug // dashboards and probes ask all the time
 	}
 	ctx := r.Context()
 	if !s.log.Enabled(ctx, level) {

@@ -230,10 +230,10 @@ func TestRequestLog(t *testing.T) {
 	s.send(t, http.MethodHead, "/api/system/%73tats", "", header("X-Request-ID", "d"))
 	raw(t, s.addr, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: e\r\nConnection: close\r\n\r\n", asked(t, "OPTIONS", "/*"))
 	for id, want := range map[string]map[string]any{
-		"a": {"level": "INFO", "method": "GET", "path": "/api/system/stats", "status": 200.0, "client": "192.0.2.7"},
+		"a": {"level": "DEBUG", "method": "GET", "path": "/api/system/stats", "status": 200.0, "client": "192.0.2.7"},
 		"b": {"level": "DEBUG", "path": "/health"},
 		"c": {"level": "INFO", "path": "/nowhere", "status": 404.0, "client": "127.0.0.1"},
-		"d": {"level": "INFO", "method": "HEAD", "path": "/api/system/stats", "status": 200.0},
+		"d": {"level": "DEBUG", "method": "HEAD", "path": "/api/system/stats", "status": 200.0},
 		"e": {"level": "INFO", "method": "OPTIONS", "path": "*", "status": 404.0},
 	} {
 		lines := s.log.about(id)

@@ -34,6 +34,7 @@ type fakes struct {
 	readiness func() health.Readiness
 	gpu       func() gpu.Snapshot
 	samples   func(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error)
+	revision  func(ctx context.Context) (string, error)
 	counts    func(ctx context.Context) (store.Counts, error)
 	depths    func(ctx context.Context) (store.QueueDepths, error)
 	config    func(ctx context.Context) (store.SystemConfig, error)
@@ -54,6 +55,8 @@ func (f *fakes) Latest() gpu.Snapshot        { return f.gpu() }
 func (f *fakes) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error) {
 	return f.samples(ctx, since, limit)
 }
+
+func (f *fakes) GPUSamplesRevision(ctx context.Context) (string, error)     { return f.revision(ctx) }
 func (f *fakes) Counts(ctx context.Context) (store.Counts, error)           { return f.counts(ctx) }
 func (f *fakes) QueueDepths(ctx context.Context) (store.QueueDepths, error) { return f.depths(ctx) }
 func (f *fakes) Get(ctx context.Context) (store.SystemConfig, error)        { return f.config(ctx) }
@@ -147,6 +150,7 @@ func newFakes(tb testing.TB) *fakes {
 		samples: func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
 			return []store.GPUSample{sample}, nil
 		},
+		revision: func(context.Context) (string, error) { return "1", nil },
 		counts: func(context.Context) (store.Counts, error) {
 			return store.Counts{Cameras: 4, Events: 156, Detections: 892, GPUSamples: 2880, Logs: 5000}, nil
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -65,7 +66,7 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 		}
 		return func(c echo.Context) error {
 			r := c.Request()
-			from := requester{actor: anonymous, requestID: c.Response().Header().Get("X-Request-Id")}
+			from := requester{actor: anonymous, requestID: c.Response().Header().Get("X-Request-Id"), ifNoneMatch: strings.Join(r.Header.Values("If-None-Match"), ",")}
 			if op.needsKey {
 				actor, err := s.keys.actor(r)
 				if err != nil {

@@ -38,6 +38,8 @@ type requester struct {
 	// actor is "api_key:" and the start of the key's hash, or anonymous.
 	actor                    string
 	ip, userAgent, requestID string
+	// ifNoneMatch is the header of this name.
+	ifNoneMatch string
 }
 
 // requesterKey is the key of the requester in a request's context.

@@ -62,6 +62,8 @@ type gpuReader interface {
 // database is what the server reads from the store.
 type database interface {
 	ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]store.GPUSample, error)
+	// GPUSamplesRevision is the same as long as ListGPUSamples answers the same.
+	GPUSamplesRevision(ctx context.Context) (string, error)
 	Counts(ctx context.Context) (store.Counts, error)
 	QueueDepths(ctx context.Context) (store.QueueDepths, error)
 }
@@ -139,14 +141,20 @@ type Options struct {
 	strict []gen.StrictMiddlewareFunc
 }
 
-// Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine of
-// its own: HTTPServer says how to run it.
+// Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine that
+// goes on when no request waits for it: HTTPServer says how to run it.
 type Server struct {
 	options   Options
 	echo      *echo.Echo
 	log       *slog.Logger
 	now       func() time.Time
 	startedAt time.Time
+
+	counts   joined[store.Counts]
+	depths   joined[store.QueueDepths]
+	config   joined[store.SystemConfig]
+	revision joined[string]
+	history  *histories
 
 	hosts   *hostCheck
 	origins *origins
@@ -172,7 +180,7 @@ func New(options Options) (*Server, error) {
 	}
 	s := &Server{
 		options: options, log: options.Log, now: options.Now, startedAt: options.Now(),
-		proxies: options.TrustedProxies, stopping: make(chan struct{}),
+		proxies: options.TrustedProxies, stopping: make(chan struct{}), history: newHistories(),
 	}
 	var hostErr, originErr, keyErr error
 	s.hosts, hostErr = newHostCheck(options.MachineName, options.AllowedHosts)
@@ -181,6 +189,10 @@ func New(options Options) (*Server, error) {
 	if err := errors.Join(options.missing(), options.Severity.Validate(), hostErr, originErr, keyErr); err != nil {
 		return nil, err
 	}
+	s.counts = joined[store.Counts]{read: options.Store.Counts, timeout: options.RequestTimeout}
+	s.depths = joined[store.QueueDepths]{read: options.Store.QueueDepths, timeout: options.RequestTimeout}
+	s.config = joined[store.SystemConfig]{read: options.Config.Get, timeout: options.RequestTimeout}
+	s.revision = joined[string]{read: options.Store.GPUSamplesRevision, timeout: options.RequestTimeout}
 	doc, err := gen.GetSpec()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded contract: %w", err)

@@ -89,6 +89,10 @@ func TestSpec_Rules(t *testing.T) {
 			require.Equal(t, method != "GET", operation.Security != nil, "%s: only writes need a key", id)
 			for code, response := range operation.Responses.Map() {
 				content := response.Value.Content
+				if code == "304" { // it never has a body
+					require.Empty(t, content, id)
+					continue
+				}
 				require.Len(t, content, 1, "%s %s", id, code)
 				media := content.Get("application/json")
 				require.NotNil(t, media, "%s %s", id, code)

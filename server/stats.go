@@ -8,7 +8,7 @@ import (
 
 // GetStats returns exact totals and how long the server runs.
 func (s *Server) GetStats(ctx context.Context, _ gen.GetStatsRequestObject) (gen.GetStatsResponseObject, error) {
-	counts, err := s.options.Store.Counts(ctx)
+	counts, err := s.counts.get(ctx)
 	if err != nil {
 		return nil, err
 	}

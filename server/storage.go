@@ -13,7 +13,7 @@ func (s *Server) GetStorage(ctx context.Context, _ gen.GetStorageRequestObject) 
 		return nil, err
 	}
 	countedAt := s.now()
-	counts, err := s.options.Store.Counts(ctx)
+	counts, err := s.counts.get(ctx)
 	if err != nil {
 		return nil, err
 	}

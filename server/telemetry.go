@@ -16,7 +16,7 @@ func (s *Server) GetTelemetry(ctx context.Context, _ gen.GetTelemetryRequestObje
 	if err != nil {
 		return nil, err
 	}
-	depths, err := s.options.Store.QueueDepths(ctx)
+	depths, err := s.depths.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,15 @@ func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) (
 	return samples, err
 }
 
+// GPUSamplesRevision marks the state of the GPU samples: as long as it is the same, so are they. It changes with each statement that
+// changes them, whoever sends it, and when the database server starts, which may have been given older data.
+func (db *DB) GPUSamplesRevision(ctx context.Context) (string, error) {
+	var revision string
+	err := db.get(ctx, "read the revision of the gpu samples", &revision, `
+		SELECT sum(revision) || '/' || extract(epoch FROM pg_postmaster_start_time()) FROM counters WHERE table_name = $1`, "gpu_stats")
+	return revision, err
+}
+
 // forgetImpossible makes values unknown that cannot have been measured: not a number, infinite, or out of the scale.
 func (s *GPUSample) forgetImpossible() {
 	s.UtilizationPercent = within(s.UtilizationPercent, 0, 100)

@@ -965,7 +965,8 @@ type ClientInterface interface {
 
 	// ListGPUHistory GPU statistics over time
 	//
-	// The newest `limit` samples at or after `since`, oldest first.
+	// The newest `limit` samples at or after `since`, oldest first. A request with `If-None-Match` and the `ETag` of an earlier
+	// answer is answered with 304 and no body while that is still the right answer.
 	//
 	// Corresponds with GET /api/system/gpu/history (the `ListGPUHistory` operationId).
 	ListGPUHistory(ctx context.Context, params *ListGPUHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1194,7 +1195,8 @@ func (c *Client) GetGPUStats(ctx context.Context, reqEditors ...RequestEditorFn)
 
 // ListGPUHistory GPU statistics over time
 //
-// The newest `limit` samples at or after `since`, oldest first.
+// The newest `limit` samples at or after `since`, oldest first. A request with `If-None-Match` and the `ETag` of an earlier
+// answer is answered with 304 and no body while that is still the right answer.
 //
 // Corresponds with GET /api/system/gpu/history (the `ListGPUHistory` operationId).
 func (c *Client) ListGPUHistory(ctx context.Context, params *ListGPUHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2096,7 +2098,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListGPUHistoryWithResponse GPU statistics over time
 	//
-	// The newest `limit` samples at or after `since`, oldest first.
+	// The newest `limit` samples at or after `since`, oldest first. A request with `If-None-Match` and the `ETag` of an earlier
+	// answer is answered with 304 and no body while that is still the right answer.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -2710,6 +2713,16 @@ func (r GetGPUStatsResponse) ContentType() string {
 	return ""
 }
 
+// ListGPUHistoryResponse200Headers the declared response headers of an HTTP 200 response for ListGPUHistory
+type ListGPUHistoryResponse200Headers struct {
+	ETag *string
+}
+
+// ListGPUHistoryResponse304Headers the declared response headers of an HTTP 304 response for ListGPUHistory
+type ListGPUHistoryResponse304Headers struct {
+	ETag *string
+}
+
 // ListGPUHistoryResponse503Headers the declared response headers of an HTTP 503 response for ListGPUHistory
 type ListGPUHistoryResponse503Headers struct {
 	RetryAfter int32
@@ -2728,6 +2741,10 @@ type ListGPUHistoryResponse struct {
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListGPUHistoryResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *ListGPUHistoryResponse304Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListGPUHistoryResponse503Headers
 }
@@ -3474,7 +3491,8 @@ func (c *ClientWithResponses) GetGPUStatsWithResponse(ctx context.Context, reqEd
 
 // ListGPUHistoryWithResponse GPU statistics over time
 //
-// The newest `limit` samples at or after `since`, oldest first.
+// The newest `limit` samples at or after `since`, oldest first. A request with `If-None-Match` and the `ETag` of an earlier
+// answer is answered with 304 and no body while that is still the right answer.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -4108,6 +4126,9 @@ func ParseListGPUHistoryResponse(rsp *http.Response) (*ListGPUHistoryResponse, e
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -4139,6 +4160,26 @@ func ParseListGPUHistoryResponse(rsp *http.Response) (*ListGPUHistoryResponse, e
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers ListGPUHistoryResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers ListGPUHistoryResponse304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers304 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListGPUHistoryResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

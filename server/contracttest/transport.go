@@ -154,6 +154,12 @@ func (c *contract) checkOperation(route *routers.Route, request *http.Request, r
 	if request.Method == http.MethodHead {
 		return checkEmpty(body)
 	}
+	if response.StatusCode == http.StatusNotModified {
+		if response.Header.Get("ETag") == "" {
+			return errors.New("304 without ETag")
+		}
+		return checkEmpty(body)
+	}
 	if _, err := decode(response, body); err != nil {
 		return err
 	}
@@ -173,7 +179,7 @@ func (c *contract) checkOperation(route *routers.Route, request *http.Request, r
 
 func checkEmpty(body []byte) error {
 	if len(body) > 0 {
-		return errors.New("HEAD was answered with a body")
+		return errors.New("answered with a body where none belongs")
 	}
 	return nil
 }

@@ -68,13 +68,15 @@ export const getGPUStats = (client: Client, options?: Options<GetGpuStatsData>):
 /**
  * GPU statistics over time
  *
- * The newest `limit` samples at or after `since`, oldest first.
+ * The newest `limit` samples at or after `since`, oldest first. A request with `If-None-Match` and the `ETag` of an earlier
+ * answer is answered with 304 and no body while that is still the right answer.
  */
 export const listGPUHistory = (client: Client, options?: Options<ListGpuHistoryData>): Promise<Result<ListGpuHistoryResponses, ListGpuHistoryErrors>> => client.request<ListGpuHistoryResponses, ListGpuHistoryErrors>({
     method: 'GET',
     path: '/api/system/gpu/history',
     statuses: [
         200,
+        304,
         421,
         422,
         500,
