@@ -290,7 +290,7 @@ func inBatch(b *batchRow) (list []string) {
 // so many leftovers. It returns how many the rows name and how large these are.
 func (w *world) requireThumbnails(l *ledger, leftovers int) (files, bytes int64) {
 	w.tb.Helper()
-	root := filepath.Join(w.DataDir, "thumbnails")
+	root := w.thumbnails
 	var diff differences
 	named := map[string]bool{}
 	for _, d := range l.detections {

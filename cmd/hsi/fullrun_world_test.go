@@ -35,8 +35,10 @@ type world struct {
 	model    *aitest.Nemotron
 	database *sqlx.DB
 	cameras  string
-	begun    time.Time
-	shots    []*shot
+	// thumbnails is where the test sees the thumbnail folder.
+	thumbnails string
+	begun      time.Time
+	shots      []*shot
 }
 
 // shot is a file that a camera wrote, and what must become of it.
@@ -54,17 +56,25 @@ type shot struct {
 // newWorld starts the server with real databases of its own and waits until it is ready. Settings in env win.
 func newWorld(t *testing.T, env ...string) *world {
 	t.Helper()
+	w := prepareWorld(t, storetest.NewEmptyURL(t), embeddedtest.NewRedis(t).URL(), env...)
+	w.start()
+	w.eventually("ready", w.isReady)
+	return w
+}
+
+// prepareWorld is newWorld on databases that are there, without the start of the server.
+func prepareWorld(t *testing.T, databaseURL, redisURL string, env ...string) *world {
+	t.Helper()
 	w := &world{detector: aitest.NewRTDETR(t), model: aitest.NewNemotron(t), cameras: t.TempDir(), begun: time.Now()}
-	url := storetest.NewEmptyURL(t)
-	w.database = sqlx.MustOpen("postgres", url)
+	w.database = sqlx.MustOpen("postgres", databaseURL)
 	t.Cleanup(func() { _ = w.database.Close() })
-	w.process = serve(t, append([]string{
-		"DATABASE_URL=" + url, "REDIS_URL=" + embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH=" + w.cameras,
+	w.process = newProcess(t, append([]string{
+		"DATABASE_URL=" + databaseURL, "REDIS_URL=" + redisURL, "FOSCAM_BASE_PATH=" + w.cameras,
 		"RTDETR_URL=" + w.detector.URL(), "NEMOTRON_URL=" + w.model.URL(),
 		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=5", "NEMOTRON_READ_TIMEOUT=5",
 		"BATCH_WINDOW_SECONDS=3", "BATCH_IDLE_TIMEOUT_SECONDS=1", fmt.Sprintf("DETECTION_CONFIDENCE_THRESHOLD=%g", runThreshold),
 	}, env...)...)
-	w.eventually("ready", w.isReady)
+	w.thumbnails = filepath.Join(w.DataDir, "thumbnails")
 	return w
 }
 

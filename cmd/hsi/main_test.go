@@ -17,7 +17,7 @@ const asCommand = "HSI_TEST_AS_COMMAND"
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-		code := realMain(ctx, os.Args[1:], Options{Stderr: os.Stderr})
+		code := realMain(ctx, os.Args[1:], commandOptions())
 		stop()
 		os.Exit(code)
 	}

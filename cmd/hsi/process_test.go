@@ -37,6 +37,8 @@ type process struct {
 	DataDir string
 	env     []string
 	client  *http.Client
+	// prepare changes how the process is started; nil changes nothing.
+	prepare func(cmd *exec.Cmd)
 }
 
 // command prepares the hsi command with an environment of its own.
@@ -75,9 +77,16 @@ func runCommand(tb testing.TB, env []string, args ...string) (string, int) {
 // Settings in env win over these.
 func serve(tb testing.TB, env ...string) *process {
 	tb.Helper()
+	p := newProcess(tb, env...)
+	p.start()
+	return p
+}
+
+// newProcess is serve without the start.
+func newProcess(tb testing.TB, env ...string) *process {
+	tb.Helper()
 	p := &process{tb: tb, DataDir: filepath.Join(reachableDir(tb), "data")}
 	p.env = append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)
-	p.start()
 	tb.Cleanup(p.kill)
 	return p
 }
@@ -86,6 +95,9 @@ func serve(tb testing.TB, env ...string) *process {
 func (p *process) start() {
 	p.tb.Helper()
 	p.cmd, p.output = command(p.tb, p.env, "serve")
+	if p.prepare != nil {
+		p.prepare(p.cmd)
+	}
 	require.NoError(p.tb, p.cmd.Start())
 	p.exited = make(chan struct{})
 	go func() {
@@ -197,8 +209,11 @@ func (p *process) waitExit() {
 	}
 }
 
-// kill ends the process without any chance to clean up; killing an ended process does nothing.
+// kill ends the process without any chance to clean up; killing one that has ended or was never started does nothing.
 func (p *process) kill() {
+	if p.exited == nil {
+		return
+	}
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 }

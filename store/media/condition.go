@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +54,7 @@ func (w *writeState) problem(kind Kind) (string, bool) {
 }
 
 func rootCause(err error) string {
-	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+	for _, errno := range diskErrors {
 		if errors.Is(err, errno) {
 			return errno.Error()
 		}

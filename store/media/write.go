@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -122,7 +123,11 @@ func closeRoot(dir *os.Root, err *error) {
 	}
 }
 
-// diskFull tells whether an error is one of a full or read-only disk.
+// diskErrors are those of a disk that takes no writes: full, over its quota, read-only, broken, or closed to this process by a limit
+// on the size of its files.
+var diskErrors = [...]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EFBIG}
+
+// diskFull tells whether an error is one of diskErrors.
 func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EIO)
+	return slices.ContainsFunc(diskErrors[:], func(errno syscall.Errno) bool { return errors.Is(err, errno) })
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+)
+
+// The disk of the thumbnails really runs full, is taken away and comes back, under a server that works. Where this user may mount
+// nothing the same is done without a mount, as in the failure table.
+func TestFault_MediaDisk(t *testing.T) {
+	t.Parallel()
+	w := prepareFaultWorld(t)
+	thumbnails := w.thumbnails
+	require.NoError(t, os.MkdirAll(thumbnails, 0o755))
+	disks := w.ownNamespace("80m", thumbnails)
+	w.start()
+	w.eventually("all is well", w.isWell)
+	full, free := func() { w.limitFileSize(0) }, func() { w.limitFileSize(1 << 62) }
+	away, back := func() { takeAway(w.tb, thumbnails) }, func() { bringBack(w.tb, thumbnails) }
+	if disks != nil {
+		w.thumbnails = disks.inside(thumbnails)
+		filler := filepath.Join(w.thumbnails, "filler")
+		full, free = func() { fill(w.tb, filler) }, func() { require.NoError(w.tb, os.Remove(filler)) }
+		// An empty disk hides the one below it, as an empty folder stands where a disk was mounted.
+		away = func() { disks.mount("1m", thumbnails) }
+		back = func() {
+			require.Empty(w.tb, filesBelow(w.tb, w.thumbnails), "written beside the disk")
+			disks.unmount(thumbnails)
+		}
+	}
+	w.feed(8, 5*time.Millisecond, usual)
+	w.waitFinished()
+
+	storage := func(seen outlook) bool { return seen.services["storage"].Status == "degraded" }
+	const seen = 3 * time.Second
+	w.within("full", func() {
+		w.play(failure{
+			name: "media_disk_full", promise: "degraded, ready; no row without its file, images wait", within: seen,
+			begin: full, end: free, shows: storage, overall: "degraded", readiness: "ready",
+		})
+	})
+	w.within("images wait", func() {
+		w.waitFinished()
+		full()
+		defer free()
+		before := w.stored()
+		w.feed(12, time.Millisecond, func(i int) []aitest.Detection { return usual(5*i + 1) })
+		w.waitRecorded()
+		w.eventually("images wait for the disk", func() bool {
+			return w.look().workers["detection_worker"] == "waiting for the thumbnail folder"
+		})
+		require.Equal(w.tb, before, w.stored(), "stored without thumbnails")
+	})
+	w.within("unmounted", func() {
+		w.play(failure{
+			name: "media_disk_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk", within: seen,
+			begin: away, end: back, shows: storage, overall: "degraded", readiness: "ready",
+		})
+	})
+	w.waitFinished()
+	l := w.requireAccounted(false)
+	w.requireThumbnails(l, 20)
+	w.stop()
+}
+
+// fill writes a file until the disk takes no more.
+func fill(tb testing.TB, path string) {
+	tb.Helper()
+	file, err := os.Create(path)
+	require.NoError(tb, err)
+	defer file.Close()
+	block := make([]byte, 1<<20)
+	for size := len(block); size > 0; {
+		if _, err = file.Write(block[:size]); err != nil {
+			size /= 16
+		}
+	}
+	require.ErrorIs(tb, err, syscall.ENOSPC)
+}

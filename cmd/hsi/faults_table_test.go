@@ -1,0 +1,191 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+)
+
+// failure is one row of the failure table: what happens, and what people and machines are told meanwhile.
+type failure struct {
+	name, promise string
+	begin, end    func()
+	// shows tells whether the fault is told; nil when it must not show at all.
+	shows func(seen outlook) bool
+	// overall and readiness are the words of the two probes while it lasts.
+	overall, readiness string
+	// within is how soon it must be told.
+	within time.Duration
+}
+
+// The failure table of the design, row by row, on one server and real databases: liveness always answers, the other probes say what
+// the table says in time, nothing needs a restart, and at the end every image of every row is accounted for.
+func TestFailureTable(t *testing.T) {
+	t.Parallel()
+	gpu := newScriptedGPU(t)
+	w := prepareFaultWorld(t, append(gpu.env, "GPU_POLL_INTERVAL_SECONDS=1")...)
+	w.start()
+	w.eventually("all is well", w.isWell)
+	thumbnails := w.thumbnails
+	w.eventually("the card is read", func() bool { return w.gpuName() != nil })
+
+	const seen = 3 * time.Second
+	unhealthy := func(service string) func(outlook) bool {
+		return func(seen outlook) bool { return seen.services[service].Status == "unhealthy" }
+	}
+	degraded := func(service string) func(outlook) bool {
+		return func(seen outlook) bool { return seen.services[service].Status == "degraded" }
+	}
+	table := []failure{
+		{
+			name: "postgres_gone", promise: "unhealthy, not ready; files wait on disk and a scan finds them", within: seen,
+			begin: func() { w.postgres.Kill(t) }, end: func() { w.postgres.Start(t) },
+			shows: unhealthy("database"), overall: "unhealthy", readiness: "not_ready",
+		},
+		{
+			name: "redis_gone", promise: "degraded, not ready; rows stay and the queue is filled again", within: seen,
+			begin: func() { w.redis.Kill(t) }, end: func() { w.redis.Start(t) },
+			shows: unhealthy("redis"), overall: "degraded", readiness: "degraded",
+		},
+		{
+			name: "redis_flushed", promise: "nothing shows; the queue is filled again",
+			begin: func() {
+				w.detector.SetBehaviour(aitest.Delay(100 * time.Millisecond)) // so that images wait
+				w.feed(8, time.Millisecond, usual)
+				require.Equal(t, "+OK", redisCommand(t, w.redis, "FLUSHALL"))
+			},
+			end:     func() { w.detector.SetBehaviour(aitest.Behaviour{}) },
+			overall: "healthy", readiness: "ready",
+		},
+		{
+			name: "detector_gone", promise: "degraded, ready; images wait, no invented detection", within: seen,
+			begin: w.detector.Stop, end: w.detector.Start,
+			shows: degraded("ai"), overall: "degraded", readiness: "ready",
+		},
+		{
+			name: "model_gone", promise: "degraded, ready; batches wait, no invented score", within: seen,
+			begin: w.model.Stop, end: w.model.Start,
+			shows: degraded("ai"), overall: "degraded", readiness: "ready",
+		},
+		{
+			name: "nvml_card_lost", promise: "health unchanged; GPU fields null within 3 intervals, back by itself", within: seen,
+			begin: func() { gpu.say("lost") }, end: func() { gpu.say("") },
+			shows: func(outlook) bool { return w.gpuName() == nil }, overall: "healthy", readiness: "ready",
+		},
+		{
+			name: "nvml_driver_gone", promise: "health unchanged; GPU fields null within 3 intervals, back by itself", within: seen,
+			begin: func() { gpu.say("driver") }, end: func() { gpu.say("") },
+			shows: func(outlook) bool { return w.gpuName() == nil }, overall: "healthy", readiness: "ready",
+		},
+		{
+			name: "media_cannot_grow", promise: "degraded, ready; no row without its file, images wait", within: seen,
+			begin: func() { w.limitFileSize(0) }, end: func() { w.limitFileSize(1 << 62) },
+			shows: degraded("storage"), overall: "degraded", readiness: "ready",
+		},
+		{
+			name: "media_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk", within: seen,
+			begin: func() { takeAway(t, thumbnails) }, end: func() { bringBack(t, thumbnails) },
+			shows: degraded("storage"), overall: "degraded", readiness: "ready",
+		},
+	}
+	for _, row := range table {
+		w.within(row.name, func() { w.play(row) })
+	}
+	w.within("server_killed", func() {
+		w.feed(12, time.Millisecond, usual)
+		w.kill()
+		w.feed(6, time.Millisecond, usual)
+		begun := time.Now()
+		w.start()
+		w.eventually("well again", w.isWell)
+		measured(w.tb, "server_killed", "the next start finishes everything", never, time.Since(begun))
+	})
+	w.waitFinished()
+	l := w.requireAccounted(false)
+	w.requireThumbnails(l, 40) // what was written when its commit failed stays until it counts as left behind
+	w.requireCounts(l, fileTotals{Files: -1})
+	w.stop()
+}
+
+// play plays one row with images in each phase.
+func (w *faultWorld) play(row failure) {
+	w.tb.Helper()
+	w.feed(8, 5*time.Millisecond, usual)
+	row.begin()
+	begun := time.Now()
+	w.feed(4, time.Millisecond, usual) // some faults show only when there is work
+	detected := never
+	if row.shows != nil {
+		w.eventually("it is told", func() bool { return row.shows(w.look()) })
+		detected = time.Since(begun)
+	}
+	w.feed(8, 5*time.Millisecond, usual)
+	seen := w.look()
+	require.Equal(w.tb, 200, seen.alive)
+	require.Equal(w.tb, row.overall, seen.overall, "%+v", seen)
+	require.Equal(w.tb, row.readiness, seen.readiness, "%+v", seen)
+	if row.within > 0 {
+		require.LessOrEqual(w.tb, detected, row.within+2*time.Second, "told in time (two seconds for a busy test machine)")
+	}
+	begun = time.Now()
+	row.end()
+	w.eventually("well again", func() bool { return w.isWell() && (row.shows == nil || !row.shows(w.look())) })
+	if row.shows == nil {
+		w.waitFinished() // nobody tells that it is over: the work does
+	}
+	measured(w.tb, row.name, row.promise, detected, time.Since(begun))
+}
+
+// gpuName is the name of the card that the API shows, nil when it shows none.
+func (w *world) gpuName() *string {
+	w.tb.Helper()
+	var answer map[string]any
+	w.getJSON("/api/system/gpu", 200, &answer)
+	for field, value := range answer {
+		if (value == nil) != (answer["gpu_name"] == nil) {
+			require.Failf(w.tb, "half a sample", "%s is %v in %v", field, value, answer)
+		}
+	}
+	if name, ok := answer["gpu_name"].(string); ok {
+		return &name
+	}
+	return nil
+}
+
+// scriptedGPU is a driver library with one card.
+type scriptedGPU struct {
+	env []string
+	say func(state string)
+}
+
+func newScriptedGPU(tb testing.TB) *scriptedGPU {
+	tb.Helper()
+	dir := reachableDir(tb)
+	compile(tb, "nvml.c", filepath.Join(dir, "libnvidia-ml.so.1"))
+	state := filepath.Join(dir, "state")
+	say := func(text string) {
+		require.NoError(tb, os.WriteFile(state+".new", []byte(text), 0o600))
+		require.NoError(tb, os.Rename(state+".new", state))
+	}
+	say("")
+	return &scriptedGPU{env: []string{"LD_LIBRARY_PATH=" + dir, "HSI_TEST_NVML=" + state}, say: say}
+}
+
+// takeAway leaves an empty folder where a disk was mounted.
+func takeAway(tb testing.TB, folder string) {
+	tb.Helper()
+	require.NoError(tb, os.Rename(folder, folder+".away"))
+	require.NoError(tb, os.Mkdir(folder, 0o750))
+}
+
+// bringBack takes the empty folder away, which fails when something was written into it, and puts the disk there again.
+func bringBack(tb testing.TB, folder string) {
+	tb.Helper()
+	require.NoError(tb, os.Remove(folder), "written beside the disk")
+	require.NoError(tb, os.Rename(folder+".away", folder))
+}
