@@ -1,0 +1,207 @@
+// Command mutate asks whether the tests would notice wrong code: it changes the code in one place at a time, lets the package's tests
+// run, and lists the changes that no test noticed. Nothing on disk is changed: the compiler is given the changed file by an overlay.
+//
+//	go run ./mutate -per 40 -seed 1 ./server ./gpu …
+//
+// The places are drawn at random, as many in each package. A change that does not compile is drawn again; one that makes the tests
+// hang counts as noticed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type settings struct {
+	per     int
+	seed    uint64
+	timeout time.Duration
+}
+
+func main() { os.Exit(command()) }
+
+func command() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM) //nolint:forbidigo // the program's own
+	defer stop()
+	var s settings
+	flag.IntVar(&s.per, "per", 40, "changes to try in each package")
+	flag.Uint64Var(&s.seed, "seed", 1, "which changes are drawn")
+	flag.DurationVar(&s.timeout, "timeout", 4*time.Minute, "of one run of a package's tests")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		_, _ = fmt.Fprintln(os.Stderr, "mutate: name the packages, as ./server ./gpu")
+		return 2
+	}
+	if err := run(ctx, s, flag.Args(), os.Stdout); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "mutate:", err)
+		return 1
+	}
+	return 0
+}
+
+// tally is what became of the changes in one package.
+type tally struct {
+	killed, tried int
+	survivors     []string
+}
+
+func run(ctx context.Context, s settings, dirs []string, out io.Writer) error {
+	var total tally
+	_, _ = fmt.Fprintf(out, "seed %d, up to %d changes in each package\n\n| package | tried | noticed | |\n|---|---|---|---|\n", s.seed, s.per)
+	for _, dir := range dirs {
+		t, err := mutatePackage(ctx, s, dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		_, _ = fmt.Fprintf(out, "| `%s` | %d | %d | %.0f %% |\n", strings.TrimPrefix(dir, "./"), t.tried, t.killed, percent(t))
+		total.tried += t.tried
+		total.killed += t.killed
+		total.survivors = append(total.survivors, t.survivors...)
+	}
+	_, _ = fmt.Fprintf(out, "| all | %d | %d | %.1f %% |\n\nNot noticed:\n\n", total.tried, total.killed, percent(total))
+	for _, survivor := range total.survivors {
+		_, _ = fmt.Fprintf(out, "- %s\n", survivor)
+	}
+	return nil
+}
+
+func percent(t tally) float64 { return 100 * float64(t.killed) / float64(max(t.tried, 1)) }
+
+// mutatePackage tries changes in the package of a folder.
+func mutatePackage(ctx context.Context, s settings, dir string) (tally, error) {
+	binary, err := os.MkdirTemp("", "mutate-")
+	if err != nil {
+		return tally{}, err
+	}
+	defer func() { _ = os.RemoveAll(binary) }()
+	files, err := sources(ctx, dir)
+	if err != nil {
+		return tally{}, err
+	}
+	var mutants []mutant
+	for _, file := range files {
+		found, err := mutantsOf(file)
+		if err != nil {
+			return tally{}, err
+		}
+		mutants = append(mutants, found...)
+	}
+	random := rand.New(rand.NewPCG(s.seed, uint64(len(mutants)))) //nolint:gosec // not for secrets
+	random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	runner := runner{dir: dir, temp: binary, timeout: s.timeout}
+	if verdict, output, err := runner.test(ctx, nil); err != nil || verdict != survived {
+		return tally{}, errors.Join(fmt.Errorf("the tests fail without any change: %s", tail(output)), err)
+	}
+	var t tally
+	for _, m := range mutants {
+		if t.tried == s.per {
+			break
+		}
+		verdict, _, err := runner.test(ctx, &m)
+		switch {
+		case err != nil:
+			return t, err
+		case verdict == doesNotCompile:
+			continue
+		case verdict == killed:
+			t.killed++
+		case verdict == survived:
+			t.survivors = append(t.survivors, m.String())
+		}
+		t.tried++
+		_, _ = fmt.Fprintf(os.Stderr, "%s %s\n", verdict, m)
+	}
+	return t, nil
+}
+
+// sources are the package's hand-written files for this machine, without tests.
+func sources(ctx context.Context, dir string) ([]string, error) {
+	output, err := exec.CommandContext(ctx, "go", "list", "-f", `{{range .GoFiles}}{{.}}{{"\n"}}{{end}}{{range .CgoFiles}}{{.}}{{"\n"}}{{end}}`, dir).Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	var files []string
+	for name := range strings.FieldsSeq(string(output)) {
+		if !strings.HasSuffix(name, ".gen.go") {
+			files = append(files, filepath.Join(dir, name))
+		}
+	}
+	return files, nil
+}
+
+type verdict string
+
+const (
+	killed         verdict = "noticed"
+	survived       verdict = "NOT NOTICED"
+	doesNotCompile verdict = "does not compile"
+)
+
+// runner runs the tests of one package.
+type runner struct {
+	dir, temp string
+	timeout   time.Duration
+}
+
+// test builds the tests with the change and runs them.
+func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
+	args := []string{"test", "-c", "-o", filepath.Join(r.temp, "t.test")}
+	if m != nil {
+		changed := filepath.Join(r.temp, "changed.go")
+		if err := os.WriteFile(changed, m.changed(), 0o600); err != nil {
+			return "", nil, err
+		}
+		original, err := filepath.Abs(m.file.path)
+		if err != nil {
+			return "", nil, err
+		}
+		overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+		if err != nil {
+			return "", nil, err
+		}
+		path := filepath.Join(r.temp, "overlay.json")
+		if err := os.WriteFile(path, overlay, 0o600); err != nil {
+			return "", nil, err
+		}
+		args = append(args, "-overlay", path)
+	}
+	if output, err := exec.CommandContext(ctx, "go", append(args, r.dir)...).CombinedOutput(); err != nil { //nolint:gosec // the packages of this project
+		if ctx.Err() != nil {
+			return "", nil, ctx.Err()
+		}
+		return doesNotCompile, output, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	tests := exec.CommandContext(limited, filepath.Join(r.temp, "t.test"), "-test.failfast", "-test.timeout", (r.timeout - 10*time.Second).String()) //nolint:gosec // just built
+	tests.Dir = r.dir
+	tests.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	tests.Cancel = func() error { return syscall.Kill(-tests.Process.Pid, syscall.SIGKILL) }
+	tests.WaitDelay = 5 * time.Second
+	output, err := tests.CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return "", nil, ctx.Err()
+	case err != nil:
+		return killed, output, nil
+	default:
+		return survived, output, nil
+	}
+}
+
+func tail(output []byte) string {
+	const most = 2000
+	return string(output[max(0, len(output)-most):])
+}
