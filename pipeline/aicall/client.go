@@ -5,6 +5,7 @@ package aicall
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ type Options struct {
 type Client struct {
 	base     string
 	apiKey   string
+	redact   *strings.Replacer // takes what was sent in confidence out of what the service says
 	limit    time.Duration
 	maxReply int64
 	http     *http.Client
@@ -58,7 +60,7 @@ func New(options Options) (*Client, error) {
 	dialer := &net.Dialer{Timeout: options.ConnectTimeout, KeepAlive: 15 * time.Second}
 	return &Client{
 		base: strings.TrimRight(options.URL, "/"), apiKey: options.APIKey, maxReply: options.MaxReplyBytes,
-		limit: options.ConnectTimeout + options.ReadTimeout,
+		limit: options.ConnectTimeout + options.ReadTimeout, redact: redactor(options.APIKey, parsed.User),
 		http: &http.Client{
 			Transport: &http.Transport{
 				DialContext: dialer.DialContext, TLSHandshakeTimeout: options.ConnectTimeout, ResponseHeaderTimeout: options.ReadTimeout,
@@ -112,7 +114,7 @@ func (c *Client) Post(ctx context.Context, path, contentType string, body []byte
 	case int64(len(reply)) > c.maxReply:
 		return nil, c.fail(Suspect, fmt.Errorf("reply is longer than %d bytes", c.maxReply))
 	case response.StatusCode != http.StatusOK:
-		return nil, c.fail(kindOfStatus(response.StatusCode), fmt.Errorf("status %d: %s", response.StatusCode, excerpt(reply)))
+		return nil, c.fail(kindOfStatus(response.StatusCode), fmt.Errorf("status %d: %s", response.StatusCode, c.excerpt(reply)))
 	}
 	return reply, nil
 }
@@ -163,10 +165,25 @@ func withoutURL(err error) error {
 	return err
 }
 
-// excerpt makes the beginning of a reply fit for a log line.
-func excerpt(reply []byte) string {
+// redactor replaces the key and the password of the address, since a service may repeat in an error what it was sent.
+func redactor(apiKey string, user *url.Userinfo) *strings.Replacer {
+	const redacted = "(secret)"
+	var pairs []string
+	if apiKey != "" {
+		pairs = append(pairs, apiKey, redacted)
+	}
+	if password, set := user.Password(); set && password != "" {
+		login := user.Username() + ":" + password
+		pairs = append(pairs, base64.StdEncoding.EncodeToString([]byte(login)), redacted, password, redacted)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// excerpt makes the beginning of a reply fit for a log line. What is secret is taken out before it is cut, so that no part stays.
+func (c *Client) excerpt(reply []byte) string {
 	const longest = 200
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(reply[:min(len(reply), 4*longest)]), "\uFFFD")), " ")
+	text := c.redact.Replace(string(reply))
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text[:min(len(text), 4*longest)], "\uFFFD")), " ")
 	text = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return -1

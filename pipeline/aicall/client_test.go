@@ -137,4 +137,22 @@ func TestClient_KeepsSecretsAndControlCharactersOutOfErrors(t *testing.T) {
 	_, err = open(t, "http://user:hunter2@127.0.0.1:1").Post(t.Context(), "/", "text/plain", nil)
 	require.Equal(t, aicall.Away, kind(t, err))
 	require.NotContains(t, err.Error(), "hunter2")
+
+	// A service that repeats what it was sent, at the end of what is kept of its reply too.
+	for _, padding := range []int{0, 150, 195, 790, 799} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, password, _ := r.BasicAuth()
+			_, _ = io.WriteString(w, strings.Repeat("y", padding)+password+" "+r.Header.Get("X-Api-Key")+" "+r.Header.Get("Authorization"))
+		}))
+		t.Cleanup(server.Close)
+		client, err := aicall.New(aicall.Options{URL: strings.Replace(server.URL, "http://", "http://user:hunter2@", 1), APIKey: "the-key-itself"})
+		require.NoError(t, err)
+		t.Cleanup(client.CloseIdle)
+		_, err = client.Post(t.Context(), "/", "text/plain", nil)
+		require.Equal(t, aicall.Refused, kind(t, err))
+		for _, part := range []string{"hunt", "the-k", "dXNlcjpodW50ZXIy"} {
+			require.NotContains(t, err.Error(), part, "after %d characters", padding)
+		}
+	}
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/store/storetest"
+)
+
+// dialUnix connects to a socket instead of an address.
+func dialUnix(ctx context.Context, address string, dialer *net.Dialer, _ *tls.Config) (net.Conn, error) {
+	return dialer.DialContext(ctx, "unix", address)
+}
+
+// counting is a server that counts its requests.
+func counting(tb testing.TB, answer http.HandlerFunc) (*httptest.Server, *atomic.Int64) {
+	tb.Helper()
+	var count atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		count.Add(1)
+		answer(w, r)
+	}))
+	tb.Cleanup(server.Close)
+	return server, &count
+}
+
+// API7. An AI service that answers with a redirect to another machine is not followed, whatever the method, and gets none of the
+// other's answer; a proxy from the environment is not used either.
+func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
+	t.Parallel()
+	inside, reached := counting(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"status":"healthy","model_loaded":true,"detections":[],"content":"{}"}`)
+	})
+	var code atomic.Int64
+	code.Store(http.StatusFound)
+	leading, asked := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, inside.URL+"/latest/meta-data", int(code.Load()))
+	})
+	cameras := t.TempDir()
+	p := serve(t, append(quick, "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras,
+		"RTDETR_URL="+leading.URL, "NEMOTRON_URL="+leading.URL, "HTTP_PROXY="+inside.URL, "http_proxy="+inside.URL, "AI_HEALTH_TIMEOUT=1")...)
+	p.eventually("ready", p.isReady)
+	require.NoError(t, os.Mkdir(filepath.Join(cameras, "gate"), 0o755))
+	for i, status := range []int64{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect, http.StatusSeeOther, http.StatusMovedPermanently} {
+		code.Store(status)
+		before := asked.Load()
+		require.NoError(t, os.WriteFile(filepath.Join(cameras, "gate", fmt.Sprintf("%d.jpg", i)), aitest.Picture(uint64(i)), 0o644))
+		p.eventually("asked again", func() bool { return asked.Load() >= before+3 })
+	}
+	_, services := servicesState(t, p)
+	require.Equal(t, "unhealthy", services["ai"].Status, services["ai"].Message)
+	require.Zero(t, reached.Load(), "the machine that the redirect names was asked")
+	p.stop()
+}
+
+// API10. What the AI services answer is not believed: too much, too little, another language, markup and numbers that cannot be are
+// refused; nothing of it becomes an event, and hostile text in a good answer stays text.
+func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
+	t.Parallel()
+	const box = `"bbox":{"x":10,"y":10,"width":50,"height":90}`
+	var answer atomic.Pointer[string]
+	set := func(text string) { answer.Store(&text) }
+	set("")
+	detector, detected := counting(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health" {
+			_, _ = fmt.Fprint(w, `{"status":"healthy","model_loaded":true}`)
+			return
+		}
+		if *answer.Load() == "flood" {
+			for range 200 { // 100 MB
+				if _, err := w.Write([]byte(strings.Repeat("[", 512<<10))); err != nil {
+					return
+				}
+			}
+			return
+		}
+		_, _ = fmt.Fprint(w, *answer.Load())
+	})
+	cameras, url := t.TempDir(), storetest.NewEmptyURL(t)
+	p := serve(t, append(quick, "DATABASE_URL="+url, "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras, "RTDETR_URL="+detector.URL)...)
+	p.eventually("ready", p.isReady)
+	folder := filepath.Join(cameras, "gate")
+	require.NoError(t, os.Mkdir(folder, 0o755))
+	for i, hostile := range []string{
+		"", "null", "<html><script>alert(1)</script></html>", `{"detections":[`, `{"detections":[]} {"detections":[]}`,
+		`{"detections":[{"class":"person","confidence":NaN,` + box + `}]}`, `{"detections":[{"class":"person","confidence":17,` + box + `}]}`,
+		`{"detections":[{"class":"person","confidence":0.9,"bbox":{"x":1e308,"y":0,"width":1,"height":1}}]}`,
+		`{"detections":[{"class":"` + strings.Repeat("x", 5000) + `","confidence":0.9,` + box + `}]}`,
+		`{"detections":[{"class":"a\u0000b","confidence":0.9,` + box + `}]}`, strings.Repeat("[", 500_000), "flood",
+	} {
+		set(hostile)
+		before := detected.Load()
+		require.NoError(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%03d.jpg", i)), aitest.Picture(uint64(i)), 0o644))
+		p.eventually("the detector was asked", func() bool { return detected.Load() > before })
+	}
+	require.Zero(t, queryInt(t, url, "SELECT count(*) FROM detections"))
+	require.Zero(t, queryInt(t, url, "SELECT count(*) FROM events"))
+	status, body := p.get("/health")
+	require.Equal(t, http.StatusOK, status, "%s", body)
+	t.Logf("memory after the hostile answers: %s", memoryOf(t, p.cmd.Process.Pid))
+
+	const markup = `<img src=x onerror=alert(1)>'; DROP TABLE events; --`
+	set(`{"detections":[{"class":"` + markup + `","confidence":0.9,` + box + `}]}`)
+	p.eventually("the images are tried again and become events", func() bool { return queryInt(t, url, "SELECT count(*) FROM events") > 0 })
+	require.Positive(t, queryInt(t, url, "SELECT count(*) FROM detections WHERE object_type LIKE '<img src=x onerror=alert(1)>%'"))
+	p.stop()
+}
+
+// memoryOf is the resident memory of a process, in the words of the kernel.
+func memoryOf(tb testing.TB, pid int) string {
+	tb.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(tb, err)
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return "unknown"
+}
