@@ -9,7 +9,9 @@ const client = createClient({
 const preview = await runCleanup(client, { query: { dry_run: true } });
 if (preview.ok) {
   const { events_deleted, images_deleted, space_reclaimed, retention_days } = preview.data;
-  console.log(`older than ${retention_days} days: would delete ${events_deleted} events and ${images_deleted} images, ${space_reclaimed} bytes`);
+  console.log(
+    `older than ${retention_days} days: would delete ${events_deleted} events and ${images_deleted} images, ${space_reclaimed} bytes`,
+  );
 } else if (preview.status === 503) {
   console.log(`try again in ${preview.retryAfterSeconds ?? 'some'} s: ${preview.data.detail}`);
 } else {

@@ -17,7 +17,8 @@ function problemsOf(operation) {
     for (const name of Object.keys(parameters)) problems.push(`parameter ${name} is not in the query`);
   }
   for (const [name, { schema }] of Object.entries(query)) {
-    if (!['boolean', 'integer', 'number', 'string'].includes(String(schema.type))) problems.push(`query parameter ${name} is no plain value`);
+    if (!['boolean', 'integer', 'number', 'string'].includes(String(schema.type)))
+      problems.push(`query parameter ${name} is no plain value`);
   }
   if (operation.body && operation.body.mediaType !== 'application/json') problems.push(`the body is ${operation.body.mediaType}`);
   for (const [status, response] of Object.entries(operation.responses ?? {})) {
@@ -25,7 +26,8 @@ function problemsOf(operation) {
     if (response?.mediaType && response.mediaType !== 'application/json') problems.push(`response ${status} is ${response.mediaType}`);
   }
   for (const scheme of operation.security ?? []) {
-    if (scheme.type !== 'apiKey' || scheme.in !== 'header' || scheme.name !== 'X-API-Key') problems.push('security is not the X-API-Key header');
+    if (scheme.type !== 'apiKey' || scheme.in !== 'header' || scheme.name !== 'X-API-Key')
+      problems.push('security is not the X-API-Key header');
   }
   return problems;
 }
@@ -66,7 +68,14 @@ function handler({ plugin }) {
             .param('client', (p) => p.type(clientType))
             .param('options', (p) => p.required(needsOptions(operation)).type($.type(optionsType).generic(typeOf('data'))))
             .returns($.type('Promise').generic($.type(resultType).generics(...outcome)))
-            .do($.return($('client').attr('request').call(description, 'options').generics(...outcome))),
+            .do(
+              $.return(
+                $('client')
+                  .attr('request')
+                  .call(description, 'options')
+                  .generics(...outcome),
+              ),
+            ),
         ),
     );
   });

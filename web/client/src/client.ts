@@ -79,7 +79,11 @@ export function createClient(settings: ClientOptions = {}): Client {
         if (key) headers.set('X-API-Key', key);
       }
 
-      const { status, headers: responseHeaders, text } = await exchange(settings.fetch ?? globalThis.fetch, url, init, {
+      const {
+        status,
+        headers: responseHeaders,
+        text,
+      } = await exchange(settings.fetch ?? globalThis.fetch, url, init, {
         signal: options.signal,
         timeoutMs: options.timeoutMs ?? clientTimeoutMs,
       });
@@ -132,7 +136,8 @@ function parseBody(operation: Operation, status: number, headers: Headers, text:
   if (!operation.statuses.includes(status)) throw unexpected(`status ${String(status)} is not documented`);
   if (status === 204) return undefined;
   const mediaType = (headers.get('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase();
-  if (mediaType !== 'application/json') throw unexpected(`the answer is ${mediaType === '' ? 'untyped' : String(mediaType)}, not application/json`);
+  if (mediaType !== 'application/json')
+    throw unexpected(`the answer is ${mediaType === '' ? 'untyped' : String(mediaType)}, not application/json`);
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {

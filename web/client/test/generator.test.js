@@ -56,12 +56,24 @@ test('options are required when the contract requires one of them', async () => 
 
 /** @type {[string, object, RegExp][]} */
 const refused = [
-  ['a path parameter', { parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }] }, /parameter id is not in the query/],
+  [
+    'a path parameter',
+    { parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }] },
+    /parameter id is not in the query/,
+  ],
   ['a header', { parameters: [{ name: 'If-Match', in: 'header', schema: { type: 'string' } }] }, /is not in the query/],
-  ['a list in the query', { parameters: [{ name: 'ids', in: 'query', schema: { type: 'array', items: { type: 'integer' } } }] }, /ids is no plain value/],
+  [
+    'a list in the query',
+    { parameters: [{ name: 'ids', in: 'query', schema: { type: 'array', items: { type: 'integer' } } }] },
+    /ids is no plain value/,
+  ],
   ['a form', { requestBody: content('multipart/form-data') }, /the body is multipart\/form-data/],
   ['text', { responses: { 200: { description: 'Text.', ...content('text/plain') } } }, /response 200 is text\/plain/],
-  ['a default response', { responses: { default: { description: 'Any.', ...content('application/json') } } }, /response default is not one status/],
+  [
+    'a default response',
+    { responses: { default: { description: 'Any.', ...content('application/json') } } },
+    /response default is not one status/,
+  ],
   ['another key', { security: [{ Key: [] }] }, /security is not the X-API-Key header/],
 ];
 

@@ -32,12 +32,14 @@ before(async () => {
   // The package's own prepack script builds it, also where npm is set to ignore scripts.
   const output = await run('npm', ['pack', '--json', '--silent', '--ignore-scripts=false', '--pack-destination', work], { cwd: source });
   const [pack] = JSON.parse(output);
-  packed = pack.files.map((/** @type {{ path: string }} */ file) => file.path).sort();
+  packed = pack.files.map((/** @type {{ path: string }} */ file) => file.path).toSorted();
 
   await mkdir(project);
   await writeFile(path.join(project, 'package.json'), '{ "name": "consumer", "private": true, "type": "module" }\n');
   // Offline: the package has no dependencies, so nothing may be asked for.
-  await run('npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', path.join(work, pack.filename)], { cwd: project });
+  await run('npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', path.join(work, pack.filename)], {
+    cwd: project,
+  });
   await cp(path.join(client, 'test/consumer'), project, { recursive: true });
   await cp(path.join(client, 'examples'), path.join(project, 'examples'), { recursive: true });
 });
@@ -55,7 +57,14 @@ function compile(...args) {
 test('the package has the compiled code, its types and the README, and nothing else', async () => {
   const modules = (await readdir(path.join(client, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'));
   const expected = modules.flatMap((name) => [`dist/${name.replace(/\.ts$/, '.js')}`, `dist/${name.replace(/\.ts$/, '.d.ts')}`]);
-  assert.deepEqual(packed, [...expected, 'README.md', 'package.json'].sort());
+  assert.deepEqual(packed, [...expected, 'README.md', 'package.json'].toSorted());
+});
+
+test('the package has no dependencies and no side effects', async () => {
+  const manifest = JSON.parse(await readFile(path.join(project, 'node_modules/@hsi/client/package.json'), 'utf8'));
+  assert.equal(manifest.sideEffects, false);
+  assert.deepEqual(manifest.dependencies ?? {}, {});
+  assert.deepEqual(manifest.peerDependencies ?? {}, {});
 });
 
 test('no any is in the types that a user sees', async () => {

@@ -60,7 +60,10 @@ test('a documented failure is data with its status, request id and waiting time'
   answer = (_, response) => json(response, 503, { detail: 'Database unavailable' }, { 'Retry-After': '5', 'X-Request-ID': 'abc' });
   const result = await getStats(createClient({ baseUrl }));
   assert.deepEqual(result, { ok: false, status: 503, data: { detail: 'Database unavailable' }, requestId: 'abc', retryAfterSeconds: 5 });
-  assert.throws(() => unwrap(result), (error) => error instanceof StatusError && error.status === 503 && error.result === result);
+  assert.throws(
+    () => unwrap(result),
+    (error) => error instanceof StatusError && error.status === 503 && error.result === result,
+  );
 });
 
 test('unwrap gives the data of a success', async () => {
@@ -112,7 +115,10 @@ test('the key goes with the operations that take it, and nowhere else', async ()
 test('a redirect is not followed, so that the key stays with its server', async () => {
   answer = (_, response) => response.writeHead(307, { Location: `${baseUrl}/elsewhere` }).end();
   await assert.rejects(runCleanup(createClient({ baseUrl, apiKey: 'secret-key' })), ConnectionError);
-  assert.deepEqual(seen.map(({ url }) => url), ['/api/system/cleanup']);
+  assert.deepEqual(
+    seen.map(({ url }) => url),
+    ['/api/system/cleanup'],
+  );
 });
 
 test('parameters are written as the contract reads them', async () => {
@@ -147,7 +153,10 @@ test('a body is JSON, and an operation without one sends none', async () => {
 });
 
 test('nobody there is a ConnectionError with its cause', async () => {
-  await assert.rejects(getHealth(createClient({ baseUrl: 'http://127.0.0.1:1' })), (error) => error instanceof ConnectionError && Boolean(error.cause));
+  await assert.rejects(
+    getHealth(createClient({ baseUrl: 'http://127.0.0.1:1' })),
+    (error) => error instanceof ConnectionError && Boolean(error.cause),
+  );
 });
 
 test('an answer that breaks off is a ConnectionError', async () => {
@@ -160,7 +169,10 @@ test('an answer that breaks off is a ConnectionError', async () => {
 
 test('an answer that does not come, or does not end, is a TimeoutError', async () => {
   answer = () => {};
-  await assert.rejects(getHealth(createClient({ baseUrl, timeoutMs: 20 })), (error) => error instanceof TimeoutError && error.timeoutMs === 20);
+  await assert.rejects(
+    getHealth(createClient({ baseUrl, timeoutMs: 20 })),
+    (error) => error instanceof TimeoutError && error.timeoutMs === 20,
+  );
   answer = (_, response) => void response.writeHead(200, { 'Content-Type': 'application/json' }).write('{');
   await assert.rejects(getHealth(createClient({ baseUrl }), { timeoutMs: 20 }), TimeoutError);
 });

