@@ -1,7 +1,9 @@
 package intake_test
 
 import (
+	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -39,5 +41,7 @@ func FuzzCameraID(f *testing.F) {
 		require.NotEmpty(t, id)
 		require.True(t, utf8.ValidString(id))
 		require.Equal(t, id, intake.CameraID(folder))
+		require.Equal(t, id, intake.CameraID(id), "an id is its own")
+		require.Equal(t, -1, strings.IndexFunc(id, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }))
 	})
 }
