@@ -117,6 +117,8 @@ describe('against live servers', () => {
       }
     }
     assert.deepEqual(missing, []);
+    const manifest = JSON.parse(await readFile(path.join(client, 'package.json'), 'utf8'));
+    assert.equal(manifest.version, contract.info.version, 'the package has the version of the contract');
   });
 
   test('the README and the examples do what they say', async () => {
