@@ -118,6 +118,9 @@ func (a *audit) liveRow(f *fed, rows []imageRow) (live imageRow, ok bool) {
 			dead = append(dead, row.Reason.String)
 			continue
 		}
+		if count > 0 && row.State == "filtered" && row.Reason.String == "duplicate" {
+			continue // the file under a new time, recorded by a second server at the same moment
+		}
 		live = row
 		count++
 	}

@@ -104,6 +104,11 @@ func TestAudit_AllowsWhatMayBe(t *testing.T) {
 			replaced.ID, replaced.State, replaced.Reason, replaced.BatchID = 99, "filtered", text("replaced"), id(0)
 			m.ledger.images = append(m.ledger.images, replaced)
 		},
+		"under a new time, recorded by two servers": func(m *made) {
+			again := m.ledger.images[0]
+			again.ID, again.State, again.Reason, again.BatchID = 99, "filtered", text("duplicate"), id(0)
+			m.ledger.images = append(m.ledger.images, again)
+		},
 		"expired": func(m *made) { m.ledger.images[2].State, m.ledger.images[2].Reason = "expired", text("") },
 		"asked twice, because of a crash": func(m *made) {
 			for summary, answer := range m.said {

@@ -10,17 +10,19 @@ type kind string
 
 // The faults of the processes and their connections.
 const (
-	killServer    kind = "kill -9 of the server"
-	killPostgres  kind = "kill -9 of PostgreSQL"
-	killRedis     kind = "kill -9 of Redis"
-	staleRedis    kind = "kill -9 of Redis, back with a stale file"
-	flushRedis    kind = "FLUSHALL"
-	cutSessions   kind = "PostgreSQL cuts all connections"
-	readOnly      kind = "PostgreSQL read-only"
-	holdLock      kind = "a lock held on a table"
-	freezeServer  kind = "server frozen"
-	freezeRedis   kind = "Redis frozen"
-	freezeStorage kind = "PostgreSQL frozen"
+	killServer     kind = "kill -9 of the server"
+	killPostgres   kind = "kill -9 of PostgreSQL"
+	killRedis      kind = "kill -9 of Redis"
+	staleRedis     kind = "kill -9 of Redis, back with a stale file"
+	flushRedis     kind = "FLUSHALL"
+	killSession    kind = "a session of PostgreSQL killed"
+	cutSessions    kind = "PostgreSQL cuts all connections"
+	readOnly       kind = "PostgreSQL read-only"
+	holdLock       kind = "a lock held on a table"
+	freezeServer   kind = "server frozen"
+	freezeRedis    kind = "Redis frozen"
+	freezePostgres kind = "PostgreSQL frozen"
+	takeOver       kind = "server frozen past its leases, a second one takes over"
 )
 
 // faultKinds says how often each fault is drawn, and how long it lasts: for a kill the time until the process is started again.
@@ -35,12 +37,14 @@ var faultKinds = []struct { //nolint:gochecknoglobals // a constant
 	{killRedis, 6, 0, 1200 * time.Millisecond, true},
 	{staleRedis, 2, 300 * time.Millisecond, 1500 * time.Millisecond, true},
 	{flushRedis, 3, 0, 0, false},
+	{killSession, 1, 0, 0, false},
 	{cutSessions, 2, 0, 0, false},
 	{readOnly, 2, 300 * time.Millisecond, 2 * time.Second, false},
 	{holdLock, 2, 300 * time.Millisecond, 3 * time.Second, false},
 	{freezeServer, 2, 300 * time.Millisecond, 3 * time.Second, false},
 	{freezeRedis, 1, 300 * time.Millisecond, 2500 * time.Millisecond, false},
-	{freezeStorage, 1, 300 * time.Millisecond, 2500 * time.Millisecond, false},
+	{freezePostgres, 1, 300 * time.Millisecond, 2500 * time.Millisecond, false},
+	{takeOver, 1, 500 * time.Millisecond, 2500 * time.Millisecond, false},
 }
 
 func (k kind) isKill() bool {

@@ -56,7 +56,8 @@ func (r *report) take(f *faultRunner, feeder *feeder, w *world) {
 			r.found(finding{late, fmt.Sprintf("ready only %v after the last fault", took.Round(time.Millisecond))})
 		}
 	}
-	for _, text := range w.server.ownEnds() {
+	r.findings = append(r.findings, f.findings...)
+	for _, text := range slices.Concat(w.server.ownEnds(), w.second.ownEnds()) {
 		r.found(finding{misbehaving, text})
 	}
 }
@@ -83,12 +84,12 @@ func (r *report) print(out io.Writer) {
 	line("seed             %d", r.seed)
 	line("images           %d files written, %d uploads repeated", r.files, r.again)
 	for _, outcome := range slices.Sorted(maps.Keys(r.outcomes)) {
-		line("  %-34s %6d", outcome, r.outcomes[outcome])
+		line("  %-53s %6d", outcome, r.outcomes[outcome])
 	}
-	line("  %-34s %6d events, %d detections", "stored", r.events, r.detections)
+	line("  %-53s %6d events, %d detections", "stored", r.events, r.detections)
 	line("faults           %d kill -9", r.kills)
 	for _, k := range slices.Sorted(maps.Keys(r.faults)) {
-		line("  %-40s %5d", k, r.faults[k])
+		line("  %-54s %5d", k, r.faults[k])
 	}
 	for _, c := range r.givenUp {
 		line("given up until tried again at the end: %d images: %s", c.Count, c.Cause)

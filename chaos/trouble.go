@@ -87,7 +87,7 @@ type scripted interface {
 // aiTrouble lets one AI service fail again and again until ctx ends, and leaves it well.
 func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scripted, took time.Duration, away, odd kind, answers []aitest.Behaviour) (err error) {
 	defer catch(&err)
-	well := func() { //nolint:contextcheck // the behaviour goes by the context of its call
+	well := func() {
 		service.Start()
 		service.SetHealth(aitest.Behaviour{})
 		service.SetBehaviour(refusing(normal(took)))

@@ -38,6 +38,8 @@ type world struct {
 	detector *aitest.RTDETR
 	model    *aitest.Nemotron
 	server   *server
+	// second is another server on the same databases and folders, which runs only while the first is frozen.
+	second *server
 
 	// database and redisClient are our own connections.
 	database    *sqlx.DB
@@ -69,12 +71,11 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 	if err := os.MkdirAll(w.cameras(), 0o755); err != nil { //nolint:gosec // a folder of this run
 		return nil, err
 	}
-	environment, address, err := w.environment(ctx)
-	if err != nil {
+	if w.server, err = w.newServer(ctx, binary, "data"); err != nil {
 		return nil, err
 	}
-	w.server = newServer(binary, environment, address, filepath.Join(w.dir, "server.log"))
-	return w, nil
+	w.second, err = w.newServer(ctx, binary, "second", "VIDEO_THUMBNAILS_DIR="+w.thumbnails(), "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data", "clips"))
+	return w, err
 }
 
 // startServices starts the databases and the AI services. The helpers of tests end the test when that fails, here the run.
@@ -97,25 +98,25 @@ func (w *world) startServices() (err error) {
 	return nil
 }
 
-// environment are the settings of the server: short times, so that a run of minutes has many batches.
-func (w *world) environment(ctx context.Context) (settings []string, address string, err error) {
+// newServer prepares a server with a data folder of its own and short times, so that a run of minutes has many batches.
+func (w *world) newServer(ctx context.Context, binary, data string, more ...string) (*server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", fmt.Errorf("find a free port: %w", err)
+		return nil, fmt.Errorf("find a free port: %w", err)
 	}
-	address = listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return nil, "", err
-	}
+	address := listener.Addr().String()
 	_, port, err := net.SplitHostPort(address)
-	return []string{
-		"DATA_DIR=" + filepath.Join(w.dir, "data"), "FOSCAM_BASE_PATH=" + w.cameras(), "API_PORT=" + port,
+	if err != nil {
+		return nil, err
+	}
+	return newServer(binary, append([]string{
+		"DATA_DIR=" + filepath.Join(w.dir, data), "FOSCAM_BASE_PATH=" + w.cameras(), "API_PORT=" + port,
 		"DATABASE_URL=" + w.postgres.URL(), "REDIS_URL=" + w.redis.URL(),
 		"RTDETR_URL=" + w.detector.URL(), "NEMOTRON_URL=" + w.model.URL(), "DETECTION_WORKERS=4",
 		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=2", "NEMOTRON_READ_TIMEOUT=2",
 		"BATCH_WINDOW_SECONDS=4", "BATCH_IDLE_TIMEOUT_SECONDS=2", "DETECTION_CONFIDENCE_THRESHOLD=" + strconv.FormatFloat(threshold, 'g', -1, 64),
 		"DEDUPE_TTL_SECONDS=86400",
-	}, address, err
+	}, more...), address, filepath.Join(w.dir, data+".log")), listener.Close()
 }
 
 func (w *world) cameras() string    { return filepath.Join(w.dir, "cameras") }
@@ -123,8 +124,10 @@ func (w *world) thumbnails() string { return filepath.Join(w.dir, "data", "thumb
 
 // close ends all processes and removes all files, or leaves ours behind to be looked at.
 func (w *world) close(keep bool) {
-	if w.server != nil {
-		w.server.kill()
+	for _, s := range []*server{w.server, w.second} {
+		if s != nil {
+			s.kill()
+		}
 	}
 	w.scope.end()
 	embeddedtest.RemoveAll()

@@ -84,6 +84,7 @@ func TestPostgresURL_SameServerForAll(t *testing.T) {
 func TestNewPostgres_KillKeepsData(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.NewPostgres(t)
+	require.FileExists(t, filepath.Join(server.Dir(), "postmaster.pid"))
 	db := open(t, server.URL())
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE x (n int); INSERT INTO x VALUES (7)")
 	require.NoError(t, err)

@@ -87,6 +87,9 @@ func NewPostgres(tb testing.TB, extra ...map[string]string) *PostgresServer {
 // URL is the superuser URL of database "postgres"; it stays the same over Stop, Kill and Start.
 func (s *PostgresServer) URL() string { return child.PostgresURL(s.runDir, superuser, "postgres") }
 
+// Dir is the folder that holds the server's data.
+func (s *PostgresServer) Dir() string { return child.DataDir(s.home) }
+
 func newPostgres(ctx context.Context, settings map[string]string) (*PostgresServer, error) {
 	shared.templateOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
