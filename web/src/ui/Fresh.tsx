@@ -1,3 +1,4 @@
+import { useComputed } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 
 import { formatAge } from '../format.ts';
@@ -11,16 +12,13 @@ interface AgeProps {
 
 /** Says how old what is shown is. Not announced to screen readers each second: they can read it when they come by. */
 export function Age({ live, source }: AgeProps) {
-  const { ageMs, stale } = useFreshness({ live, source });
+  const { ageMs, stale } = freshnessOf({ live, source });
   if (ageMs === undefined) return null;
-  return (
-    <span class={stale ? 'age is-stale' : 'age'}>
-      {stale ? `Not current, last answer ${formatAge(ageMs)}` : `Updated ${formatAge(ageMs)}`}
-    </span>
-  );
+  const age = formatAge(ageMs);
+  return <span class={stale ? 'age is-stale' : 'age'}>{stale ? `Not current, last answer ${age}` : `Updated ${age}`}</span>;
 }
 
-function useFreshness({ live, source }: AgeProps) {
+function freshnessOf({ live, source }: AgeProps) {
   const connected = live.connection.value.state !== 'lost';
   return freshness(source.state.value, source.intervalMs, live.nowMs.value, connected);
 }
@@ -34,15 +32,16 @@ interface FreshProps<T> {
 /** Shows what was polled: while there is nothing yet, why; when it is stale, greyed and with the reason. */
 export function Fresh<T>({ live, source, children }: FreshProps<T>) {
   const { value, problem } = source.state.value;
-  const { stale } = useFreshness({ live, source });
+  const stale = useComputed(() => freshnessOf({ live, source }).stale).value; // not drawn anew each second
   const lost = live.connection.value.state === 'lost';
+  const reason = lost ? undefined : problem?.text;
   if (value === undefined) {
     if (problem === undefined && !lost) return <p class="quiet">Loading…</p>;
-    return <p class="quiet">Not available{problem && !lost ? `: ${problem.text}` : ''}. The page asks again by itself.</p>;
+    return <p class="quiet">Not available{reason === undefined ? '' : `: ${reason}`}. The page asks again by itself.</p>;
   }
   return (
     <div class={stale ? 'fresh is-stale' : 'fresh'}>
-      {problem !== undefined && !lost && <p class="note">Shown as it was before: {problem.text}</p>}
+      {reason !== undefined && <p class="note">Shown as it was before: {reason}.</p>}
       {children(value)}
     </div>
   );
