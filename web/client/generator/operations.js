@@ -22,7 +22,7 @@ function problemsOf(operation) {
   }
   if (operation.body && operation.body.mediaType !== 'application/json') problems.push(`the body is ${operation.body.mediaType}`);
   for (const [status, response] of Object.entries(operation.responses ?? {})) {
-    if (!/^[1-5][0-9][0-9]$/.test(status)) problems.push(`response ${status} is not one status`);
+    if (!/^[245][0-9][0-9]$|^304$/.test(status)) problems.push(`response ${status} is not one status of 2xx, 4xx or 5xx`);
     if (response?.mediaType && response.mediaType !== 'application/json') problems.push(`response ${status} is ${response.mediaType}`);
   }
   for (const scheme of operation.security ?? []) {
@@ -35,6 +35,16 @@ function problemsOf(operation) {
 /** @param {import('@hey-api/openapi-ts').IR.OperationObject} operation */
 function needsOptions(operation) {
   return Boolean(operation.body?.required) || Object.values(operation.parameters?.query ?? {}).some((parameter) => parameter.required);
+}
+
+/**
+ * The statuses that a caller can see. 304 is between the server and the cache below fetch, which hands over the 200 that it has.
+ * @param {import('@hey-api/openapi-ts').IR.OperationObject} operation
+ */
+function statusesOf(operation) {
+  return Object.keys(operation.responses ?? {})
+    .map(Number)
+    .filter((status) => status !== 304);
 }
 
 /** @type {import('@hey-api/openapi-ts').DefinePlugin<{ name: 'operations' }>['Handler']} */
@@ -53,7 +63,7 @@ function handler({ plugin }) {
     const description = $.object()
       .prop('method', $.literal(operation.method.toUpperCase()))
       .prop('path', $.literal(operation.path))
-      .prop('statuses', $.fromValue(Object.keys(operation.responses ?? {}).map(Number)));
+      .prop('statuses', $.fromValue(statusesOf(operation)));
     if (operation.security?.length) description.prop('secured', $.literal(true));
 
     const { operationId = '', summary = '', description: text = '' } = operation;

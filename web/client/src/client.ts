@@ -69,7 +69,8 @@ export function createClient(settings: ClientOptions = {}): Client {
       const url = baseUrl + operation.path + queryString(options.query);
       const headers = new Headers({ Accept: 'application/json' });
       if (options.requestId !== undefined) headers.set('X-Request-ID', options.requestId);
-      const init: RequestInit = { method: operation.method, headers, cache: 'no-store', redirect: 'error' };
+      // no-cache: a browser's cache may answer only after it has asked the server with If-None-Match.
+      const init: RequestInit = { method: operation.method, headers, cache: 'no-cache', redirect: 'error' };
       if (options.body !== undefined) {
         headers.set('Content-Type', 'application/json');
         init.body = JSON.stringify(options.body);

@@ -54,6 +54,11 @@ test('options are required when the contract requires one of them', async () => 
   assert.match(await generate('query', { parameters }), /makeThing = \(client: Client, options: Options<MakeThingData>\)/);
 });
 
+test('304 is for the cache below fetch and no answer that a caller sees', async () => {
+  const responses = { 200: { description: 'Done.', ...content('application/json') }, 304: { description: 'Nothing has changed.' } };
+  assert.match(await generate('cached', { responses }), /statuses: \[200\]/);
+});
+
 /** @type {[string, object, RegExp][]} */
 const refused = [
   [
@@ -74,6 +79,7 @@ const refused = [
     { responses: { default: { description: 'Any.', ...content('application/json') } } },
     /response default is not one status/,
   ],
+  ['a redirect', { responses: { 302: { description: 'Elsewhere.' } } }, /response 302 is not one status of/],
   ['another key', { security: [{ Key: [] }] }, /security is not the X-API-Key header/],
 ];
 

@@ -121,6 +121,19 @@ test('a redirect is not followed, so that the key stays with its server', async 
   );
 });
 
+test('no answer comes from a cache that did not ask the server', async () => {
+  /** @type {RequestInit | undefined} */ let sent;
+  const client = createClient({
+    baseUrl,
+    fetch: (url, init) => {
+      sent = init;
+      return fetch(url, init);
+    },
+  });
+  await getHealth(client);
+  assert.equal(sent?.cache, 'no-cache');
+});
+
 test('parameters are written as the contract reads them', async () => {
   const client = createClient({ baseUrl: `${baseUrl}/prefix/` });
   await listGPUHistory(client, { query: { since: '2025-12-23T09:00:00+01:00', limit: 5 } });

@@ -76,7 +76,6 @@ export const listGPUHistory = (client: Client, options?: Options<ListGpuHistoryD
     path: '/api/system/gpu/history',
     statuses: [
         200,
-        304,
         421,
         422,
         500,
