@@ -179,6 +179,7 @@ func TestParameters(t *testing.T) {
 		"/api/system/gpu/history?limit=1_0":                              "limit",
 		"/api/system/gpu/history?limit=5%0a":                             "limit",
 		"/api/system/gpu/history?limit=-0":                               "limit",
+		"/api/system/dead-letters?after_id=-0":                           "after_id",
 		"/api/system/gpu/history?limit=":                                 "limit",
 		"/api/system/gpu/history?limit":                                  "limit",
 		"/api/system/gpu/history?limit=%00":                              "limit",

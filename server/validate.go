@@ -31,7 +31,7 @@ const (
 )
 
 // plainInteger is how an integer in the query is written.
-var plainInteger = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+var plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
 // validator checks the requests of one operation against the contract.
 type validator struct {

@@ -1,0 +1,172 @@
+package generate
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// MaxBodyBytes is the size of the largest body that the contract lets pass: 64 kB.
+const MaxBodyBytes = 64 << 10
+
+// draft is a request in the making and what was made wrong with it.
+type draft struct {
+	maker
+	Request
+
+	op       *operation
+	settings Settings
+
+	pairs  []pair // of the query
+	fields []member
+
+	badHost, badOrigin, badPath, badMethod, badKey, badSize, badType, badQuery, badBody, preflight bool
+}
+
+// start makes a right request.
+func (d *draft) start() {
+	d.OperationID, d.Method, d.Path, d.Header = d.op.id, d.op.method, d.op.path, http.Header{}
+	for _, parameter := range d.op.query {
+		if d.one(2) {
+			d.pairs = append(d.pairs, pair{parameter.Name, d.text(parameter.Schema.Value, parameter)})
+		}
+	}
+	if d.op.body != nil {
+		d.fields = d.members(d.op.body)
+		d.Header.Set("Content-Type", d.of([]string{
+			"application/json", "application/json", "application/json; charset=utf-8", "Application/JSON", `application/json;charset="UTF-8"`,
+		}))
+		d.Chunked = d.one(4)
+	}
+	if d.op.needsKey && d.settings.APIKey != "" {
+		d.Header.Set("X-Api-Key", d.settings.APIKey)
+	}
+	d.decorate()
+}
+
+// decorate adds what changes nothing.
+func (d *draft) decorate() {
+	if d.op.reads && d.one(5) {
+		d.Method = http.MethodHead
+	}
+	if d.one(8) { // the same path in another writing
+		i := 1 + d.IntN(len(d.Path)-1)
+		if d.Path[i] != '/' {
+			d.Path = d.Path[:i] + fmt.Sprintf("%%%02x", d.Path[i]) + d.Path[i+1:]
+		}
+	}
+	if d.one(6) {
+		d.Host = d.of([]string{
+			"localhost", "LOCALHOST:1", "127.0.0.1:65535", "10.1.2.3", "[::1]", "[2001:db8::7]:8000", "printer", "printer:80", "localhost.",
+			d.settings.AllowedHost, strings.ToUpper(d.settings.AllowedHost) + ":8443",
+		})
+		if !d.op.reads && d.one(2) {
+			d.Header.Set("Origin", "http://"+d.Host)
+		}
+	}
+	if d.one(6) {
+		d.Header.Set("Sec-Fetch-Site", d.of([]string{"same-origin", "none"}))
+	}
+	if d.one(8) {
+		d.Header.Set("Origin", d.settings.TrustedOrigin)
+		d.Header.Set("Sec-Fetch-Site", d.of([]string{"cross-site", "same-site"}))
+	}
+	if d.one(6) {
+		d.Header.Set("X-Request-Id", d.of([]string{"a", "A.b_c-9", strings.Repeat("x", 64)}))
+	}
+	if d.one(20) {
+		d.Header.Set("X-Request-Id", d.of([]string{"", "a b", "<x>", "\xff", strings.Repeat("x", 65)}))
+	}
+	if d.one(8) {
+		d.Header.Set("User-Agent", d.of([]string{"", "curl/8", "\xc3\x28 \xff\xfe", strings.Repeat("é", 900), "a\tb"}))
+	}
+	for _, header := range []struct {
+		name   string
+		values []string
+	}{
+		{"Accept", []string{"text/html", "application/xml;q=0.9", "*/*", "rubbish"}},
+		{"Accept-Encoding", []string{"gzip, br", "identity;q=0"}},
+		{"X-Forwarded-For", []string{"192.0.2.7", "rubbish"}},
+		{"Cookie", []string{"a=b"}},
+		{"If-None-Match", []string{"*", `"x"`, "rubbish"}},
+		{"Range", []string{"bytes=0-1"}},
+		{"X-Http-Method-Override", []string{"DELETE"}},
+		{"Content-Language", []string{"tlh"}},
+	} {
+		if d.one(12) {
+			d.Header.Set(header.name, d.of(header.values))
+		}
+	}
+	if d.op.reads && d.one(10) { // a body that nobody asked for is not read
+		d.Body = []byte(d.of([]string{"{}", "null", "{\"half", "\xff", strings.Repeat("x", MaxBodyBytes+1)}))
+	}
+	if !d.op.needsKey || d.settings.APIKey == "" {
+		if d.one(10) {
+			d.Header.Set("X-Api-Key", d.of([]string{"", "wrong", "\xff"}))
+		}
+	}
+}
+
+// finish writes query and body and says what must become of the request.
+func (d *draft) finish() {
+	if d.Query == "" {
+		d.Query = d.encode(d.pairs)
+	}
+	if d.op.body != nil && d.Body == nil {
+		d.Body = []byte(d.object(d.fields))
+		if d.one(20) { // as long as it may be
+			d.Body = append(d.Body, strings.Repeat(" ", MaxBodyBytes-len(d.Body))...)
+		}
+	}
+	if d.badSize {
+		d.Body = append(d.Body, strings.Repeat(d.of([]string{" ", "x", "\x00"}), MaxBodyBytes+1+d.IntN(3000)-min(len(d.Body), MaxBodyBytes))...)
+	}
+	d.Statuses = d.expected()
+	unprocessable := slices.Equal(d.Statuses, []int{http.StatusUnprocessableEntity})
+	if len(d.Faults) != 1 || !unprocessable || d.Method == http.MethodHead {
+		d.Field = nil
+	}
+	if slices.Equal(d.Statuses, []int{http.StatusMethodNotAllowed}) {
+		d.Allow = d.op.methods
+	}
+	if slices.Equal(d.Statuses, d.op.success) {
+		d.Faults = nil // what is wrong is nobody's business here
+		d.Writes = !d.op.reads
+		if d.op.statuses[http.StatusNotModified] && d.Header.Get("If-None-Match") == "*" {
+			d.Statuses = append(slices.Clone(d.Statuses), http.StatusNotModified)
+		}
+	}
+}
+
+// expected goes through the order that the contract promises: Host, cross-origin, 404, 405, 401, 413 and 415, 422.
+func (d *draft) expected() []int {
+	isProbe := !d.op.statuses[http.StatusMisdirectedRequest] && !d.badPath
+	switch {
+	case d.badHost && !isProbe:
+		return []int{http.StatusMisdirectedRequest}
+	case d.badOrigin && !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, d.Method):
+		return []int{http.StatusForbidden}
+	case d.preflight:
+		return []int{http.StatusNoContent}
+	case d.badPath:
+		return []int{http.StatusNotFound}
+	case d.badMethod:
+		return []int{http.StatusMethodNotAllowed}
+	case d.badKey && d.op.statuses[http.StatusUnauthorized] && d.settings.APIKey != "":
+		return []int{http.StatusUnauthorized}
+	}
+	tooLarge := d.badSize && d.op.statuses[http.StatusRequestEntityTooLarge]
+	wrongType := d.badType && d.op.statuses[http.StatusUnsupportedMediaType]
+	switch {
+	case tooLarge && wrongType:
+		return []int{http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
+	case tooLarge:
+		return []int{http.StatusRequestEntityTooLarge}
+	case wrongType:
+		return []int{http.StatusUnsupportedMediaType}
+	case (d.badQuery || d.badBody) && d.op.statuses[http.StatusUnprocessableEntity]:
+		return []int{http.StatusUnprocessableEntity}
+	}
+	return d.op.success
+}
