@@ -130,3 +130,10 @@ func redisCommand(tb testing.TB, server *embeddedtest.RedisServer, words string)
 	require.NoError(tb, err)
 	return strings.TrimSpace(answer)
 }
+
+// requireNoFindings lets the command look whether rows, files, counters and the ledger agree.
+func (w *world) requireNoFindings() {
+	w.tb.Helper()
+	printed, code := runCommand(w.tb, w.env, "check")
+	require.Zero(w.tb, code, printed)
+}

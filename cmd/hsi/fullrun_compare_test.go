@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/pipeline/picture"
 )
 
 // ledger is everything that the database says about a run.
@@ -175,7 +176,7 @@ func (w *world) compareDetections(s *shot, img imageRow, rows []detectionRow, di
 	got, want := make([]aitest.Detection, 0, len(rows)), slices.Clone(s.kept)
 	for _, d := range rows {
 		got = append(got, d.found())
-		diff.check(d.CameraID == s.camera && d.FilePath == s.path && d.FileType == "image/jpeg" && d.Detector == "rtdetr" && d.DetectedAt.Equal(img.ModTime),
+		diff.check(d.CameraID == s.camera && d.FilePath == s.path && d.FileType == "image/jpeg" && d.Detector == "rtdetr" && d.DetectedAt.Equal(picture.TakenAt(img.ModTime, img.SeenAt)),
 			"%s: detection %d says camera %s, %s, %s, by %s, at %v (file %v)", name, d.ID, d.CameraID, w.short(d.FilePath), d.FileType, d.Detector, d.DetectedAt, img.ModTime)
 		diff.check(d.BatchID == img.BatchID, "%s: detection %d in batch %v, its image in %v", name, d.ID, d.BatchID, img.BatchID)
 	}
