@@ -90,6 +90,7 @@ type historyResponse struct {
 func (r historyResponse) VisitListGPUHistoryResponse(w http.ResponseWriter) error {
 	header := w.Header()
 	header.Set("Etag", r.etag)
+	header.Set("Cache-Control", "private, no-cache") // a browser may keep it, and asks each time whether it is still right
 	if r.notModified {
 		w.WriteHeader(http.StatusNotModified)
 		return nil

@@ -112,7 +112,11 @@ func checkHeaders(request *http.Request, response *http.Response) error {
 		problems = append(problems, fmt.Errorf("X-Content-Type-Options is %q", got))
 	}
 	isPage := !strings.HasPrefix(request.URL.Path, "/api/")
-	if got := response.Header.Get("Cache-Control"); got != "no-store" && !isPage {
+	wanted := "no-store"
+	if response.Header.Get("ETag") != "" {
+		wanted = "private, no-cache" // may be kept, and is asked about each time
+	}
+	if got := response.Header.Get("Cache-Control"); got != wanted && !isPage {
 		problems = append(problems, fmt.Errorf("Cache-Control is %q", got))
 	}
 	return errors.Join(problems...)
