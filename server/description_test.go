@@ -114,8 +114,10 @@ var configFields = concat(plain("string", "app_name", "version"), []field{{"rete
 
 // updatable are the request fields of PATCH, none of them required.
 var updatable = []field{
-	{"retention_days", "integer", true, new(1.0), new(365.0)}, {"batch_window_seconds", "integer", true, new(1.0), nil},
-	{"batch_idle_timeout_seconds", "integer", true, new(1.0), nil}, {"detection_confidence_threshold", "float", true, new(0.0), new(1.0)},
+	{"retention_days", "integer", true, new(1.0), new(365.0)},
+	{"batch_window_seconds", "integer", true, new(1.0), nil},
+	{"batch_idle_timeout_seconds", "integer", true, new(1.0), nil},
+	{"detection_confidence_threshold", "float", true, new(0.0), new(1.0)},
 }
 
 // TestDescription_Fields: every field of the tables is always there, with the type, nullability and bounds that they name.
