@@ -1,7 +1,6 @@
 package server
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +22,7 @@ func (d *discarded) WriteString(s string) (int, error) { return len(s), nil }
 func BenchmarkOperations(b *testing.B) {
 	f := newFakes(b)
 	options := f.options()
-	options.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+	options.Log = slog.New(slog.DiscardHandler)
 	s, err := New(options)
 	require.NoError(b, err)
 	handler := s.Handler()
