@@ -7,7 +7,18 @@ const (
 	BatchWaits          = batchWaits
 	HeirQuery           = heirQuery
 	SameContentQuery    = sameContentQuery
+	CountKnownQuery     = countKnownQuery
+	ListKnownQuery      = listKnownQuery
 )
 
 // DeadLettersQuery is for them too: its text follows the selection.
 var DeadLettersQuery = deadLettersQuery
+
+// Storable is for the tests of the identity of an image.
+var Storable = storable
+
+// Identity is the identity of a key.
+func Identity(key ImageKey) string {
+	identity, _ := key.identity(nil)
+	return identity
+}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 )
 
 // RecordImage writes the ledger row of a file, once however many scans and watchers report it. The same bytes
@@ -98,33 +97,6 @@ func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Tim
 	var row recordedRow
 	err = tx.GetContext(ctx, &row, tx.Rebind(query), args...)
 	return row, err
-}
-
-// KnownImages tells for each key, in the same order, whether the ledger has it. One query serves thousands.
-func (db *DB) KnownImages(ctx context.Context, keys []ImageKey) ([]bool, error) {
-	known := make([]bool, len(keys))
-	if len(keys) == 0 {
-		return known, nil
-	}
-	cameras, paths := make([]string, len(keys)), make([]string, len(keys))
-	sizes, mtimes := make([]int64, len(keys)), make([]string, len(keys))
-	for i, key := range keys {
-		cameras[i], paths[i], sizes[i] = key.CameraID, key.FilePath, key.SizeBytes
-		mtimes[i] = storable(key.ModTime).Format(time.RFC3339Nano)
-	}
-	positions, err := list[int64](ctx, db, "look up images", `
-		SELECT k.position
-		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[])
-			WITH ORDINALITY AS k (camera_id, file_path, size_bytes, mtime, position)
-		JOIN images AS i ON i.identity = image_identity(k.camera_id, k.file_path, k.size_bytes, k.mtime)`,
-		pq.Array(cameras), pq.Array(paths), pq.Array(sizes), pq.Array(mtimes))
-	if err != nil {
-		return nil, err
-	}
-	for _, position := range positions {
-		known[position-1] = true
-	}
-	return known, nil
 }
 
 // Image reads one image, ErrNotFound when there is none.

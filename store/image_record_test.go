@@ -160,25 +160,3 @@ func TestRecordImage_TouchesCamera(t *testing.T) {
 	addCamera(t, db, "a")
 	require.Equal(t, int64(1), requireNoDrift(t, db).Cameras, "ensured again")
 }
-
-func TestKnownImages_Thousands(t *testing.T) {
-	t.Parallel()
-	db := storetest.New(t)
-	addCamera(t, db, "a")
-	storetest.Exec(t, db, `
-		INSERT INTO images (camera_id, file_path, size_bytes, mtime, state, reason)
-		SELECT 'a', '/a/' || n || '.jpg', 1000, $1, 'filtered', 'history' FROM generate_series(0, 39999, 2) AS n`, base())
-	keys := make([]store.ImageKey, 0, 10000)
-	for i := range 10000 {
-		keys = append(keys, newImage("a", fmt.Sprintf("/a/%d.jpg", i)).ImageKey)
-	}
-	known, err := db.KnownImages(t.Context(), keys)
-	require.NoError(t, err)
-	require.Len(t, known, len(keys))
-	for i, is := range known {
-		require.Equal(t, i%2 == 0, is, i)
-	}
-	known, err = db.KnownImages(t.Context(), nil)
-	require.NoError(t, err)
-	require.Empty(t, known)
-}

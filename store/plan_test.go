@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/store"
@@ -44,6 +46,10 @@ func TestPlans_OnManyRows(t *testing.T) {
 		SELECT 'a', 'analyzed', now(), now(), now() FROM generate_series(1, 50000)`)
 	storetest.Exec(t, db, `ANALYZE`)
 
+	identities := make(pq.StringArray, 2000)
+	for n := range identities {
+		identities[n] = store.Identity(store.ImageKey{CameraID: "a", FilePath: fmt.Sprint("/old/", n)})
+	}
 	for name, test := range map[string]struct {
 		query string
 		args  []any
@@ -54,6 +60,8 @@ func TestPlans_OnManyRows(t *testing.T) {
 		"waiting images": {store.WaitingImagesQuery, []any{100, 34, 60.0}, "images_fresh_idx"},
 		"heir":           {store.HeirQuery, []any{1, "c", hash("x")}, "images_duplicate_idx"},
 		"same content":   {store.SameContentQuery, []any{"c", hash("x"), "/same/100"}, "images_dedupe_idx"},
+		"known images":   {store.CountKnownQuery, []any{identities}, "images_identity_key"},
+		"which images":   {store.ListKnownQuery, []any{identities}, "images_identity_key"},
 		"open batches":   {`SELECT id FROM batches WHERE closed_at IS NULL`, nil, "batches_open_camera_id_key"},
 		"waiting batches": {
 			`SELECT id, camera_id, closed_at FROM batches WHERE state IN ('closed', 'queued', 'analyzing') AND ` + store.BatchWaits +

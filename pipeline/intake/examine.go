@@ -162,7 +162,7 @@ func (w *Watcher) record(ctx context.Context, found finding, reason, hash string
 	if !ok {
 		return found // lies in the root itself, so it belongs to no camera
 	}
-	img := store.NewImage{ImageKey: w.key(found.path, folder, found.size, found.modTime), SHA256: hash, State: store.ImageSeen, DedupeWindow: w.options.DedupeWindow}
+	img := store.NewImage{ImageKey: keyOf(found, folder), SHA256: hash, State: store.ImageSeen, DedupeWindow: w.options.DedupeWindow}
 	if reason != "" {
 		img.State, img.Reason = store.ImageFiltered, reason
 	}
@@ -223,9 +223,9 @@ func (w *Watcher) ensureCamera(ctx context.Context, folder string) error {
 	return nil
 }
 
-// key is the identity of a file in the ledger.
-func (*Watcher) key(path, folder string, size int64, modTime time.Time) store.ImageKey {
-	return store.ImageKey{CameraID: CameraID(folder), FilePath: storablePath(path), SizeBytes: size, ModTime: modTime}
+// keyOf is the identity of a file in the ledger.
+func keyOf(found finding, folder string) store.ImageKey {
+	return store.ImageKey{CameraID: CameraID(folder), FilePath: storablePath(found.path), SizeBytes: found.size, ModTime: found.modTime}
 }
 
 // like notes what a file was like.

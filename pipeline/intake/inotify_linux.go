@@ -42,24 +42,41 @@ func newNotifier(emit func(ctx context.Context, n notice) error) (*notifier, err
 // addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error. Links are not followed, but for
 // a dir that is one and ends with a separator.
 func (n *notifier) addTree(ctx context.Context, dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		top := path == dir
-		path = filepath.Clean(path)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			if top && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("watch folder: %w", err)
-			}
-			return nil // unreadable or gone; the scan says so
-		case !entry.IsDir():
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return nil //nolint:nilerr // gone or hidden; the scan says so
+	}
+	err := n.addAll(ctx, dir)
+	if unreadable, ok := errors.AsType[*folderError](err); ok {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil
-		case !top && ignoredFolder(entry.Name()):
-			return fs.SkipDir
 		}
-		return n.add(path)
+		return fmt.Errorf("watch folder: %w", unreadable.err)
+	}
+	return err
+}
+
+// addAll is addTree for what is a folder. Folders below it that cannot be read are left out; the scan says so.
+func (n *notifier) addAll(ctx context.Context, dir string) error {
+	if err := n.add(filepath.Clean(dir)); err != nil {
+		return err
+	}
+	var below []string
+	err := eachEntry(ctx, dir, func(entry fs.DirEntry) error {
+		if entry.IsDir() && !ignoredFolder(entry.Name()) {
+			below = append(below, filepath.Join(dir, entry.Name()))
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, path := range below {
+		err := n.addAll(ctx, path)
+		if _, unreadable := errors.AsType[*folderError](err); err != nil && !unreadable {
+			return err
+		}
+	}
+	return nil
 }
 
 // add watches one folder.

@@ -3,14 +3,17 @@ package intake
 import (
 	"hash/maphash"
 	"slices"
+	"sync"
 )
 
 // passedSet remembers files by a hash of 8 bytes each: those of the last whole scan, and those of the one under way. A file that
 // shares its hash with another would be overlooked until the set is made anew, which happens to one of 10^13 for a million files.
 type passedSet struct {
 	seed maphash.Seed
-	last []uint64 // sorted
-	next []uint64
+	last []uint64 // sorted; does not change while a scan is under way
+
+	mu   sync.Mutex
+	next []uint64 // guarded by mu
 }
 
 func newPassedSet() *passedSet { return &passedSet{seed: maphash.MakeSeed()} }
@@ -31,10 +34,17 @@ func (p *passedSet) has(c candidate) bool {
 }
 
 // add notes a file that is recorded.
-func (p *passedSet) add(c candidate) { p.next = append(p.next, p.hash(c)) }
+func (p *passedSet) add(c candidate) {
+	hash := p.hash(c)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = append(p.next, hash)
+}
 
 // turn ends a whole scan.
 func (p *passedSet) turn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.last, p.next = p.next, p.last[:0]
 	slices.Sort(p.last)
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"hsi.home.arpa/store"
 )
 
@@ -29,12 +31,18 @@ type candidate struct {
 	modTime time.Time
 }
 
-// scanner walks folders and hands on the files that are new. It opens folders, never files, and keeps one chunk in memory.
+// batch is a number of files that are looked up in the ledger at once.
+type batch struct {
+	files []candidate
+	keys  []store.ImageKey // of the files
+}
+
+// scanner walks folders and hands on the files that are new. It opens folders, never files, and keeps few batches in memory. While
+// one is looked up the next is collected.
 type scanner struct {
 	root string
 	// known tells for each key whether it is recorded.
 	known func(ctx context.Context, keys []store.ImageKey) ([]bool, error)
-	key   func(path, folder string, size int64, modTime time.Time) store.ImageKey
 	// folder is called for each camera folder.
 	folder func(ctx context.Context, name string) error
 	// emit takes new files; it may block.
@@ -46,18 +54,25 @@ type scanner struct {
 	// passed, when set, spares the look-up of files that an earlier scan found recorded.
 	passed *passedSet
 
-	files []candidate // to be looked up
-	keys  []store.ImageKey
-	fresh []candidate // to be handed on
-	count int64       // files seen
+	full      chan batch  // to be looked up
+	collected batch       // belongs to the goroutine that walks
+	count     int64       // files seen; belongs to it too
+	fresh     []candidate // to be handed on; belongs to the goroutine that looks up
 }
 
 // scan walks dir, which is root or lies below it.
 func (s *scanner) scan(ctx context.Context, dir string) error {
-	if err := s.walk(ctx, dir); err != nil {
-		return err
-	}
-	if err := s.lookUp(ctx); err != nil {
+	s.full = make(chan batch)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(guarded(func() error {
+		defer close(s.full)
+		if err := s.walk(groupCtx, dir); err != nil {
+			return err
+		}
+		return s.flush(groupCtx)
+	}))
+	group.Go(guarded(func() error { return s.lookUpAll(groupCtx) }))
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	if err := s.handOn(ctx); err != nil {
@@ -69,43 +84,46 @@ func (s *scanner) scan(ctx context.Context, dir string) error {
 	return nil
 }
 
+// flush hands the files that were collected over to be looked up.
+func (s *scanner) flush(ctx context.Context) error {
+	if len(s.collected.files) == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case s.full <- s.collected:
+	}
+	s.collected = batch{files: make([]candidate, 0, chunk), keys: make([]store.ImageKey, 0, chunk)}
+	return nil
+}
+
 func (s *scanner) walk(ctx context.Context, dir string) error {
-	if dir != s.root {
-		if name, below := cameraFolder(s.root, filepath.Join(dir, "x")); below && filepath.Dir(dir) == s.root {
+	at := place{dir: dir}
+	if name, below := cameraFolder(s.root, filepath.Join(dir, "x")); below {
+		at.cameraID = CameraID(name)
+		if filepath.Dir(dir) == s.root {
 			if err := s.folder(ctx, name); err != nil {
 				return err
 			}
 		}
 	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return s.skip(ctx, dir, err)
-	}
 	var below []string // entered after this folder is closed, so that depth costs no descriptors
-	for ctx.Err() == nil {
-		entries, err := folder.ReadDir(512)
-		for _, entry := range entries {
-			path := filepath.Join(dir, entry.Name())
-			if entry.IsDir() {
-				if !ignoredFolder(entry.Name()) {
-					below = append(below, path)
-				}
-				continue
-			}
-			if err := s.file(ctx, path, entry); err != nil {
-				_ = folder.Close()
-				return err
-			}
+	err := eachEntry(ctx, dir, func(entry fs.DirEntry) error {
+		if !entry.IsDir() {
+			return s.file(ctx, at, entry)
 		}
-		if errors.Is(err, io.EOF) {
-			break
+		if !ignoredFolder(entry.Name()) {
+			below = append(below, filepath.Join(dir, entry.Name()))
 		}
-		if err != nil {
-			_ = folder.Close()
-			return s.skip(ctx, dir, err)
-		}
+		return nil
+	})
+	if unreadable, ok := errors.AsType[*folderError](err); ok {
+		return s.skip(ctx, dir, unreadable.err)
 	}
-	_ = folder.Close() // only read
+	if err != nil {
+		return err
+	}
 	for _, path := range below {
 		if err := s.walk(ctx, path); err != nil {
 			return err
@@ -114,14 +132,51 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 	return ctx.Err()
 }
 
+// folderError says that a folder could not be read, or not to its end.
+type folderError struct{ err error }
+
+func (e *folderError) Error() string { return e.err.Error() }
+func (e *folderError) Unwrap() error { return e.err }
+
+// eachEntry calls visit for each entry of a folder, in no order. It keeps few of them in memory: a folder may hold a million files.
+func eachEntry(ctx context.Context, dir string, visit func(entry fs.DirEntry) error) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return &folderError{err: err}
+	}
+	defer func() { _ = folder.Close() }() // only read
+	for ctx.Err() == nil {
+		entries, err := folder.ReadDir(512)
+		for _, entry := range entries {
+			if err := visit(entry); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return &folderError{err: err}
+		}
+	}
+	return ctx.Err()
+}
+
+// place is a folder that is being read; dir is clean. A folder that belongs to no camera has no camera id.
+type place struct{ dir, cameraID string }
+
 // file takes note of one file.
-func (s *scanner) file(ctx context.Context, path string, entry fs.DirEntry) error {
-	if entry.Type()&fs.ModeSymlink != 0 && !ignoredFolder(entry.Name()) && linksToFolder(path) {
+func (s *scanner) file(ctx context.Context, at place, entry fs.DirEntry) error {
+	isLink := entry.Type()&fs.ModeSymlink != 0
+	if !isLink && kindOf(entry.Name()) == ignored {
+		return nil
+	}
+	path := at.dir + string(filepath.Separator) + entry.Name()
+	if isLink && !ignoredFolder(entry.Name()) && linksToFolder(path) {
 		s.link(ctx, path)
 		return nil
 	}
-	folder, ok := cameraFolder(s.root, path)
-	if !ok || kindOf(entry.Name()) == ignored {
+	if at.cameraID == "" || kindOf(entry.Name()) == ignored {
 		return nil
 	}
 	info, err := entry.Info()
@@ -144,12 +199,12 @@ func (s *scanner) file(ctx context.Context, path string, entry fs.DirEntry) erro
 		s.passed.add(found)
 		return nil
 	}
-	s.files = append(s.files, found)
-	s.keys = append(s.keys, s.key(path, folder, size, modTime))
-	if len(s.files) < chunk {
+	s.collected.files = append(s.collected.files, found)
+	s.collected.keys = append(s.collected.keys, store.ImageKey{CameraID: at.cameraID, FilePath: storablePath(path), SizeBytes: size, ModTime: modTime})
+	if len(s.collected.files) < chunk {
 		return nil
 	}
-	return s.lookUp(ctx)
+	return s.flush(ctx)
 }
 
 func linksToFolder(path string) bool {
@@ -166,16 +221,23 @@ func (s *scanner) linksInside(path string) bool {
 	return err == nil && inside(root, target)
 }
 
-// lookUp sorts the collected files into known and new ones.
-func (s *scanner) lookUp(ctx context.Context) error {
-	if len(s.files) == 0 {
-		return nil
+// lookUpAll looks up what was collected until there is no more.
+func (s *scanner) lookUpAll(ctx context.Context) error {
+	for b := range s.full {
+		if err := s.lookUp(ctx, b); err != nil {
+			return err
+		}
 	}
-	known, err := s.known(ctx, s.keys)
+	return nil
+}
+
+// lookUp sorts files into known and new ones.
+func (s *scanner) lookUp(ctx context.Context, b batch) error {
+	known, err := s.known(ctx, b.keys)
 	if err != nil {
 		return fmt.Errorf("look up files: %w", err)
 	}
-	for i, file := range s.files {
+	for i, file := range b.files {
 		switch {
 		case !known[i]:
 			s.fresh = append(s.fresh, file)
@@ -183,7 +245,6 @@ func (s *scanner) lookUp(ctx context.Context) error {
 			s.passed.add(file)
 		}
 	}
-	s.files, s.keys = s.files[:0], s.keys[:0]
 	if len(s.fresh) < sortedFiles {
 		return nil
 	}

@@ -48,7 +48,7 @@ func (s *session) scan(ctx context.Context, dir string) scanEnd {
 	fresh := 0
 	var links []string
 	scan := scanner{
-		root: s.w.options.Root, known: s.w.known, key: s.w.key, folder: s.w.ensureCamera,
+		root: s.w.options.Root, known: s.w.known, folder: s.w.ensureCamera,
 		emit: func(ctx context.Context, found []candidate) error {
 			fresh += len(found)
 			select {
