@@ -57,6 +57,11 @@ web-test: web/node_modules/.package-lock.json ## Check the dashboard's types, st
 	@cd web && node_modules/.bin/oxlint --deny-warnings && node_modules/.bin/prettier --check --log-level warn .
 	@cd web && node_modules/.bin/vitest run
 
+.PHONY: browser-test
+browser-test: deps web build ## Drive the dashboard of bin/hsi in Chromium; HSI_SCREENSHOTS=1 also renews docs/screenshots
+	@scripts/browser.sh >/dev/null
+	@cd web && node_modules/.bin/vitest run --config vitest.browser.config.ts
+
 CLIENT_TOOLS := web/client/node_modules/.package-lock.json
 
 .PHONY: client
@@ -130,5 +135,5 @@ chaos: deps build ## Kill and disturb everything under load, then compare what c
 
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
-ci: verify contract lint web web-test test build client-test ## What continuous integration runs
+ci: verify contract lint web web-test test build client-test browser-test ## What continuous integration runs
 	@bin/hsi version

@@ -1,7 +1,8 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { launch, panel, screenshot, visit } from './page.ts';
+import { insertGPUHistory, showGPU } from './gpu-data.ts';
+import { launch, panel, visit } from './page.ts';
 import { Server } from './server.ts';
 
 let server: Server;
@@ -15,27 +16,6 @@ afterAll(async () => {
   await server?.stop();
 });
 
-/** Readings each 5 s over the last hour, with a gap of ten minutes and one minute without a power reading. */
-async function insertHistory(): Promise<void> {
-  await server.sql(`
-    INSERT INTO gpu_stats (recorded_at, gpu_name, gpu_utilization, memory_used, memory_total, temperature, power_usage, inference_fps)
-    SELECT now() - age * interval '1 second', 'NVIDIA RTX A5500',
-      55 + 30 * sin(age / 240.0) + 8 * sin(age / 17.0), 11000 + 3000 * sin(age / 900.0), 24564,
-      58 + 9 * sin(age / 300.0 + 0.4), CASE WHEN age BETWEEN 600 AND 660 THEN NULL ELSE 140 + 60 * sin(age / 240.0) + 9 * sin(age / 11.0) END,
-      greatest(0, 6 + 5 * sin(age / 200.0))
-    FROM generate_series(0, 3600, 5) AS age WHERE age NOT BETWEEN 1500 AND 2100`);
-}
-
-const now = {
-  gpu_name: 'NVIDIA RTX A5500',
-  utilization: 72.4,
-  memory_used: 12_034,
-  memory_total: 24_564,
-  temperature: 61,
-  power_usage: 187.2,
-  inference_fps: null,
-};
-
 test('without a GPU the page says so plainly, and why', async () => {
   const { page, problems } = await visit(browser, server);
   const gpu = panel(page, 'GPU');
@@ -47,10 +27,9 @@ test('without a GPU the page says so plainly, and why', async () => {
 });
 
 test('current values, and the course of each with its gaps', async () => {
-  await insertHistory();
+  await insertGPUHistory(server);
   const { page, problems } = await visit(browser, server);
-  // This machine has no GPU: its current reading is put in. The course is the server's own answer.
-  await page.route('**/api/system/gpu', (route) => route.fulfill({ json: now }));
+  await showGPU(page);
   await page.reload();
   const gpu = panel(page, 'GPU');
   await gpu.getByText('72.4 %').waitFor();
@@ -97,7 +76,6 @@ test('current values, and the course of each with its gaps', async () => {
 
   await page.mouse.move(0, 0);
   await gpu.getByText('The charts as a table').click();
-  await screenshot(page, 'gpu-dev', true);
   await gpu.getByText('15 min').click();
   await gpu.getByRole('img', { name: /^Utilization over the last 15 min/ }).waitFor();
   await expect.poll(() => gpu.getByRole('img').first().getAttribute('aria-label')).toContain('last 15 min');

@@ -1,5 +1,6 @@
 // A browser page that notices everything that a page must not do.
-import { existsSync, mkdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 import AxeBuilder from 'axe-core';
@@ -7,11 +8,9 @@ import { type Browser, type BrowserContextOptions, type Page, chromium } from 'p
 
 import type { Server } from './server.ts';
 
-/** The installed Chromium. */
+/** The Chromium that scripts/browser.sh finds or fetches. */
 export function launch(): Promise<Browser> {
-  const known = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-  const executablePath = process.env['CHROMIUM'] ?? known.find((path) => existsSync(path));
-  if (executablePath === undefined) throw new Error('no Chromium found; type: scripts/browser.sh');
+  const executablePath = execFileSync(resolve(import.meta.dirname, '../../scripts/browser.sh'), { encoding: 'utf8' }).trim();
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 }
 
@@ -57,9 +56,11 @@ export function panel(page: Page, title: string) {
 const screenshots = resolve(import.meta.dirname, '../../docs/screenshots');
 
 /** Keeps a picture of the page under docs/screenshots, only when HSI_SCREENSHOTS is set: a test run leaves the tree clean. */
-export async function screenshot(page: Page, name: string, fullPage = false): Promise<void> {
+export async function screenshot(page: Page, name: string, size?: { width: number; height: number }): Promise<void> {
   if (!process.env['HSI_SCREENSHOTS']) return;
   mkdirSync(screenshots, { recursive: true });
+  if (size !== undefined) await page.setViewportSize(size);
   await page.evaluate(() => window.scrollTo(0, 0));
-  await page.screenshot({ path: resolve(screenshots, `${name}.png`), fullPage, animations: 'disabled' });
+  await page.mouse.move(0, 0);
+  await page.screenshot({ path: resolve(screenshots, `${name}.png`), animations: 'disabled' });
 }

@@ -83,6 +83,12 @@ export class Server {
     return child;
   }
 
+  /** What the API answers below /api/system/. */
+  // eslint-disable-next-line typescript/no-explicit-any -- a test names what it reads, and fails when it is not there
+  async get(path: string): Promise<any> {
+    return (await fetch(`${this.url}api/system/${path}`)).json();
+  }
+
   /** Lets real pictures flow until the server stops. */
   startDemo(): void {
     this.#spawn('demo', '--interval', '300ms');
@@ -141,6 +147,16 @@ export class Server {
       .filter((entry) => /^\d+$/.test(entry))
       .filter((entry) => parentOf(entry) === pid);
     return [pid, ...children.map(Number)];
+  }
+
+  /** Freezes the server itself: connections are accepted and nothing answers. */
+  freeze(): void {
+    this.#serve?.kill('SIGSTOP');
+  }
+
+  /** Lets it go on. */
+  thaw(): void {
+    this.#serve?.kill('SIGCONT');
   }
 
   /** Ends the server without any chance to clean up. */

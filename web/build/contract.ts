@@ -1,8 +1,8 @@
 // Bounds, defaults and descriptions that the page needs come from openapi.yaml when the page is built: `import … from 'virtual:contract'`.
 import { readFileSync } from 'node:fs';
 
+import { load } from 'js-yaml';
 import type { Plugin } from 'vite';
-import { parse } from 'yaml';
 
 interface Schema {
   type?: string;
@@ -19,7 +19,7 @@ interface Contract {
 
 /** What of the contract the page is built with. A missing part fails the build. */
 export function excerpt(text: string) {
-  const { paths, components } = parse(text) as Contract;
+  const { paths, components } = load(text) as Contract;
   const parameter = (path: string, name: string) => {
     const schema = paths[path]?.get?.parameters?.find((candidate) => candidate.name === name)?.schema;
     return bounds(schema, `${path}?${name}`);

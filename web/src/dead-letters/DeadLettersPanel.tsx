@@ -1,5 +1,6 @@
 import { type DeadLetter, type DeadLetterPage, type DeadLetterSelection, requeueDeadLetters } from '@hsi/client';
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 
 import { formatMoment, plural } from '../format.ts';
 import type { Store } from '../store.ts';
@@ -11,13 +12,16 @@ import { failureOf, refusalOf } from '../write/outcome.ts';
 export function DeadLettersPanel({ store }: { store: Store }) {
   const outcome = useSignal('');
   const busy = useSignal(false);
+  const status = useRef<HTMLParagraphElement>(null);
   const retry = async (selection: DeadLetterSelection) => {
+    if (busy.value) return;
     busy.value = true;
     outcome.value = '';
     try {
       const result = await store.writer.send(() => requeueDeadLetters(store.client, { body: selection, timeoutMs: 30_000 }));
       outcome.value =
         result.status === 200 ? `${plural(result.data.requeued, 'picture')} will be tried again.` : refusalOf(result.status, result.data);
+      status.current?.focus(); // the button that was pressed may be gone soon
       store.deadLetters.refresh();
     } catch (error) {
       outcome.value = failureOf(error);
@@ -35,7 +39,7 @@ export function DeadLettersPanel({ store }: { store: Store }) {
       <Fresh live={store.live} source={store.deadLetters}>
         {(page) => <List page={page} busy={busy.value} onRetry={(selection) => void retry(selection)} />}
       </Fresh>
-      <p role="status" class="quiet">
+      <p role="status" class="quiet" tabIndex={-1} ref={status}>
         {outcome.value}
       </p>
     </Panel>
@@ -65,7 +69,7 @@ function List({ page: { dead_letters: letters, total }, busy, onRetry }: ListPro
             <button
               type="button"
               class="button is-small"
-              disabled={busy}
+              aria-disabled={busy}
               aria-label={`Try ${letter.file} of ${letter.camera_id} again`}
               onClick={() => onRetry({ ids: [letter.id] })}
             >
@@ -75,7 +79,7 @@ function List({ page: { dead_letters: letters, total }, busy, onRetry }: ListPro
         ))}
       </ul>
       <div class="buttons">
-        <button type="button" class="button" disabled={busy} onClick={() => onRetry({ all: true })}>
+        <button type="button" class="button" aria-disabled={busy} onClick={() => onRetry({ all: true })}>
           Try all {plural(total, 'picture')} again
         </button>
         {total > letters.length && <span class="quiet">The oldest {letters.length} are listed.</span>}

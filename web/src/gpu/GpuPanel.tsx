@@ -5,6 +5,7 @@ import type { Store } from '../store.ts';
 import { Choice } from '../ui/Choice.tsx';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { Panel } from '../ui/Panel.tsx';
+import { TableBox } from '../ui/TableBox.tsx';
 import { Chart, startOf } from './Chart.tsx';
 import { type History, extentOf, parts, timeOf } from './history.ts';
 import { hasNoGPU, quantities, ranges } from './quantities.ts';
@@ -93,7 +94,7 @@ function CourseTable({ course }: { course: History }) {
   return (
     <details class="details">
       <summary>The charts as a table</summary>
-      <div class="table-scroll">
+      <TableBox label="The charts as a table">
         <table class="figures">
           <caption class="visually-hidden">Mean of each quantity in {tableRows} equal parts of the time range</caption>
           <thead>
@@ -117,7 +118,7 @@ function CourseTable({ course }: { course: History }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </TableBox>
     </details>
   );
 }

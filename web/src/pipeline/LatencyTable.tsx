@@ -1,4 +1,5 @@
 import { formatCount, formatLatency } from '../format.ts';
+import { TableBox } from '../ui/TableBox.tsx';
 import type { Summary } from './stages.ts';
 
 interface LatencyTableProps {
@@ -9,7 +10,7 @@ interface LatencyTableProps {
 /** Percentiles and sample counts; a dash where nothing was measured. */
 export function LatencyTable({ caption, rows }: LatencyTableProps) {
   return (
-    <div class="table-scroll">
+    <TableBox label={caption}>
       <table class="figures">
         <caption class="visually-hidden">{caption}</caption>
         <thead>
@@ -42,6 +43,6 @@ export function LatencyTable({ caption, rows }: LatencyTableProps) {
           ))}
         </tbody>
       </table>
-    </div>
+    </TableBox>
   );
 }

@@ -52,6 +52,11 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
     errors.value = {};
     outcome.value = { kind: 'idle' };
   };
+  const undo = () => {
+    const first = fields.find((field) => draft.value[field] !== undefined);
+    reset();
+    if (first !== undefined) document.getElementById(first)?.focus(); // this button goes away
+  };
   const refuse = (found: FieldErrors, text: string) => {
     errors.value = found;
     outcome.value = { kind: 'failed', text };
@@ -59,6 +64,7 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
     if (first !== undefined) document.getElementById(first)?.focus();
   };
   const save = async () => {
+    if (outcome.value.kind === 'saving') return undefined;
     const { body, errors: found } = changesOf(draft.value, config, configFields);
     if (Object.keys(found).length > 0) return refuse(found, 'Nothing was saved. Mend what is marked.');
     if (Object.keys(body).length === 0) {
@@ -102,11 +108,11 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
         />
       ))}
       <div class="buttons">
-        <button type="submit" class="button is-primary" disabled={outcome.value.kind === 'saving'}>
+        <button type="submit" class="button is-primary" aria-disabled={outcome.value.kind === 'saving'}>
           Save changes
         </button>
         {Object.keys(draft.value).length > 0 && (
-          <button type="button" class="button" onClick={reset}>
+          <button type="button" class="button" onClick={undo}>
             Undo
           </button>
         )}

@@ -1,9 +1,10 @@
 import { type CleanupResult, runCleanup } from '@hsi/client';
 import { useComputed, useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useRef } from 'preact/hooks';
 
 import { formatBytes, formatCount, plural } from '../format.ts';
 import type { Store } from '../store.ts';
+import { Dialog } from '../ui/Dialog.tsx';
 import { failureOf, refusalOf } from '../write/outcome.ts';
 import { type Cleanup, type CleanupEvent, counted, isEmpty, isOutdated, next } from './cleanup.ts';
 
@@ -17,13 +18,18 @@ export function CleanupCard({ store }: { store: Store }) {
     return (now.step === 'previewed' || now.step === 'confirming') && isOutdated(now.preview, now.atMs, store.live.nowMs.value, days);
   }).value;
   const { step } = state.value;
+  const busy = step === 'previewing' || step === 'running';
+  const deletable = (state.value.step === 'previewed' || state.value.step === 'confirming') && !isEmpty(state.value.preview) && !outdated;
+  const status = useRef<HTMLDivElement>(null);
 
   const preview = async () => {
+    if (busy) return;
     send({ type: 'preview' });
     await attempt(store, true, send);
   };
   const run = async () => {
     send({ type: 'confirm' });
+    requestAnimationFrame(() => status.current?.focus()); // the button that was pressed is gone
     await attempt(store, false, send);
     store.refreshAll();
   };
@@ -38,19 +44,21 @@ export function CleanupCard({ store }: { store: Store }) {
         To do it now, look first at what would go.
       </p>
       <div class="buttons">
-        <button type="button" class="button" disabled={step === 'previewing' || step === 'running'} onClick={() => void preview()}>
+        <button type="button" class="button" aria-disabled={busy} onClick={() => void preview()}>
           Preview cleanup
         </button>
-        {state.value.step === 'previewed' && !isEmpty(state.value.preview) && !outdated && (
+        {deletable && (
           <button type="button" class="button is-danger" onClick={() => send({ type: 'ask' })}>
             Delete these…
           </button>
         )}
       </div>
-      <div role="status">
+      <div role="status" tabIndex={-1} ref={status}>
         <Progress state={state.value} outdated={outdated} />
       </div>
-      <Confirmation state={state.value} onConfirm={() => void run()} onCancel={() => send({ type: 'cancel' })} />
+      {state.value.step === 'confirming' && (
+        <Confirmation preview={state.value.preview} onConfirm={() => void run()} onCancel={() => send({ type: 'cancel' })} />
+      )}
     </div>
   );
 }
@@ -116,29 +124,16 @@ function Counts({ result, title, nothing }: { result: CleanupResult; title: stri
 }
 
 interface ConfirmationProps {
-  state: Cleanup;
+  preview: CleanupResult;
   onConfirm: () => void;
   onCancel: () => void;
 }
 
-function Confirmation({ state, onConfirm, onCancel }: ConfirmationProps) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const confirming = state.step === 'confirming';
-  useEffect(() => {
-    if (!confirming) dialog.current?.close();
-    else if (dialog.current?.open === false) dialog.current.showModal();
-  }, [confirming]);
+function Confirmation({ preview, onConfirm, onCancel }: ConfirmationProps) {
   return (
-    <dialog
-      ref={dialog}
-      class="dialog"
-      role="alertdialog"
-      aria-labelledby="cleanup-title"
-      aria-describedby="cleanup-what"
-      onClose={onCancel}
-    >
+    <Dialog alert labelledBy="cleanup-title" describedBy="cleanup-what" onClose={onCancel}>
       <h2 id="cleanup-title">Delete for good?</h2>
-      <p id="cleanup-what">{confirming && inWords(state.preview)} This cannot be undone.</p>
+      <p id="cleanup-what">{inWords(preview)} This cannot be undone.</p>
       <div class="buttons">
         <button type="button" class="button" onClick={onCancel}>
           Keep everything
@@ -147,7 +142,7 @@ function Confirmation({ state, onConfirm, onCancel }: ConfirmationProps) {
           Delete for good
         </button>
       </div>
-    </dialog>
+    </Dialog>
   );
 }
 

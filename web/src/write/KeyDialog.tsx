@@ -1,30 +1,27 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useRef } from 'preact/hooks';
 
-import type { Writer } from './writer.ts';
+import { Dialog } from '../ui/Dialog.tsx';
+import type { KeyRequest, Writer } from './writer.ts';
 
 /** Asks for the API key when a write needs one. */
 export function KeyDialog({ writer }: { writer: Writer }) {
   const request = writer.request.value;
-  const dialog = useRef<HTMLDialogElement>(null);
-  const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    if (request === undefined) dialog.current?.close();
-    else if (dialog.current?.open === false) dialog.current.showModal();
-  }, [request]);
+  return request === undefined ? null : <Question key={request.id} request={request} />;
+}
 
+function Question({ request }: { request: KeyRequest }) {
+  const input = useRef<HTMLInputElement>(null);
   const submit = (event: Event) => {
     event.preventDefault();
-    const key = input.current?.value.trim() ?? '';
-    if (input.current !== null) input.current.value = ''; // the page's markup keeps no key
-    request?.answer(key);
+    request.answer(input.current?.value.trim());
   };
-
+  const cancel = () => request.answer(undefined);
   return (
-    <dialog ref={dialog} class="dialog" aria-labelledby="key-title" onClose={() => request?.answer(undefined)}>
+    <Dialog labelledBy="key-title" describedBy="key-why" onClose={cancel}>
       <form onSubmit={submit}>
         <h2 id="key-title">This change needs an API key</h2>
-        <p class="lead">
-          The server says: {request?.reason} The key is kept until this page is closed or loaded again, and sent with changes only.
+        <p id="key-why" class="lead">
+          The server says: {request.reason} The key is kept until this page is closed or loaded again, and sent with changes only.
         </p>
         <label class="field-label" htmlFor="key-input">
           API key
@@ -34,11 +31,11 @@ export function KeyDialog({ writer }: { writer: Writer }) {
           <button type="submit" class="button is-primary">
             Use this key
           </button>
-          <button type="button" class="button" onClick={() => request?.answer(undefined)}>
+          <button type="button" class="button" onClick={cancel}>
             Cancel
           </button>
         </div>
       </form>
-    </dialog>
+    </Dialog>
   );
 }

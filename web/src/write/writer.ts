@@ -2,8 +2,10 @@ import { type ReadonlySignal, signal } from '@preact/signals';
 
 /** A question to the person at the page: which API key? */
 export interface KeyRequest {
+  id: number;
   /** What the server said. */
   reason: string;
+  /** Only the first answer counts. */
   answer: (key: string | undefined) => void;
 }
 
@@ -21,6 +23,7 @@ interface Answer {
 export class Writer {
   readonly #key = signal<string | undefined>(undefined);
   readonly #request = signal<KeyRequest | undefined>(undefined);
+  #requests = 0;
 
   /** The key that the server has accepted or is being asked with. */
   get key(): ReadonlySignal<string | undefined> {
@@ -52,6 +55,7 @@ export class Writer {
     this.#request.value?.answer(undefined); // one dialog at a time: an older question is given up
     return new Promise((resolve) => {
       const request: KeyRequest = {
+        id: ++this.#requests,
         reason,
         answer: (key) => {
           if (this.#request.value === request) this.#request.value = undefined;

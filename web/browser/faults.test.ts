@@ -1,0 +1,123 @@
+// What the page says while things break, and that it recovers by itself.
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+
+import { accessibilityFindings, launch, panel, screenshot, visit } from './page.ts';
+import { Server, until } from './server.ts';
+
+let server: Server;
+let browser: Browser;
+let page: Page;
+let problems: string[];
+
+beforeAll(async () => {
+  [server, browser] = await Promise.all([Server.start(), launch()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+beforeEach(async () => {
+  ({ page, problems } = await visit(browser, server));
+  await page.getByText('Everything works').waitFor();
+  await panel(page, 'Configuration').getByLabel('Keep data for').waitFor();
+});
+afterEach(() => page.context().close());
+
+/** The browser itself writes failed requests to the console; nothing else may be there. */
+const ofTheFault = /Failed to load resource/;
+
+const staleParts = () => page.locator('.fresh.is-stale').count();
+
+async function everythingIsFresh(): Promise<void> {
+  await page.getByText('Everything works').waitFor({ timeout: 30_000 });
+  await expect.poll(staleParts, { timeout: 30_000 }).toBe(0);
+}
+
+test('PostgreSQL stops and goes on', async () => {
+  server.freezePostgres();
+  try {
+    await page.getByText('Not working', { exact: true }).waitFor({ timeout: 15_000 });
+    const health = panel(page, 'Health');
+    const database = health.getByRole('listitem').filter({ hasText: 'Database' });
+    expect(await database.innerText()).toMatch(/Database health check timed out[\s\S]*Check that PostgreSQL runs[\s\S]*Unhealthy/);
+    expect(await page.getByText('Everything works').count()).toBe(0);
+    // What needs the database is kept, greyed, and says why; what does not need it goes on.
+    const settings = panel(page, 'Configuration');
+    await settings.getByText('Shown as it was before: Database unavailable.').waitFor({ timeout: 30_000 });
+    expect(await settings.locator('.fresh.is-stale').count()).toBe(1);
+    await expect.poll(() => settings.innerText()).toMatch(/Not current, last answer \d+ s ago/);
+    expect(await panel(page, 'Severity').locator('.is-stale').count()).toBe(0);
+    expect(await accessibilityFindings(page)).toEqual([]);
+    await screenshot(page, 'degraded');
+  } finally {
+    server.thawPostgres();
+  }
+  await everythingIsFresh();
+  expect(problems.filter((problem) => !ofTheFault.test(problem))).toEqual([]);
+});
+
+test('the server dies and comes back', async () => {
+  await server.kill();
+  await page.getByText('The server cannot be reached').waitFor({ timeout: 15_000 });
+  await page.getByText('No connection').waitFor();
+  await page.getByText(/Last answer at \d\d:\d\d:\d\d/).waitFor();
+  // Nothing is shown as if it were the present.
+  const parts = await page.locator('.fresh').count();
+  expect(await staleParts()).toBe(parts);
+  expect(parts).toBeGreaterThan(6);
+  expect(await accessibilityFindings(page)).toEqual([]);
+  await server.up();
+  await everythingIsFresh();
+  expect(problems.filter((problem) => !ofTheFault.test(problem))).toEqual([]);
+});
+
+test('a server that hangs is noticed too', async () => {
+  server.freeze();
+  try {
+    await page.getByText('The server cannot be reached').waitFor({ timeout: 20_000 });
+    await page.getByText('The server gave no answer for 4 seconds.').waitFor();
+  } finally {
+    server.thaw();
+  }
+  await everythingIsFresh();
+});
+
+test('a page that is opened while nobody answers says so, and begins when the server does', async () => {
+  await page.route('**/api/**', (route) => route.abort());
+  await page.reload();
+  await page.getByText('The server cannot be reached').waitFor();
+  await page.getByText('It has not answered since this page was opened.').waitFor();
+  expect(await panel(page, 'Configuration').getByText('Not available.').count()).toBe(1);
+  await page.unroute('**/api/**');
+  await everythingIsFresh();
+});
+
+test('something else at this address is not taken for the server', async () => {
+  await page.route('**/api/**', (route) => route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad Gateway</h1>' }));
+  await page.getByText('Something else than the server answers at this address.').waitFor();
+  await page.unroute('**/api/**');
+  await everythingIsFresh();
+});
+
+test('a hidden tab asks nothing, and catches up when it is shown', async () => {
+  let asked = 0;
+  page.on('request', () => asked++);
+  const setHidden = (hidden: boolean) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+  await setHidden(true);
+  await until('requests under way have ended', async () => {
+    const before = asked;
+    await new Promise((done) => setTimeout(done, 500));
+    return asked === before;
+  });
+  const whenHidden = asked;
+  await new Promise((done) => setTimeout(done, 6_000)); // three turns of the heartbeat
+  expect(asked).toBe(whenHidden);
+  await setHidden(false);
+  await expect.poll(() => asked, { timeout: 2_000 }).toBeGreaterThan(whenHidden + 5);
+  await everythingIsFresh();
+});
