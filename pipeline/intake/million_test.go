@@ -158,7 +158,7 @@ func watchMemory(t *testing.T) func() int64 {
 }
 
 // cpuTime is how much processor time this process has used.
-func cpuTime(t *testing.T) time.Duration {
+func cpuTime(t testing.TB) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
 	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
@@ -166,7 +166,7 @@ func cpuTime(t *testing.T) time.Duration {
 }
 
 // databaseTime is how much processor time the database's processes have used that serve db.
-func databaseTime(t *testing.T, db *store.DB) time.Duration {
+func databaseTime(t testing.TB, db *store.DB) time.Duration {
 	t.Helper()
 	const tick = 10 * time.Millisecond // of the kernel's accounts
 	var sum time.Duration
