@@ -42,13 +42,16 @@ type Batch struct {
 	EventID        *int64     `db:"event_id"`
 	Attempts       int        `db:"attempts"` // claims that were not given back
 	Reason         *string    `db:"reason"`   // cause of dead_lettered
+	// ReadAt is when the row was read, by the clock of the database, which also wrote CreatedAt and TouchedAt: whether a batch is
+	// over is decided by this one clock.
+	ReadAt time.Time `db:"read_at"`
 }
 
 const batchColumns = `id, camera_id, state, opened_at, last_at, created_at, touched_at, first_seen_at, image_count,
-	detection_count, closed_at, queued_at, analyze_started_at, analyzed_at, event_id, attempts, reason`
+	detection_count, closed_at, queued_at, analyze_started_at, analyzed_at, event_id, attempts, reason, clock_timestamp() AS read_at`
 
 func (b *Batch) toUTC() {
-	for _, t := range []*time.Time{&b.OpenedAt, &b.LastAt, &b.CreatedAt, &b.TouchedAt, &b.FirstSeenAt} {
+	for _, t := range []*time.Time{&b.OpenedAt, &b.LastAt, &b.CreatedAt, &b.TouchedAt, &b.FirstSeenAt, &b.ReadAt} {
 		*t = t.UTC()
 	}
 	toUTC(&b.ClosedAt, &b.QueuedAt, &b.StartedAt, &b.AnalyzedAt)
@@ -111,19 +114,4 @@ func closeBatch(ctx context.Context, tx *sqlx.Tx, id int64) (Batch, error) {
 	}
 	batch.toUTC()
 	return batch, nil
-}
-
-// lockOpenBatch reads the camera's open batch under its row lock, nil when there is none.
-func lockOpenBatch(ctx context.Context, tx *sqlx.Tx, cameraID string) (*Batch, error) {
-	var batch Batch
-	err := tx.GetContext(ctx, &batch, `
-		SELECT `+batchColumns+` FROM batches WHERE camera_id = $1 AND closed_at IS NULL FOR UPDATE`, cameraID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock open batch: %w", err)
-	}
-	batch.toUTC()
-	return &batch, nil
 }

@@ -11,6 +11,26 @@ import (
 	"github.com/lib/pq"
 )
 
+// BatchClaim is the right to finish one batch, held until its lease ends and somebody else claims it.
+type BatchClaim struct {
+	BatchID int64
+	Token   string // unique for each claim
+}
+
+// WaitingBatch can be handed to the queue.
+type WaitingBatch struct {
+	ID       int64     `db:"id"`
+	CameraID string    `db:"camera_id"`
+	ClosedAt time.Time `db:"closed_at"`
+}
+
+// BatchWork is all that an analyzer needs to know.
+type BatchWork struct {
+	Batch      Batch
+	Camera     Camera
+	Detections []Detection // by image time
+}
+
 // batchWaits tells which closed batches can be handed to the queue; $2 is requeueAfter in seconds.
 const batchWaits = `(
 	   state = 'closed' AND (next_attempt_at IS NULL OR next_attempt_at <= now()

@@ -88,7 +88,7 @@ func TestCommitDetections_ErrInvalid(t *testing.T) {
 	for _, confidence := range []float64{math.NaN(), -0.1, 1.1, math.Inf(1)} {
 		result := found(2, base())
 		result.Detections[1].Confidence = confidence
-		_, err := db.CommitDetections(t.Context(), store.ImageClaim{ImageID: id, Token: "t"}, result, always(store.JoinOpen))
+		_, err := db.CommitDetection(t.Context(), store.ImageClaim{ImageID: id, Token: "t"}, result, always(store.JoinOpen))
 		require.ErrorIs(t, err, store.ErrInvalid)
 	}
 	require.Equal(t, store.ImageDetecting, image(t, db, id).State)
@@ -113,11 +113,13 @@ func TestCommitDetections_ClosesAndStarts(t *testing.T) {
 	_, err := db.ClaimImage(t.Context(), id, "t", time.Minute)
 	require.NoError(t, err)
 	asked := 0
-	second, err := db.CommitDetections(t.Context(), store.ImageClaim{ImageID: id, Token: "t"}, found(1, base().Add(time.Hour)),
-		func(open store.Batch) store.JoinDecision {
+	second, err := db.CommitDetection(t.Context(), store.ImageClaim{ImageID: id, Token: "t"}, found(1, base().Add(time.Hour)),
+		func(open store.Batch, imageAt time.Time) store.JoinDecision {
 			asked++
 			require.Equal(t, first.Batch.ID, open.ID)
 			require.Equal(t, base(), open.OpenedAt)
+			require.Equal(t, base().Add(time.Hour), imageAt)
+			require.False(t, open.ReadAt.Before(open.TouchedAt), "one clock")
 			return store.CloseAndStart
 		})
 	require.NoError(t, err)
@@ -183,7 +185,7 @@ func TestBatch_AddersAndClosersRace(t *testing.T) {
 				if n%7 == 0 {
 					decision = store.CloseAndStart
 				}
-				committed, err := db.CommitDetections(ctx, claim, found(2, base()), always(decision))
+				committed, err := db.CommitDetection(ctx, claim, found(2, base()), always(decision))
 				if err != nil {
 					return err
 				}

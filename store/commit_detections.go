@@ -1,13 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
 // JoinDecision says what to do with an image and the open batch of its camera.
@@ -19,7 +20,17 @@ const (
 	CloseAndStart                     // close the open batch and start another with this image
 )
 
-// Committed is what CommitDetections stored.
+// Join decides about an image taken at imageAt and its camera's open batch, as the row stands with the images of the same commit
+// that came before. It is asked under the row lock of the batch, only when there is one; it must be quick and touch nothing.
+type Join func(open Batch, imageAt time.Time) JoinDecision
+
+// Detected is a claimed image with what the detector made of it.
+type Detected struct {
+	ImageID int64
+	DetectionResult
+}
+
+// Committed is what CommitDetections stored of one image.
 type Committed struct {
 	Image        Image   // as it stands now; Image.State is ImageBatched or ImageFiltered
 	Batch        *Batch  // the batch it belongs to now, nil when filtered
@@ -27,160 +38,229 @@ type Committed struct {
 	DetectionIDs []int64 // in the order of the result
 }
 
-// CommitDetections stores what the detector made of a claimed image, in one transaction: the detections, the
-// image's place in the camera's open batch, and its state. join is asked under the row lock of that batch, and
-// only when there is one; it must be quick and touch nothing. ErrClaimLost, and nothing stored, when the claim
-// is no longer held.
-func (db *DB) CommitDetections(
-	ctx context.Context, claim ImageClaim, result DetectionResult, join func(open Batch) JoinDecision,
-) (Committed, error) {
-	for i, d := range result.Detections {
-		if !(d.Confidence >= 0 && d.Confidence <= 1) { // false for NaN too
-			return Committed{}, fmt.Errorf("commit detections: confidence %v of detection %d: %w", d.Confidence, i, ErrInvalid)
+// CommitDetections stores what the detector made of images that were claimed with one token, in one transaction: the detections,
+// the images' places in the open batches of their cameras, and their states. Images of one camera join in the order given. An image
+// whose claim is no longer held is left out and nothing of it is stored; what was stored is returned in the order given.
+func (db *DB) CommitDetections(ctx context.Context, token string, detected []Detected, join Join) ([]Committed, error) {
+	empty := true
+	for _, one := range detected {
+		for i, d := range one.Detections {
+			if !(d.Confidence >= 0 && d.Confidence <= 1) { // false for NaN too
+				return nil, fmt.Errorf("commit detections: confidence %v of detection %d of image %d: %w", d.Confidence, i, one.ImageID, ErrInvalid)
+			}
+			empty = false
 		}
 	}
-	var committed Committed
-	err := db.InTx(ctx, "commit detections", func(ctx context.Context, tx *sqlx.Tx) error {
-		committed = Committed{}
-		img, err := lockClaimedImage(ctx, tx, claim)
-		if err != nil {
-			return err
-		}
-		if len(result.Detections) == 0 {
-			committed.Image, err = finishDetection(ctx, tx, img.ID, nil)
-			return err
-		}
-		batch, closed, err := joinBatch(ctx, tx, img, result, join)
-		if err != nil {
-			return err
-		}
-		committed.Batch, committed.Closed = &batch, closed
-		if committed.DetectionIDs, err = insertDetections(ctx, tx, img, batch.ID, result); err != nil {
-			return err
-		}
-		committed.Image, err = finishDetection(ctx, tx, img.ID, &batch.ID)
+	if empty {
+		return db.commitNothingFound(ctx, token, detected)
+	}
+	var committed []Committed
+	err := db.InTx(ctx, "commit detections", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		committed, err = commitDetections(ctx, tx, token, detected, join)
 		return err
 	})
 	if err != nil {
-		return Committed{}, err
+		return nil, err
 	}
 	return committed, nil
 }
 
-func lockClaimedImage(ctx context.Context, tx *sqlx.Tx, claim ImageClaim) (Image, error) {
-	var img Image
-	err := tx.GetContext(ctx, &img, `
-		SELECT `+imageColumns+` FROM images WHERE id = $1 AND claimed_by = $2 FOR NO KEY UPDATE`,
-		claim.ImageID, claim.Token)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Image{}, ErrClaimLost
-	}
+// CommitDetection is CommitDetections for one image. ErrClaimLost, and nothing stored, when the claim is no longer held.
+func (db *DB) CommitDetection(ctx context.Context, claim ImageClaim, result DetectionResult, join Join) (Committed, error) {
+	committed, err := db.CommitDetections(ctx, claim.Token, []Detected{{claim.ImageID, result}}, join)
 	if err != nil {
-		return Image{}, fmt.Errorf("lock image: %w", err)
+		return Committed{}, err
 	}
-	img.toUTC()
-	return img, nil
+	if len(committed) == 0 {
+		return Committed{}, fmt.Errorf("commit detections of image %d: %w", claim.ImageID, ErrClaimLost)
+	}
+	return committed[0], nil
 }
 
-// finishDetection moves the image on: into the batch, or out when there is none.
-func finishDetection(ctx context.Context, tx *sqlx.Tx, id int64, batchID *int64) (Image, error) {
-	var img Image
-	err := tx.GetContext(ctx, &img, `
-		UPDATE images
-		SET state = CASE WHEN $2::bigint IS NULL THEN 'filtered' ELSE 'batched' END,
-		    reason = CASE WHEN $2::bigint IS NULL THEN '`+ReasonNoDetections+`' END,
-		    batch_id = $2, claimed_by = NULL, claimed_until = NULL, detected_at = clock_timestamp(),
-		    batched_at = CASE WHEN $2::bigint IS NOT NULL THEN clock_timestamp() END,
-		    filtered_at = CASE WHEN $2::bigint IS NULL THEN clock_timestamp() END
-		WHERE id = $1
-		RETURNING `+imageColumns, id, batchID)
-	if err != nil {
-		return Image{}, fmt.Errorf("move image on: %w", err)
+// commitNothingFound filters images on which there is nothing, which most are: one statement.
+func (db *DB) commitNothingFound(ctx context.Context, token string, detected []Detected) ([]Committed, error) {
+	ids := make([]int64, len(detected))
+	for i, one := range detected {
+		ids[i] = one.ImageID
 	}
-	img.toUTC()
-	return img, nil
+	images, err := write[Image](ctx, db, "commit detections", `
+		WITH held AS (SELECT id FROM images WHERE id = ANY ($1::bigint[]) AND claimed_by = $2 ORDER BY id FOR NO KEY UPDATE)
+		UPDATE images AS i
+		SET state = 'filtered', reason = '`+ReasonNoDetections+`', claimed_by = NULL, claimed_until = NULL,
+		    detected_at = clock_timestamp(), filtered_at = clock_timestamp()
+		FROM held WHERE i.id = held.id
+		RETURNING `+imageColumnsOf("i"), pq.Array(ids), token)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(slices.Index(ids, a.ID), slices.Index(ids, b.ID)) })
+	committed := make([]Committed, len(images))
+	for i := range images {
+		images[i].toUTC()
+		committed[i].Image = images[i]
+	}
+	return committed, nil
 }
 
-// joinBatch adds the image to the camera's open batch, or to a new one, and returns it with the one it closed.
-func joinBatch(
-	ctx context.Context, tx *sqlx.Tx, img Image, result DetectionResult, join func(open Batch) JoinDecision,
-) (joined Batch, closed *Batch, err error) {
-	for {
-		open, err := lockOpenBatch(ctx, tx, img.CameraID)
-		if err != nil {
-			return Batch{}, nil, err
+// detectionCommit is one transaction of CommitDetections.
+type detectionCommit struct {
+	tx   *sqlx.Tx
+	join Join
+	// open are the open batches by camera, whose rows the transaction holds.
+	open map[string]*openBatch
+	// batched says where each image with detections goes.
+	batched map[int64]place
+}
+
+// openBatch is an open batch with what this transaction adds to it. What it adds is written when the batch is closed or at the end.
+type openBatch struct {
+	Batch
+	grown bool
+}
+
+// place says where an image went: the batch that it joined and when, and the one that it closed.
+type place struct {
+	joined *openBatch
+	at     time.Time
+	closed *Batch
+}
+
+func commitDetections(ctx context.Context, tx *sqlx.Tx, token string, detected []Detected, join Join) ([]Committed, error) {
+	images, err := lockClaimedImages(ctx, tx, token, detected)
+	if err != nil {
+		return nil, err
+	}
+	detected = slices.DeleteFunc(slices.Clone(detected), func(one Detected) bool { _, held := images[one.ImageID]; return !held })
+	c := &detectionCommit{tx: tx, join: join, batched: make(map[int64]place, len(detected))}
+	if err := c.joinBatches(ctx, images, detected); err != nil {
+		return nil, err
+	}
+	detectionIDs, err := c.write(ctx, images, detected)
+	if err != nil {
+		return nil, err
+	}
+	committed := make([]Committed, len(detected))
+	for i, one := range detected {
+		committed[i] = Committed{Image: *images[one.ImageID], DetectionIDs: detectionIDs[one.ImageID]}
+		if at, batched := c.batched[one.ImageID]; batched {
+			committed[i].Batch, committed[i].Closed = &at.joined.Batch, at.closed
 		}
-		if open != nil && join(*open) == JoinOpen {
-			joined, err = growBatch(ctx, tx, open.ID, img, result)
-			return joined, closed, err
+	}
+	return committed, nil
+}
+
+// lockClaimedImages reads and locks the images whose claim is still held, by id.
+func lockClaimedImages(ctx context.Context, tx *sqlx.Tx, token string, detected []Detected) (map[int64]*Image, error) {
+	ids := make([]int64, len(detected))
+	for i, one := range detected {
+		ids[i] = one.ImageID
+	}
+	var list []Image
+	err := tx.SelectContext(ctx, &list, `
+		SELECT `+imageColumns+` FROM images WHERE id = ANY ($1::bigint[]) AND claimed_by = $2 ORDER BY id FOR NO KEY UPDATE`,
+		pq.Array(ids), token)
+	if err != nil {
+		return nil, fmt.Errorf("lock images: %w", err)
+	}
+	images := make(map[int64]*Image, len(list))
+	for i := range list {
+		list[i].toUTC()
+		images[list[i].ID] = &list[i]
+	}
+	return images, nil
+}
+
+// joinBatches decides for each image with detections which batch it joins. Cameras come in one order in every transaction, so that
+// two never wait for each other.
+func (c *detectionCommit) joinBatches(ctx context.Context, images map[int64]*Image, detected []Detected) error {
+	found := slices.DeleteFunc(slices.Clone(detected), func(one Detected) bool { return len(one.Detections) == 0 })
+	camera := func(one Detected) string { return images[one.ImageID].CameraID }
+	slices.SortStableFunc(found, func(a, b Detected) int { return cmp.Compare(camera(a), camera(b)) })
+	cameras := make([]string, len(found))
+	for i, one := range found {
+		cameras[i] = camera(one)
+	}
+	if err := c.lockOpen(ctx, slices.Compact(cameras)); err != nil {
+		return err
+	}
+	for _, one := range found {
+		if err := c.joinBatch(ctx, images[one.ImageID], one.DetectionResult); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockOpen reads and locks the open batches of the cameras.
+func (c *detectionCommit) lockOpen(ctx context.Context, cameras []string) error {
+	var list []Batch
+	err := c.tx.SelectContext(ctx, &list, `
+		SELECT `+batchColumns+` FROM batches WHERE camera_id = ANY ($1::text[]) AND closed_at IS NULL
+		ORDER BY camera_id FOR UPDATE`, pq.Array(cameras))
+	if err != nil {
+		return fmt.Errorf("lock open batches: %w", err)
+	}
+	if c.open == nil {
+		c.open = make(map[string]*openBatch, len(list))
+	}
+	for _, batch := range list {
+		batch.toUTC()
+		c.open[batch.CameraID] = &openBatch{Batch: batch}
+	}
+	return nil
+}
+
+// joinBatch adds an image to the camera's open batch, or to a new one.
+func (c *detectionCommit) joinBatch(ctx context.Context, img *Image, result DetectionResult) error {
+	var closed *Batch
+	for {
+		open := c.open[img.CameraID]
+		if open != nil && c.join(open.Batch, result.ImageAt) == JoinOpen {
+			open.grow(*img, result)
+			c.batched[img.ID] = place{open, open.ReadAt, closed}
+			return nil
 		}
 		if open != nil {
-			c, err := closeBatch(ctx, tx, open.ID)
-			if err != nil {
-				return Batch{}, nil, err
+			if err := growBatches(ctx, c.tx, open); err != nil {
+				return err
 			}
-			closed = &c
+			gone, err := closeBatch(ctx, c.tx, open.ID)
+			if err != nil {
+				return err
+			}
+			open.Batch, closed = gone, &gone
+			delete(c.open, img.CameraID)
 		}
-		started, ok, err := startBatch(ctx, tx, img, result)
-		if err != nil || ok {
-			return started, closed, err
+		started, err := startBatch(ctx, c.tx, *img, result)
+		if err != nil {
+			return err
+		}
+		if started != nil {
+			c.open[img.CameraID] = started
+			c.batched[img.ID] = place{started, started.CreatedAt, closed}
+			return nil
 		}
 		// Somebody else started one at the same moment: wait for its row and ask again.
+		if err := c.lockOpen(ctx, []string{img.CameraID}); err != nil {
+			return err
+		}
 	}
 }
 
-// growBatch adds the image to a batch whose row the transaction holds.
-func growBatch(ctx context.Context, tx *sqlx.Tx, id int64, img Image, result DetectionResult) (Batch, error) {
-	var batch Batch
-	err := tx.GetContext(ctx, &batch, `
-		UPDATE batches
-		SET opened_at = least(opened_at, $2), last_at = greatest(last_at, $2), touched_at = clock_timestamp(),
-		    first_seen_at = least(first_seen_at, $3), image_count = image_count + 1, detection_count = detection_count + $4
-		WHERE id = $1
-		RETURNING `+batchColumns,
-		id, storable(result.ImageAt), img.SeenAt, len(result.Detections))
-	if err != nil {
-		return Batch{}, fmt.Errorf("grow batch: %w", err)
+// grow adds an image to a batch whose row the transaction holds. It is written later.
+func (b *openBatch) grow(img Image, result DetectionResult) {
+	at := storable(result.ImageAt)
+	if at.Before(b.OpenedAt) {
+		b.OpenedAt = at
 	}
-	batch.toUTC()
-	return batch, nil
-}
-
-// startBatch opens a batch with the image in it; false when the camera has an open batch by now.
-func startBatch(ctx context.Context, tx *sqlx.Tx, img Image, result DetectionResult) (Batch, bool, error) {
-	var batch Batch
-	err := tx.GetContext(ctx, &batch, `
-		INSERT INTO batches (camera_id, opened_at, last_at, first_seen_at, image_count, detection_count)
-		VALUES ($1, $2, $2, $3, 1, $4)
-		ON CONFLICT (camera_id) WHERE closed_at IS NULL DO NOTHING
-		RETURNING `+batchColumns,
-		img.CameraID, storable(result.ImageAt), img.SeenAt, len(result.Detections))
-	if errors.Is(err, sql.ErrNoRows) {
-		return Batch{}, false, nil
+	if at.After(b.LastAt) {
+		b.LastAt = at
 	}
-	if err != nil {
-		return Batch{}, false, fmt.Errorf("start batch: %w", err)
+	if img.SeenAt.Before(b.FirstSeenAt) {
+		b.FirstSeenAt = img.SeenAt
 	}
-	batch.toUTC()
-	return batch, true, nil
-}
-
-// BatchClaim is the right to finish one batch, held until its lease ends and somebody else claims it.
-type BatchClaim struct {
-	BatchID int64
-	Token   string // unique for each claim
-}
-
-// WaitingBatch can be handed to the queue.
-type WaitingBatch struct {
-	ID       int64     `db:"id"`
-	CameraID string    `db:"camera_id"`
-	ClosedAt time.Time `db:"closed_at"`
-}
-
-// BatchWork is all that an analyzer needs to know.
-type BatchWork struct {
-	Batch      Batch
-	Camera     Camera
-	Detections []Detection // by image time
+	b.TouchedAt = b.ReadAt
+	b.ImageCount++
+	b.DetectionCount += len(result.Detections)
+	b.grown = true
 }

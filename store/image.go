@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // ImageState is where an image stands. Every image ends in one of the last four.
 type ImageState string
@@ -47,6 +50,11 @@ type Image struct {
 
 const imageColumns = `id, camera_id, file_path, size_bytes, mtime, sha256, state, reason, attempts, batch_id,
 	seen_at, queued_at, detect_started_at, detected_at, batched_at, analyzed_at`
+
+// imageColumnsOf are the columns of images under an alias.
+func imageColumnsOf(alias string) string {
+	return alias + "." + strings.ReplaceAll(strings.Join(strings.Fields(imageColumns), ""), ",", ", "+alias+".")
+}
 
 func (i *Image) toUTC() {
 	i.ModTime, i.SeenAt = i.ModTime.UTC(), i.SeenAt.UTC()

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/lib/pq"
 )
 
 // ClaimImage takes an image over for the length of the lease (at most 2 h 10 min), from seen or queued or from a claim whose lease has
@@ -31,6 +35,35 @@ func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time
 	}
 	images[0].toUTC()
 	return images[0], nil
+}
+
+// ClaimImages is ClaimImage for several images at once, in the order of ids. It leaves out those that cannot be claimed, and those
+// that were tried before: an image over which a process died is claimed alone, so that the attempts of others do not count with it.
+func (db *DB) ClaimImages(ctx context.Context, ids []int64, token string, lease time.Duration) ([]Image, error) {
+	if token == "" {
+		return nil, fmt.Errorf("claim images: empty token: %w", ErrInvalid)
+	}
+	images, err := write[Image](ctx, db, "claim images", `
+		WITH waiting AS (
+			SELECT id FROM images
+			WHERE id = ANY ($1::bigint[]) AND (state IN ('seen', 'queued') AND attempts = 0 OR state = 'detecting' AND claimed_by = $2)
+			ORDER BY id FOR UPDATE SKIP LOCKED
+		)
+		UPDATE images AS i
+		SET attempts = attempts + CASE WHEN claimed_by = $2 THEN 0 ELSE 1 END,
+		    detect_started_at = CASE WHEN claimed_by = $2 THEN detect_started_at ELSE clock_timestamp() END,
+		    state = 'detecting', claimed_by = $2, claimed_until = clock_timestamp() + make_interval(secs => $3), next_attempt_at = NULL
+		FROM waiting WHERE i.id = waiting.id
+		RETURNING `+imageColumnsOf("i"),
+		pq.Array(ids), token, min(lease, maxLease).Seconds())
+	if err != nil {
+		return nil, err
+	}
+	for i := range images {
+		images[i].toUTC()
+	}
+	slices.SortFunc(images, func(a, b Image) int { return cmp.Compare(slices.Index(ids, a.ID), slices.Index(ids, b.ID)) })
+	return images, nil
 }
 
 // claimFailure tells why nothing could be claimed.

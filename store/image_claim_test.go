@@ -41,8 +41,8 @@ func found(n int, at time.Time) store.DetectionResult {
 	return result
 }
 
-func always(decision store.JoinDecision) func(store.Batch) store.JoinDecision {
-	return func(store.Batch) store.JoinDecision { return decision }
+func always(decision store.JoinDecision) store.Join {
+	return func(store.Batch, time.Time) store.JoinDecision { return decision }
 }
 
 func TestClaimImage_OnlyOneWins(t *testing.T) {
@@ -104,11 +104,11 @@ func TestClaim_OldMeetsNew(t *testing.T) {
 	// The worker that was frozen wakes up and knows nothing of it.
 	for name, act := range map[string]func(store.ImageClaim) error{
 		"commit": func(c store.ImageClaim) error {
-			_, err := db.CommitDetections(t.Context(), c, found(2, base()), always(store.JoinOpen))
+			_, err := db.CommitDetection(t.Context(), c, found(2, base()), always(store.JoinOpen))
 			return err
 		},
 		"commit nothing": func(c store.ImageClaim) error {
-			_, err := db.CommitDetections(t.Context(), c, found(0, base()), always(store.JoinOpen))
+			_, err := db.CommitDetection(t.Context(), c, found(0, base()), always(store.JoinOpen))
 			return err
 		},
 		"release":     func(c store.ImageClaim) error { return db.ReleaseImage(t.Context(), c, nil, "x", true) },
@@ -125,10 +125,10 @@ func TestClaim_OldMeetsNew(t *testing.T) {
 	require.Zero(t, storetest.QueryOne[int](t, db, `SELECT count(*) FROM detections`))
 	require.Zero(t, storetest.QueryOne[int](t, db, `SELECT count(*) FROM batches`))
 
-	committed, err := db.CommitDetections(t.Context(), newer, found(2, base()), always(store.JoinOpen))
+	committed, err := db.CommitDetection(t.Context(), newer, found(2, base()), always(store.JoinOpen))
 	require.NoError(t, err)
 	require.Equal(t, store.ImageBatched, committed.Image.State)
-	_, err = db.CommitDetections(t.Context(), newer, found(2, base()), always(store.JoinOpen))
+	_, err = db.CommitDetection(t.Context(), newer, found(2, base()), always(store.JoinOpen))
 	require.ErrorIs(t, err, store.ErrClaimLost, "a second commit of the same work")
 	require.Equal(t, int64(2), requireNoDrift(t, db).Detections)
 }
@@ -142,7 +142,7 @@ func TestClaim_EndedButNotTakenOverStillHolds(t *testing.T) {
 	_, err := db.ClaimImage(t.Context(), id, claim.Token, time.Minute)
 	require.NoError(t, err)
 	expire(t, db)
-	_, err = db.CommitDetections(t.Context(), claim, found(1, base()), always(store.JoinOpen))
+	_, err = db.CommitDetection(t.Context(), claim, found(1, base()), always(store.JoinOpen))
 	require.NoError(t, err, "nobody else has begun: the work counts")
 }
 
@@ -365,7 +365,7 @@ func tryCommit(ctx context.Context, db *store.DB, id int64, result store.Detecti
 	if _, err := db.ClaimImage(ctx, id, claim.Token, time.Minute); err != nil {
 		return store.Committed{}, err
 	}
-	return db.CommitDetections(ctx, claim, result, always(store.JoinOpen))
+	return db.CommitDetection(ctx, claim, result, always(store.JoinOpen))
 }
 
 // The settings allow an hour to connect and an hour to read; nobody may take the work over while such a call goes on.

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -53,4 +55,20 @@ func (db *DB) LoseImage(ctx context.Context, claim ImageClaim, reason string) er
 		}
 		return nil
 	})
+}
+
+// lockClaimedImage reads and locks the image of a claim that is still held, else ErrClaimLost.
+func lockClaimedImage(ctx context.Context, tx *sqlx.Tx, claim ImageClaim) (Image, error) {
+	var img Image
+	err := tx.GetContext(ctx, &img, `
+		SELECT `+imageColumns+` FROM images WHERE id = $1 AND claimed_by = $2 FOR NO KEY UPDATE`,
+		claim.ImageID, claim.Token)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Image{}, ErrClaimLost
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("lock image: %w", err)
+	}
+	img.toUTC()
+	return img, nil
 }

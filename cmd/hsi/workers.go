@@ -33,7 +33,7 @@ func (a *app) buildPipeline(options Options) error {
 	batches := queue.NewDispatcher(a.analyzeQueue, analyze.NewSource(a.db))
 	a.wakeDispatchers = func() { images.Wake(); batches.Wake() }
 	closer := batch.NewCloser(batch.Options{
-		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker), Now: options.Now,
+		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
 	})
 	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer()
 	detector, detectLimit, count, detectorErr := a.newDetector()

@@ -157,9 +157,9 @@ func (f *fixture) closedBatch() store.Batch {
 	_, err = f.db.ClaimImage(ctx, claim.ImageID, claim.Token, time.Minute)
 	require.NoError(f.t, err)
 	imageAt := time.Date(2026, 11, 23, 12, 0, f.images, 0, time.UTC)
-	committed, err := f.db.CommitDetections(ctx, claim, store.DetectionResult{
+	committed, err := f.db.CommitDetection(ctx, claim, store.DetectionResult{
 		Detector: "rtdetr", ImageAt: imageAt, Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.875}},
-	}, func(store.Batch) store.JoinDecision { return store.CloseAndStart })
+	}, func(store.Batch, time.Time) store.JoinDecision { return store.CloseAndStart })
 	require.NoError(f.t, err)
 	closed, _, err := f.db.CloseBatch(ctx, committed.Batch.ID, func(store.Batch) bool { return true })
 	require.NoError(f.t, err)

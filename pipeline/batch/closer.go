@@ -38,7 +38,7 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Options of a Closer. All but Now are required.
+// Options of a Closer. All are required.
 type Options struct {
 	Ledger   ledger
 	Settings settings
@@ -46,8 +46,6 @@ type Options struct {
 	// Closed is called after a batch was closed, to wake who waits for it. It must not block.
 	Closed func()
 	Log    *slog.Logger
-	// Now is the clock. Defaults to time.Now.
-	Now func() time.Time
 }
 
 // Closer closes batches that are over although no image came to close them.
@@ -57,12 +55,7 @@ type Closer struct {
 }
 
 // NewCloser makes a closer.
-func NewCloser(options Options) *Closer {
-	if options.Now == nil {
-		options.Now = time.Now
-	}
-	return &Closer{options: options}
-}
+func NewCloser(options Options) *Closer { return &Closer{options: options} }
 
 // Run looks at the open batches twice a second until ctx ends. The database being away is waited for.
 func (c *Closer) Run(ctx context.Context, alive heartbeat) error {
@@ -88,7 +81,7 @@ func (c *Closer) closeAll(ctx context.Context) error {
 		return err
 	}
 	config := ConfigOf(c.options.Settings.Latest())
-	decide := func(b store.Batch) bool { return ShouldClose(b, c.options.Now(), config) }
+	decide := func(b store.Batch) bool { return ShouldClose(b, config) }
 	for _, b := range open {
 		if !decide(b) {
 			continue

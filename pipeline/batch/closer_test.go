@@ -99,9 +99,9 @@ func addImage(t *testing.T, db *store.DB, camera string, n int, imageTime time.T
 	claim := store.ImageClaim{ImageID: recorded.ID, Token: fmt.Sprint("token-", recorded.ID)}
 	_, err = db.ClaimImage(ctx, claim.ImageID, claim.Token, time.Minute)
 	require.NoError(t, err)
-	committed, err := db.CommitDetections(ctx, claim, store.DetectionResult{
+	committed, err := db.CommitDetection(ctx, claim, store.DetectionResult{
 		Detector: "motion", ImageAt: imageTime, Detections: []store.NewDetection{{ObjectType: "motion", Confidence: 0.9}},
-	}, batch.Decide(imageTime, time.Now(), c))
+	}, batch.Decide(c))
 	require.NoError(t, err)
 	return committed
 }

@@ -21,25 +21,26 @@ func ConfigOf(config store.SystemConfig) Config {
 	return Config{Window: config.BatchWindow, IdleTimeout: config.BatchIdleTimeout}
 }
 
-// clockTolerance is how far in the future a batch may have been touched: the clocks of two machines differ. Beyond it the clock
-// must have been set back.
+// clockTolerance is how far in the future a batch may have been touched: a clock is now and then set right. Beyond it the clock must
+// have been set back.
 const clockTolerance = 5 * time.Minute
 
-// ShouldClose tells whether an open batch is over at now: nothing came for the idle timeout, or the window has passed since its
-// first image came. Both use the clock on the wall, so that images that arrive late in a bundle still find each other, and both
-// limits are reached at exactly their length. A batch from the future, because the clock was set back, is over too: it would
-// stay open for as long as the clock was set back.
-func ShouldClose(open store.Batch, now time.Time, config Config) bool {
-	return now.Sub(open.TouchedAt) >= config.IdleTimeout ||
-		now.Sub(open.CreatedAt) >= config.Window ||
-		open.TouchedAt.Sub(now) > clockTolerance
+// ShouldClose tells whether an open batch was over when it was read: nothing had come for the idle timeout, or the window had passed
+// since its first image came. Both use the clock on the wall, so that images that arrive late in a bundle still find each other, and
+// both limits are reached at exactly their length. It is one clock, that of the database: it stamped the row and told when it was
+// read. A batch from the future, because that clock was set back, is over too: it would stay open for as long as the clock was set
+// back.
+func ShouldClose(open store.Batch, config Config) bool {
+	return open.ReadAt.Sub(open.TouchedAt) >= config.IdleTimeout ||
+		open.ReadAt.Sub(open.CreatedAt) >= config.Window ||
+		open.TouchedAt.Sub(open.ReadAt) > clockTolerance
 }
 
 // Joins tells whether an image belongs to the camera's open batch: the batch is not over, and all its images with this one lie
 // within one window by image time. An image at exactly the window's length after the first one starts a new batch. An image that
 // is older than the batch, because it was detected late, joins under the same rule.
-func Joins(open store.Batch, imageTime, now time.Time, config Config) bool {
-	if ShouldClose(open, now, config) {
+func Joins(open store.Batch, imageTime time.Time, config Config) bool {
+	if ShouldClose(open, config) {
 		return false
 	}
 	first, last := open.OpenedAt, open.LastAt
@@ -53,9 +54,9 @@ func Joins(open store.Batch, imageTime, now time.Time, config Config) bool {
 }
 
 // Decide is Joins in the form that the store asks for.
-func Decide(imageTime, now time.Time, config Config) func(open store.Batch) store.JoinDecision {
-	return func(open store.Batch) store.JoinDecision {
-		if Joins(open, imageTime, now, config) {
+func Decide(config Config) store.Join {
+	return func(open store.Batch, imageTime time.Time) store.JoinDecision {
+		if Joins(open, imageTime, config) {
 			return store.JoinOpen
 		}
 		return store.CloseAndStart

@@ -73,10 +73,10 @@ func TestRules(t *testing.T) {
 			if test.config == (batch.Config{}) {
 				test.config = usual
 			}
-			open := store.Batch{OpenedAt: at(test.opened), LastAt: at(test.last), CreatedAt: at(test.created), TouchedAt: at(test.touched)}
-			require.Equal(t, test.over, batch.ShouldClose(open, at(test.now), test.config), "over")
-			require.Equal(t, test.joins, batch.Joins(open, at(test.image), at(test.now), test.config), "joins")
-			decision := batch.Decide(at(test.image), at(test.now), test.config)(open)
+			open := store.Batch{OpenedAt: at(test.opened), LastAt: at(test.last), CreatedAt: at(test.created), TouchedAt: at(test.touched), ReadAt: at(test.now)}
+			require.Equal(t, test.over, batch.ShouldClose(open, test.config), "over")
+			require.Equal(t, test.joins, batch.Joins(open, at(test.image), test.config), "joins")
+			decision := batch.Decide(test.config)(open, at(test.image))
 			require.Equal(t, test.joins, decision == store.JoinOpen)
 		})
 	}

@@ -518,7 +518,7 @@ func TestWorker_TheSlowOneLosesItsClaim(t *testing.T) {
 	require.NoError(t, err)
 	_, err = f.ledger.DB.CommitDetections(t.Context(), claim, store.DetectionResult{
 		Detector: "other", ImageAt: time.Now(), Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.9}},
-	}, func(store.Batch) store.JoinDecision { return store.JoinOpen })
+	}, func(store.Batch, time.Time) store.JoinDecision { return store.JoinOpen })
 	require.NoError(t, err)
 	close(goOn)
 	next, _ := f.add(aitest.Picture(2))

@@ -31,10 +31,10 @@ func (e *env) taken(t *testing.T, name string, at time.Time, join store.JoinDeci
 	require.NoError(t, err)
 	thumbnail, err = e.media.Write(ctx, name, []byte("thumbnail"))
 	require.NoError(t, err)
-	_, err = e.db.CommitDetections(ctx, store.ImageClaim{ImageID: recorded.ID, Token: name}, store.DetectionResult{
+	_, err = e.db.CommitDetection(ctx, store.ImageClaim{ImageID: recorded.ID, Token: name}, store.DetectionResult{
 		Detector: "motion", ImageAt: at,
 		Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.9, ThumbnailPath: thumbnail}},
-	}, func(store.Batch) store.JoinDecision { return join })
+	}, func(store.Batch, time.Time) store.JoinDecision { return join })
 	require.NoError(t, err)
 	return recorded.ID, thumbnail
 }
