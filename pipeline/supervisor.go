@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -345,10 +346,11 @@ func (s *Supervisor) Workers() []WorkerStatus {
 }
 
 // combine makes one status from all functions of a worker: it runs when all of them run, and the message is the first one of a
-// function that does not run, else the first one at all.
+// function that does not run, else what they have to say, each text once.
 func combine(name string, members []*member) WorkerStatus {
 	combined := WorkerStatus{Name: name, Running: true}
 	found := false
+	var messages []string
 	for _, m := range members {
 		if m.Name != name {
 			continue
@@ -359,16 +361,17 @@ func combine(name string, members []*member) WorkerStatus {
 		if status.lastFailureAt.After(combined.lastFailureAt) {
 			combined.lastFailure, combined.lastFailureAt = status.lastFailure, status.lastFailureAt
 		}
-		if combined.Running && !status.Running {
-			combined.Running, combined.Message = false, status.Message
-		}
-		if combined.Message == "" {
-			combined.Message = status.Message
+		switch {
+		case combined.Running && !status.Running:
+			combined.Running, messages = false, []string{status.Message}
+		case combined.Running && status.Message != "" && !slices.Contains(messages, status.Message):
+			messages = append(messages, status.Message)
 		}
 	}
 	if !found {
 		return WorkerStatus{Name: name, Message: "not started"}
 	}
+	combined.Message = strings.Join(messages, "; ")
 	combined.tellRestarts()
 	return combined
 }

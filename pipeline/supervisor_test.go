@@ -167,6 +167,24 @@ func TestSupervisor_HeartbeatsDecideWhetherAWorkerRuns(t *testing.T) {
 	})
 }
 
+func TestSupervisor_AWorkerTellsWhatAllItsPartsSay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var parts []pipeline.Function
+		for _, message := range []string{"1,204 images waiting", "", "waiting for the detector", "waiting for the detector"} {
+			parts = append(parts, pipeline.Function{Name: pipeline.DetectionWorker, FreshFor: time.Hour, Run: func(ctx context.Context, h *pipeline.Heartbeat) error {
+				h.Say(message)
+				<-ctx.Done()
+				return nil
+			}})
+		}
+		s, stop := start(t, pipeline.Options{}, parts...)
+		defer stop()
+		synctest.Wait()
+		require.Equal(t, "1,204 images waiting; waiting for the detector", status(t, s, pipeline.DetectionWorker).Message)
+	})
+}
+
 func TestSupervisor_AWorkerRunsWhenAllItsPartsRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -94,6 +94,17 @@ func (db *DB) ReleaseImage(ctx context.Context, claim ImageClaim, retryAt *time.
 		claim.ImageID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(clean(cause, maxCause)))
 }
 
+// GiveBackImages gives images that were claimed with one token back untouched: for another attempt at once, and this one does not
+// count. Claims that are no longer held are left alone.
+func (db *DB) GiveBackImages(ctx context.Context, ids []int64, token string) error {
+	_, err := db.exec(ctx, "give images back", `
+		WITH held AS (SELECT id FROM images WHERE id = ANY ($1::bigint[]) AND claimed_by = $2 ORDER BY id FOR NO KEY UPDATE)
+		UPDATE images AS i
+		SET state = 'seen', claimed_by = NULL, claimed_until = NULL, next_attempt_at = NULL, attempts = greatest(attempts - 1, 0)
+		FROM held WHERE i.id = held.id`, pq.Array(ids), token)
+	return err
+}
+
 // secondsUntil turns a local time into a waiting time, which the clock of the database then measures.
 func (db *DB) secondsUntil(t *time.Time) *float64 {
 	if t == nil {

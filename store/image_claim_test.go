@@ -265,7 +265,7 @@ func TestMarkImagesQueued(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, queued, 1)
 	require.False(t, queued[0].First)
-	n, err := db.ResetQueued(t.Context())
+	n, err := db.ResetQueuedImages(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, int64(3), n)
 	waiting, err = db.WaitingImages(t.Context(), 10, time.Minute)
@@ -326,7 +326,8 @@ func TestQueueDepths(t *testing.T) {
 	addCamera(t, db, "a")
 	depths, err := db.QueueDepths(t.Context())
 	require.NoError(t, err)
-	require.Zero(t, depths)
+	require.WithinDuration(t, time.Now(), depths.ReadAt, time.Minute)
+	require.Equal(t, store.QueueDepths{ReadAt: depths.ReadAt}, depths)
 	var ids []int64
 	for i := range 4 {
 		img := newImage("a", fmt.Sprintf("/%d", i))

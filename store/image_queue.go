@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 )
 
@@ -126,17 +125,15 @@ func (db *DB) MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter ti
 	return images, err
 }
 
-// ResetQueued makes everything that was handed to the queue and not claimed since wait again, images and batches,
-// and returns how many. It is for a queue that has lost its entries.
-func (db *DB) ResetQueued(ctx context.Context) (int64, error) {
-	var n int64
-	err := db.InTx(ctx, "reset queued", func(ctx context.Context, tx *sqlx.Tx) error {
-		return tx.GetContext(ctx, &n, `
-			WITH i AS (UPDATE images SET state = 'seen' WHERE state = 'queued' RETURNING 1),
-			     b AS (UPDATE batches SET state = 'closed' WHERE state = 'queued' RETURNING 1)
-			SELECT (SELECT count(*) FROM i) + (SELECT count(*) FROM b)`)
-	})
-	return n, err
+// ResetQueuedImages makes every image that was handed to the queue and not claimed since wait again and returns how many. It is
+// for a queue that may have lost entries.
+func (db *DB) ResetQueuedImages(ctx context.Context) (int64, error) {
+	return db.exec(ctx, "reset queued images", `UPDATE images SET state = 'seen' WHERE state = 'queued'`)
+}
+
+// ResetQueuedBatches is ResetQueuedImages for batches.
+func (db *DB) ResetQueuedBatches(ctx context.Context) (int64, error) {
+	return db.exec(ctx, "reset queued batches", `UPDATE batches SET state = 'closed' WHERE state = 'queued'`)
 }
 
 // QueueDepths is how much work waits.
@@ -145,15 +142,18 @@ type QueueDepths struct {
 	Analysis        int64      `db:"analysis"`         // closed batches without an event, those in work included
 	OldestDetection *time.Time `db:"oldest_detection"` // seen_at of the oldest such image
 	OldestAnalysis  *time.Time `db:"oldest_analysis"`  // closed_at of the oldest such batch
+	ReadAt          time.Time  `db:"read_at"`          // when all this was so, by the clock of the database
 }
 
 // QueueDepths counts waiting work from the ledger. Its cost follows the backlog, not the history.
 func (db *DB) QueueDepths(ctx context.Context) (QueueDepths, error) {
 	var d QueueDepths
 	err := db.get(ctx, "read queue depths", &d, `
-		SELECT i.n AS detection, i.oldest AS oldest_detection, b.n AS analysis, b.oldest AS oldest_analysis
+		SELECT i.n AS detection, i.oldest AS oldest_detection, b.n AS analysis, b.oldest AS oldest_analysis,
+		       clock_timestamp() AS read_at
 		FROM (SELECT count(*) AS n, min(seen_at) AS oldest FROM images WHERE state IN ('seen', 'queued', 'detecting')) AS i,
 		     (SELECT count(*) AS n, min(closed_at) AS oldest FROM batches WHERE state IN ('closed', 'queued', 'analyzing')) AS b`)
 	toUTC(&d.OldestDetection, &d.OldestAnalysis)
+	d.ReadAt = d.ReadAt.UTC()
 	return d, err
 }

@@ -38,6 +38,7 @@ func BenchmarkFullRun_SmallFrames(b *testing.B) {
 
 // benchmarkSmallFrames feeds scenes in which something moves in so many of 100 frames.
 func benchmarkSmallFrames(b *testing.B, moving int) {
+	b.Helper()
 	const backlog = 400
 	scenes := make([][][]byte, benchCameras)
 	for camera := range scenes {

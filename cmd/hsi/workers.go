@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"hsi.home.arpa/gpu"
@@ -36,7 +37,7 @@ func (a *app) buildPipeline(options Options) error {
 		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
 	})
 	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer()
-	detector, detectLimit, count, detectorErr := a.newDetector()
+	detector, detectLimit, parallel, detectorErr := a.newDetector()
 	if err := errors.Join(detectorErr, analyzerErr); err != nil {
 		return err
 	}
@@ -51,11 +52,12 @@ func (a *app) buildPipeline(options Options) error {
 	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
 	memory := picture.NewMemory(decodedBytes)
-	for i := range count {
+	for i := range parallel.workers {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
 			Memory: memory,
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
 			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
+			AtOnce: parallel.atOnce, Cameras: parallel.cameras,
 			Log: a.component(pipeline.DetectionWorker), Now: options.Now,
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
@@ -77,20 +79,31 @@ func (a *app) addWorker(name, part string, run func(context.Context, *pipeline.H
 	a.supervisor.Add(pipeline.Function{Name: name, Part: part, Group: pipeline.GroupWorkers, Run: run})
 }
 
-// newDetector chooses the detector, how long one call may take, and how many images are in work at once. The built-in detector
-// compares each image with the ones before it, so it takes them one after the other.
-func (a *app) newDetector() (detector detect.Detector, limit time.Duration, workers int, err error) {
+// parallel says how images are shared out.
+type parallel struct {
+	// workers is how many there are, atOnce how many images each of them claims together, cameras of how many cameras it then works
+	// on at the same time.
+	workers, atOnce, cameras int
+}
+
+// motionAtOnce is how many images the built-in detector claims and stores together. It needs little time for each, so that the way
+// to the databases and back would be most of it.
+const motionAtOnce = 32
+
+// newDetector chooses the detector, how long one call may take, and how images are shared out. The built-in detector compares each
+// image with the ones before it, so one worker takes those of a camera one after the other.
+func (a *app) newDetector() (detector detect.Detector, limit time.Duration, how parallel, err error) {
 	if a.cfg.RTDETRURL == "" {
-		return detect.NewMotion(), builtInLimit, 1, nil
+		return detect.NewMotion(), builtInLimit, parallel{workers: 1, atOnce: motionAtOnce, cameras: runtime.GOMAXPROCS(0)}, nil
 	}
 	a.rtdetr, err = detect.NewRTDETR(detect.RTDETROptions{
 		URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey),
 		ConnectTimeout: time.Duration(a.cfg.AIConnectTimeout), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout),
 	})
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("RTDETR_URL: %w", err)
+		return nil, 0, parallel{}, fmt.Errorf("RTDETR_URL: %w", err)
 	}
-	return a.rtdetr, a.rtdetr.Limit(), a.cfg.DetectionWorkers, nil
+	return a.rtdetr, a.rtdetr.Limit(), parallel{workers: a.cfg.DetectionWorkers, atOnce: 1, cameras: 1}, nil
 }
 
 // newAnalyzer chooses the analyzer and how long one call may take.

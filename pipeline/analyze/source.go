@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/store"
 )
 
@@ -15,7 +16,8 @@ const requeueAfter = time.Hour
 type waitingLedger interface {
 	WaitingBatches(ctx context.Context, limit int, requeueAfter time.Duration) ([]store.WaitingBatch, error)
 	MarkBatchesQueued(ctx context.Context, ids []int64, requeueAfter time.Duration) ([]int64, error)
-	ResetQueued(ctx context.Context) (int64, error)
+	ResetQueuedBatches(ctx context.Context) (int64, error)
+	QueueDepths(ctx context.Context) (store.QueueDepths, error)
 }
 
 // Source lets the dispatcher of the analyze queue see which batches wait.
@@ -46,4 +48,12 @@ func (s *Source) MarkQueued(ctx context.Context, ids []int64) ([]int64, error) {
 }
 
 // ResetQueued makes all that was handed over and not claimed since wait again.
-func (s *Source) ResetQueued(ctx context.Context) (int64, error) { return s.ledger.ResetQueued(ctx) }
+func (s *Source) ResetQueued(ctx context.Context) (int64, error) {
+	return s.ledger.ResetQueuedBatches(ctx)
+}
+
+// Backlog tells how many batches are not yet analyzed.
+func (s *Source) Backlog(ctx context.Context) (queue.Backlog, error) {
+	depths, err := s.ledger.QueueDepths(ctx)
+	return queue.Backlog{Count: depths.Analysis, Oldest: depths.OldestAnalysis, ReadAt: depths.ReadAt}, err
+}

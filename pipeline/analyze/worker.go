@@ -47,7 +47,7 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Options of a Worker. All but Now are required.
+// Options of a Worker. Ledger to Log are required.
 type Options struct {
 	Ledger   ledger
 	Analyzer Analyzer
@@ -59,6 +59,8 @@ type Options struct {
 	Log          *slog.Logger
 	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
 	Owner string
+	// Pauses are waited while a service is away; see queue.ConsumerOptions.
+	Pauses queue.Pauses
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
@@ -79,7 +81,9 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 		options.Now = time.Now
 	}
 	w := &Worker{options: options, log: options.Log, now: options.Now}
-	w.consumer = q.NewConsumer(options.Owner+options.Analyzer.Name()+"-"+rand.Text(), w.lease())
+	w.consumer = q.NewConsumer(queue.ConsumerOptions{
+		Name: options.Owner + options.Analyzer.Name() + "-" + rand.Text(), Lease: w.lease(), Pauses: options.Pauses,
+	})
 	return w
 }
 
@@ -88,7 +92,8 @@ func (w *Worker) lease() time.Duration { return w.options.AnalyzeLimit + callSla
 
 // Run analyzes batches until ctx ends. Redis, the database or the analyzer being away is waited for.
 func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
-	return w.consumer.Run(ctx, alive, func(ctx context.Context, id int64) error {
+	return w.consumer.Run(ctx, alive, func(ctx context.Context, ids []int64) error {
+		id := ids[0] // one at a time
 		defer alive.Step(w.lease())()
 		err := w.handle(ctx, id)
 		if _, later := errors.AsType[*queue.Later](err); err == nil || later || ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) {

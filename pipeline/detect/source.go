@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hsi.home.arpa/pipeline/latency"
+	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/store"
 )
 
@@ -21,7 +22,8 @@ type observer interface {
 type waitingLedger interface {
 	WaitingImages(ctx context.Context, limit int, requeueAfter time.Duration) ([]store.WaitingImage, error)
 	MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter time.Duration) ([]store.QueuedImage, error)
-	ResetQueued(ctx context.Context) (int64, error)
+	ResetQueuedImages(ctx context.Context) (int64, error)
+	QueueDepths(ctx context.Context) (store.QueueDepths, error)
 }
 
 // Source lets the dispatcher of the detect queue see which images wait.
@@ -68,4 +70,12 @@ func (s *Source) MarkQueued(ctx context.Context, ids []int64) ([]int64, error) {
 }
 
 // ResetQueued makes all that was handed over and not claimed since wait again.
-func (s *Source) ResetQueued(ctx context.Context) (int64, error) { return s.ledger.ResetQueued(ctx) }
+func (s *Source) ResetQueued(ctx context.Context) (int64, error) {
+	return s.ledger.ResetQueuedImages(ctx)
+}
+
+// Backlog tells how many images are not yet detected.
+func (s *Source) Backlog(ctx context.Context) (queue.Backlog, error) {
+	depths, err := s.ledger.QueueDepths(ctx)
+	return queue.Backlog{Count: depths.Detection, Oldest: depths.OldestDetection, ReadAt: depths.ReadAt}, err
+}

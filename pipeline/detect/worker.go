@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"hsi.home.arpa/pipeline/batch"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/pipeline/queue"
@@ -38,8 +36,9 @@ const (
 // ledger is what the worker needs of the store.
 type ledger interface {
 	ClaimImage(ctx context.Context, id int64, token string, lease time.Duration) (store.Image, error)
-	CommitDetections(ctx context.Context, claim store.ImageClaim, result store.DetectionResult,
-		join func(open store.Batch) store.JoinDecision) (store.Committed, error)
+	ClaimImages(ctx context.Context, ids []int64, token string, lease time.Duration) ([]store.Image, error)
+	CommitDetections(ctx context.Context, token string, detected []store.Detected, join store.Join) ([]store.Committed, error)
+	GiveBackImages(ctx context.Context, ids []int64, token string) error
 	ReleaseImage(ctx context.Context, claim store.ImageClaim, retryAt *time.Time, cause string, refundAttempt bool) error
 	LoseImage(ctx context.Context, claim store.ImageClaim, reason string) error
 	DeadLetterImage(ctx context.Context, claim store.ImageClaim, cause string) error
@@ -64,7 +63,7 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Options of a Worker. All but Limits, Memory, Owner and Now are required.
+// Options of a Worker. Ledger to Log are required, but for Limits and Memory.
 type Options struct {
 	Ledger     ledger
 	Detector   Detector
@@ -84,19 +83,27 @@ type Options struct {
 	Log    *slog.Logger
 	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
 	Owner string
+	// AtOnce is how many images are claimed and stored together; those of one camera are detected in order. Defaults to 1.
+	AtOnce int
+	// Cameras is how many cameras' images are detected at the same time. Defaults to 1.
+	Cameras int
+	// Pauses are waited while a service is away; see queue.ConsumerOptions.
+	Pauses queue.Pauses
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 }
 
-// Worker detects one image at a time. Several workers may run side by side, each with its own consumer.
+// Worker detects images, one at a time or a few together. Several workers may run side by side, each with its own consumer.
 type Worker struct {
 	options  Options
 	consumer *queue.Consumer
 	log      *slog.Logger
 	now      func() time.Time
 
-	away  map[string]bool  // cameras whose folder was away when last looked
-	claim store.ImageClaim // the image in work; kept when it is asked for again, so that the claim goes on
+	away  map[string]bool // cameras whose folder was away when last looked
+	work  []int64         // the images in work, as the consumer asked for them
+	token string          // of their claims; kept when they are asked for again, so that the claims go on
+	seen  map[int64]look  // what the detector made of those that are not stored yet; kept for the same reason
 }
 
 // Lease is how long a worker may hold an image before another may take it over.
@@ -108,121 +115,44 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 		options.Now = time.Now
 	}
 	return &Worker{
-		options:  options,
-		consumer: q.NewConsumer(options.Owner+options.Detector.Name()+"-"+rand.Text(), Lease(options.DetectLimit)),
-		log:      options.Log,
-		now:      options.Now,
-		away:     make(map[string]bool),
+		options: options,
+		consumer: q.NewConsumer(queue.ConsumerOptions{
+			Name: options.Owner + options.Detector.Name() + "-" + rand.Text(), Lease: Lease(options.DetectLimit), AtOnce: options.AtOnce, Pauses: options.Pauses,
+		}),
+		log:  options.Log,
+		now:  options.Now,
+		away: make(map[string]bool),
+		seen: make(map[int64]look),
 	}
 }
 
 // Run detects images until ctx ends. Redis, the database or the detector being away is waited for.
 func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
-	return w.consumer.Run(ctx, alive, func(ctx context.Context, id int64) error {
-		defer alive.Step(Lease(w.options.DetectLimit))()
-		err := w.handle(ctx, id)
+	return w.consumer.Run(ctx, alive, func(ctx context.Context, ids []int64) error {
+		err := w.handle(ctx, alive, ids)
 		if _, later := errors.AsType[*queue.Later](err); err == nil || later || ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) {
 			return err
 		}
-		// Asking again at once would fail again and hold up all others. The claim ends by itself, and the attempt counts.
-		w.log.ErrorContext(ctx, "image left for later", "image_id", id, "error", err)
+		// Asking again at once would fail again and hold up all others. The claims end by themselves, and the attempts count.
+		w.log.ErrorContext(ctx, "images left for later", "image_ids", ids, "error", err)
 		return nil
 	})
 }
 
-// handle claims an image and brings it as far as it gets. See queue.Handler for the errors.
-func (w *Worker) handle(ctx context.Context, id int64) error {
-	if w.claim.ImageID != id {
-		w.claim = store.ImageClaim{ImageID: id, Token: w.options.Owner + rand.Text()}
+// handle claims images and brings them as far as they get. See queue.Handler for the errors.
+func (w *Worker) handle(ctx context.Context, alive heartbeat, ids []int64) error {
+	if !slices.Equal(w.work, ids) {
+		w.work, w.token = slices.Clone(ids), w.options.Owner+rand.Text()
+		clear(w.seen)
 	}
-	img, err := w.options.Ledger.ClaimImage(ctx, id, w.claim.Token, Lease(w.options.DetectLimit))
-	switch {
-	case errors.Is(err, store.ErrClaimLost), errors.Is(err, store.ErrNotFound):
-		return nil // somebody else has it, or it is finished
-	case err != nil:
-		return err
+	if len(ids) == 1 {
+		return w.handleOne(ctx, alive, ids[0])
 	}
-	failure := w.process(ctx, w.claim, img)
-	if failure == nil || errors.Is(failure, store.ErrClaimLost) {
-		return nil
-	}
-	return w.settle(ctx, w.claim, img, failure)
-}
-
-// process reads, detects and commits one image.
-func (w *Worker) process(ctx context.Context, claim store.ImageClaim, row store.Image) error {
-	if row.Attempts > maxAttempts {
-		// It was claimed again and again and never handed back: each time something died over it.
-		return &Unusable{Err: fmt.Errorf("not finished after %d attempts", row.Attempts-1)}
-	}
-	data, err := readImage(row, w.options.CameraRoot, w.options.Limits)
-	if err != nil {
-		return err
-	}
-	w.noteBack(ctx, row.CameraID)
-	takenAt := picture.TakenAt(row.ModTime, row.SeenAt)
-	img, err := NewImage(row.CameraID, filepath.Base(row.FilePath), takenAt, data, w.options.Limits, w.options.Memory)
-	if err != nil {
-		return &Unusable{Err: err}
-	}
-	defer img.Close()
-	found, took, err := w.detect(ctx, img)
-	if err != nil {
-		return err
-	}
-	kept := selectDetections(found, w.options.Settings.Latest().DetectionConfidenceThreshold)
-	detections, err := w.withThumbnails(ctx, row.ID, img, kept)
-	if err != nil {
-		return err
-	}
-	err = w.commit(ctx, claim, store.DetectionResult{
-		Detector: w.options.Detector.Name(), ImageAt: takenAt, FileType: img.Info.Format.MediaType(), Detections: detections,
-	})
-	if err != nil {
-		return err
-	}
-	// Counted once it is stored: an image that is tried again counts once.
-	w.options.Activity.add()
-	w.options.Observer.Observe(latency.Detect, took)
-	return nil
-}
-
-// detect calls the detector and measures how long it took. Its own limit ends the call; the one here is for a detector that does not keep it.
-func (w *Worker) detect(ctx context.Context, img *Image) (found []Detection, took time.Duration, err error) {
-	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit+callSlack)
-	defer cancel()
-	startedAt := time.Now()
-	found, err = w.options.Detector.Detect(callCtx, img)
-	return found, time.Since(startedAt), err
-}
-
-// commit stores the result.
-func (w *Worker) commit(ctx context.Context, claim store.ImageClaim, result store.DetectionResult) error {
-	join := func(open store.Batch) store.JoinDecision {
-		return batch.Decide(result.ImageAt, w.now(), batch.ConfigOf(w.options.Settings.Latest()))(open)
-	}
-	committed, err := w.options.Ledger.CommitDetections(ctx, claim, result, join)
-	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrConflict) {
-		return &Unusable{Err: err}
-	}
-	if err != nil {
-		return err
-	}
-	img := committed.Image
-	w.observe(latency.WatchToDetect, &img.SeenAt, img.DetectStartedAt)
-	if committed.Batch != nil {
-		w.observe(latency.DetectToBatch, img.DetectStartedAt, img.BatchedAt)
-	}
-	if committed.Closed != nil {
-		batch.Observe(w.options.Observer, *committed.Closed)
-		w.options.BatchClosed()
-	}
-	return nil
+	return w.handleTogether(ctx, alive, ids)
 }
 
 // settle decides what becomes of an image that could not be detected.
 func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.Image, failure error) error {
-	stopping := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout) // the row is given back also while stopping
 	defer cancel()
 	var (
@@ -233,8 +163,6 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 	)
 	var err error
 	switch {
-	case stopping:
-		err = w.options.Ledger.ReleaseImage(ctx, claim, nil, "", true)
 	case errors.As(failure, &lost):
 		w.log.InfoContext(ctx, "image filtered", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath, "reason", lost.reason)
 		err = w.options.Ledger.LoseImage(ctx, claim, lost.reason)

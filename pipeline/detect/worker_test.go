@@ -101,16 +101,14 @@ type faultyLedger struct {
 	refuse     atomic.Bool // the commit does not reach the database
 }
 
-func (l *faultyLedger) CommitDetections(
-	ctx context.Context, claim store.ImageClaim, result store.DetectionResult, join func(store.Batch) store.JoinDecision,
-) (store.Committed, error) {
+func (l *faultyLedger) CommitDetections(ctx context.Context, token string, detected []store.Detected, join store.Join) ([]store.Committed, error) {
 	l.commits.Add(1)
 	if l.refuse.Swap(false) {
-		return store.Committed{}, fmt.Errorf("cut: %w", store.ErrUnavailable)
+		return nil, fmt.Errorf("cut: %w", store.ErrUnavailable)
 	}
-	committed, err := l.DB.CommitDetections(ctx, claim, result, join)
+	committed, err := l.DB.CommitDetections(ctx, token, detected, join)
 	if err == nil && l.loseAnswer.Swap(false) {
-		return store.Committed{}, fmt.Errorf("cut: %w", store.ErrUnavailable)
+		return nil, fmt.Errorf("cut: %w", store.ErrUnavailable)
 	}
 	return committed, err
 }
@@ -137,6 +135,7 @@ type fixture struct {
 	camera     string        // of the images that are added
 	subfolder  string        // of the camera's folder, for images
 	limit      time.Duration // of one call of the detector
+	atOnce     int           // images that a worker takes together
 }
 
 func setup(t *testing.T) *fixture {
@@ -153,8 +152,24 @@ func setup(t *testing.T) *fixture {
 	return f
 }
 
+// runOnce is run with one worker whose panic ends it and comes out of the channel.
+func (f *fixture) runOnce(detector detect.Detector) (stop func(), panicked <-chan any) {
+	f.t.Helper()
+	values := make(chan any, 1)
+	return f.start(detector, 1, func() {
+		if value := recover(); value != nil {
+			values <- value
+		}
+	}), values
+}
+
 // run starts the dispatcher and a number of workers.
 func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
+	f.t.Helper()
+	return f.start(detector, workers, func() {})
+}
+
+func (f *fixture) start(detector detect.Detector, workers int, ended func()) (stop func()) {
 	f.t.Helper()
 	server := embeddedtest.NewRedis(f.t)
 	client, err := redis.Open(redis.Config{URL: server.URL()})
@@ -166,12 +181,22 @@ func (f *fixture) run(detector detect.Detector, workers int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var group sync.WaitGroup
 	group.Go(func() { _ = dispatcher.Run(ctx, &alive{}) })
+	if f.atOnce > 1 { // the worker shall find what waits together
+		waiting := min(32, storetest.QueryOne[int64](f.t, f.ledger.DB, `SELECT count(*) FROM images WHERE state IN ('seen', 'queued')`))
+		require.Eventually(f.t, func() bool {
+			state, err := q.State(ctx)
+			return err == nil && state.Length >= waiting
+		}, 10*time.Second, time.Millisecond)
+	}
 	for range workers {
 		worker := detect.NewWorker(q, detect.Options{
 			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
-			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory,
+			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory, AtOnce: f.atOnce, Cameras: 2,
 		})
-		group.Go(func() { _ = worker.Run(ctx, f.alive) })
+		group.Go(func() {
+			defer ended()
+			_ = worker.Run(ctx, f.alive)
+		})
 	}
 	stop = sync.OnceFunc(func() {
 		cancel()
@@ -516,7 +541,7 @@ func TestWorker_TheSlowOneLosesItsClaim(t *testing.T) {
 	claim := store.ImageClaim{ImageID: id, Token: "the other one"}
 	_, err := f.ledger.ClaimImage(t.Context(), id, claim.Token, time.Minute)
 	require.NoError(t, err)
-	_, err = f.ledger.DB.CommitDetections(t.Context(), claim, store.DetectionResult{
+	_, err = f.ledger.CommitDetection(t.Context(), claim, store.DetectionResult{
 		Detector: "other", ImageAt: time.Now(), Detections: []store.NewDetection{{ObjectType: "person", Confidence: 0.9}},
 	}, func(store.Batch, time.Time) store.JoinDecision { return store.JoinOpen })
 	require.NoError(t, err)

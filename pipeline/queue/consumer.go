@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -20,9 +21,15 @@ const (
 	blockSlack = 2 * time.Second
 	// handBackTimeout bounds what is still done for an entry after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
-	// shortestPause and longestPause bound the back-off of a worker.
-	shortestPause, longestPause = 250 * time.Millisecond, 10 * time.Second
 )
+
+// Pauses bound the back-off of a consumer: the first pause, doubled each time up to the longest.
+type Pauses struct{ Shortest, Longest time.Duration }
+
+// DefaultPauses are what a consumer waits while Redis, the database or a service is away.
+func DefaultPauses() Pauses {
+	return Pauses{Shortest: 250 * time.Millisecond, Longest: 10 * time.Second}
+}
 
 // heartbeat shows that a function is alive; see pipeline.Heartbeat.
 type heartbeat interface {
@@ -44,27 +51,42 @@ func (l *Later) Error() string { return fmt.Sprintf("%s: %v", l.Message, l.Err) 
 // Unwrap returns the cause.
 func (l *Later) Unwrap() error { return l.Err }
 
-// Handler does the work that an id stands for, claiming the row first. With nil or *Later the entry is finished. After any other
-// error, such as a database that is down, nothing is decided and the handler is asked again for the same id.
-type Handler func(ctx context.Context, id int64) error
+// Handler does the work that the ids stand for, claiming the rows first. With nil or *Later the entries are finished. After any
+// other error, such as a database that is down, the handler is asked again for the same ids, whatever it has decided about some.
+type Handler func(ctx context.Context, ids []int64) error
 
-// Consumer takes entries from a queue, one at a time.
+// ConsumerOptions say how a consumer works.
+type ConsumerOptions struct {
+	// Name must be unique among all processes. Required.
+	Name string
+	// Lease is how long entries may be held before another consumer may take them over. It must be longer than a handler may take.
+	// Required.
+	Lease time.Duration
+	// AtOnce is how many entries one call of the handler may get. It never waits for more than one. Defaults to 1.
+	AtOnce int
+	// Pauses default to DefaultPauses.
+	Pauses Pauses
+}
+
+// Consumer takes entries from a queue, a few at a time.
 type Consumer struct {
-	queue *Queue
-	// name is unique among all processes.
-	name string
-	// lease is how long an entry may be held before another consumer may take it over.
-	lease time.Duration
-	log   *slog.Logger
+	queue   *Queue
+	name    string
+	options ConsumerOptions
+	log     *slog.Logger
 
 	stolenAt time.Time // when entries of dead consumers were last looked for
 	cursor   string    // where the next such look goes on
 	failures int       // pauses in a row
 }
 
-// NewConsumer makes a consumer. Name must be unique among all processes; lease must be longer than a handler may take.
-func (q *Queue) NewConsumer(name string, lease time.Duration) *Consumer {
-	return &Consumer{queue: q, name: name, lease: lease, log: q.log, cursor: "0-0"}
+// NewConsumer makes a consumer.
+func (q *Queue) NewConsumer(options ConsumerOptions) *Consumer {
+	options.AtOnce = max(options.AtOnce, 1)
+	if options.Pauses == (Pauses{}) {
+		options.Pauses = DefaultPauses()
+	}
+	return &Consumer{queue: q, name: options.Name, options: options, log: q.log, cursor: "0-0"}
 }
 
 // delivery is an entry that this consumer holds.
@@ -84,8 +106,8 @@ func (c *Consumer) Run(ctx context.Context, alive heartbeat, handle Handler) err
 			c.pause(ctx, alive, "waiting for Redis", err)
 			continue
 		}
-		if next != nil {
-			c.work(ctx, alive, handle, *next)
+		if len(next) > 0 {
+			c.work(ctx, alive, handle, next)
 			continue
 		}
 		alive.Say("") // nothing to do is not waiting
@@ -93,13 +115,19 @@ func (c *Consumer) Run(ctx context.Context, alive heartbeat, handle Handler) err
 	return nil
 }
 
-// work calls handle until the entry is finished or ctx ends.
-func (c *Consumer) work(ctx context.Context, alive heartbeat, handle Handler, next delivery) {
+// work calls handle until the entries are finished or ctx ends.
+func (c *Consumer) work(ctx context.Context, alive heartbeat, handle Handler, next []delivery) {
+	ids := make([]int64, 0, len(next))
+	for _, one := range next {
+		if !slices.Contains(ids, one.id) { // an id may be in the stream twice
+			ids = append(ids, one.id)
+		}
+	}
 	for {
-		err := handle(ctx, next.id)
+		err := handle(ctx, ids)
 		var later *Later
 		if err == nil || errors.As(err, &later) {
-			c.finish(ctx, next)
+			c.finish(ctx, next...)
 			if later == nil {
 				c.failures = 0
 				alive.Say("")
@@ -109,7 +137,7 @@ func (c *Consumer) work(ctx context.Context, alive heartbeat, handle Handler, ne
 			return
 		}
 		if ctx.Err() != nil {
-			return // the entry stays ours until the lease ends; the row decides
+			return // the entries stay ours until the lease ends; the rows decide
 		}
 		c.pause(ctx, alive, "waiting for the database", err)
 	}
@@ -124,7 +152,7 @@ func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, e
 	if c.failures > 0 {
 		level = slog.LevelDebug
 	}
-	length := backoff(c.failures)
+	length := c.options.Pauses.after(c.failures)
 	c.failures++
 	alive.Say(message)
 	c.log.Log(ctx, level, "worker waits", "queue", string(c.queue.name), "consumer", c.name, "reason", message, "pause", length, "error", err)
@@ -132,8 +160,8 @@ func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, e
 	wait(ctx, length)
 }
 
-// receive returns the next entry, or nil when none came for a while. Entries that are none of ours are removed.
-func (c *Consumer) receive(ctx context.Context) (*delivery, error) {
+// receive returns the next entries, or none when none came for a while. Entries that are none of ours are removed.
+func (c *Consumer) receive(ctx context.Context) ([]delivery, error) {
 	list, err := c.steal(ctx)
 	if err == nil && len(list) == 0 {
 		list, err = c.read(ctx)
@@ -145,18 +173,21 @@ func (c *Consumer) receive(ctx context.Context) (*delivery, error) {
 	if err != nil {
 		return nil, redis.Classify(err)
 	}
+	c.queue.took(len(list))
+	next := make([]delivery, 0, len(list))
 	for _, entry := range list {
 		id, err := parseEntry(entry.FieldValues)
 		if err == nil {
-			return &delivery{entry: entry.ID, id: id}, nil
+			next = append(next, delivery{entry: entry.ID, id: id})
+			continue
 		}
 		c.log.WarnContext(ctx, "foreign entry removed from queue", "queue", string(c.queue.name), "entry", entry.ID)
 		c.finish(ctx, delivery{entry: entry.ID})
 	}
-	return nil, nil //nolint:nilnil // nothing came, which is no error
+	return next, nil
 }
 
-// read waits for a new entry.
+// read waits for new entries.
 func (c *Consumer) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	ctx, cancel := context.WithTimeout(ctx, block+blockSlack)
 	defer cancel()
@@ -165,7 +196,7 @@ func (c *Consumer) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 		return nil, err
 	}
 	key := c.queue.name.key()
-	streams, err := client.Do(ctx, client.B().Xreadgroup().Group(groupName, c.name).Count(1).Block(block.Milliseconds()).
+	streams, err := client.Do(ctx, client.B().Xreadgroup().Group(groupName, c.name).Count(int64(c.options.AtOnce)).Block(block.Milliseconds()).
 		Streams().Key(key).Id(">").Build()).AsXRead()
 	if rueidis.IsRedisNil(err) {
 		return nil, nil
@@ -173,10 +204,10 @@ func (c *Consumer) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	return streams[key], err
 }
 
-// steal takes over one entry that another consumer has held for longer than the lease. It looks only now and then.
+// steal takes over entries that another consumer has held for longer than the lease. It looks only now and then.
 func (c *Consumer) steal(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	now := time.Now()
-	if now.Sub(c.stolenAt) < min(c.lease/4, 5*time.Second) {
+	if now.Sub(c.stolenAt) < min(c.options.Lease/4, 5*time.Second) {
 		return nil, nil
 	}
 	client, ctx, cancel, err := c.queue.client(ctx)
@@ -185,7 +216,7 @@ func (c *Consumer) steal(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	}
 	defer cancel()
 	reply, err := client.Do(ctx, client.B().Xautoclaim().Key(c.queue.name.key()).Group(groupName).Consumer(c.name).
-		MinIdleTime(fmt.Sprint(c.lease.Milliseconds())).Start(c.cursor).Count(1).Build()).ToArray()
+		MinIdleTime(fmt.Sprint(c.options.Lease.Milliseconds())).Start(c.cursor).Count(int64(c.options.AtOnce)).Build()).ToArray()
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +236,15 @@ func (c *Consumer) steal(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	return entries, nil
 }
 
-// finish acknowledges and removes an entry. When that fails the entry comes again and its row says that there is nothing to do.
-func (c *Consumer) finish(ctx context.Context, done delivery) {
+// finish acknowledges and removes entries. When that fails they come again and their rows say that there is nothing to do.
+func (c *Consumer) finish(ctx context.Context, done ...delivery) {
+	if len(done) == 0 {
+		return
+	}
+	entries := make([]string, len(done))
+	for i, one := range done {
+		entries[i] = one.entry
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout) // also while stopping
 	defer cancel()
 	client, err := c.queue.connect(ctx)
@@ -215,11 +253,11 @@ func (c *Consumer) finish(ctx context.Context, done delivery) {
 	}
 	key := c.queue.name.key()
 	for _, result := range client.DoMulti(ctx,
-		client.B().Xack().Key(key).Group(groupName).Id(done.entry).Build(),
-		client.B().Xdel().Key(key).Id(done.entry).Build(),
+		client.B().Xack().Key(key).Group(groupName).Id(entries...).Build(),
+		client.B().Xdel().Key(key).Id(entries...).Build(),
 	) {
 		if err := result.Error(); err != nil && !redis.IsNoGroup(err) {
-			c.log.DebugContext(ctx, "entry not removed from queue", "queue", string(c.queue.name), "entry", done.entry, "error", err)
+			c.log.DebugContext(ctx, "entries not removed from queue", "queue", string(c.queue.name), "entries", entries, "error", err)
 		}
 	}
 }
@@ -238,17 +276,19 @@ func (c *Consumer) leave(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	var left []delivery
 	for _, entry := range held[key] {
-		c.finish(ctx, delivery{entry: entry.ID})
+		left = append(left, delivery{entry: entry.ID})
 	}
+	c.finish(ctx, left...)
 	_ = client.Do(ctx, client.B().XgroupDelconsumer().Key(key).Group(groupName).Consumername(c.name).Build()).Error() // a name left behind does no harm
 }
 
-// backoff is the pause after a number of failures before: doubled each time, with a quarter of jitter.
-func backoff(failures int) time.Duration {
-	length := longestPause
-	if failures < 6 {
-		length = min(longestPause, shortestPause<<failures)
+// after is the pause after a number of failures before: doubled each time, with a quarter of jitter.
+func (p Pauses) after(failures int) time.Duration {
+	length := p.Longest
+	if failures < 16 {
+		length = min(p.Longest, p.Shortest<<failures)
 	}
 	return length + time.Duration(rand.Float64()*0.25*float64(length)) //nolint:gosec // jitter needs no cryptographic randomness
 }

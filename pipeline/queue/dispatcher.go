@@ -7,12 +7,13 @@ import (
 )
 
 const (
-	// window is how many entries the dispatcher keeps in the stream at most; it fills up when fewer than lowWater are left.
-	window, lowWater = 1000, 500
 	// pollInterval is how often the ledger is asked for waiting work when nobody wakes the dispatcher.
 	pollInterval = time.Second
-	// refillInterval is how often the stream is looked at while the ledger has more work than fits.
+	// refillInterval is how often the stream is looked at while the ledger has more work than fits. Consumers of this process tell
+	// earlier that it runs low; those of others do not.
 	refillInterval = 100 * time.Millisecond
+	// turnInterval is the least time between two turns, so that work that comes fast is handed over in bundles.
+	turnInterval = 20 * time.Millisecond
 	// lostCheckEmpty and lostCheck are how often rows that were handed over are compared with the stream: more often while
 	// the stream is empty, because then there should be none.
 	lostCheckEmpty, lostCheck = 5 * time.Second, 30 * time.Second
@@ -28,24 +29,34 @@ type source interface {
 	MarkQueued(ctx context.Context, ids []int64) ([]int64, error)
 	// ResetQueued makes all that was handed over and not claimed since wait again.
 	ResetQueued(ctx context.Context) (int64, error)
+	// Backlog tells how much is not finished.
+	Backlog(ctx context.Context) (Backlog, error)
 }
 
-// Dispatcher copies ids of waiting work from the ledger into a stream, and again when the stream has lost them.
+// Dispatcher copies ids of waiting work from the ledger into a stream, and again when the stream has lost them. The stream gets
+// about as much as is worked on in a quarter of a second: what it holds is worked on in order, and only what it does not hold yet can still
+// be overtaken by what is fairer.
 type Dispatcher struct {
 	queue  *Queue
 	source source
 	log    *slog.Logger
 	wake   chan struct{}
+	now    func() time.Time
 
 	resetAt  time.Time // when rows were last compared with the stream; zero forces it
 	added    entryID   // the last entry that this dispatcher added
-	more     bool      // whether the ledger had more work than fitted
+	more     bool      // whether the ledger may have more work than fitted
+	pace     pace
+	backlog  backlogWatch
 	failures int
 }
 
 // NewDispatcher makes the dispatcher of a queue.
 func NewDispatcher(queue *Queue, source source) *Dispatcher {
-	return &Dispatcher{queue: queue, source: source, log: queue.log, wake: make(chan struct{}, 1)}
+	return &Dispatcher{
+		queue: queue, source: source, log: queue.log, wake: make(chan struct{}, 1), now: time.Now,
+		backlog: backlogWatch{log: queue.log.With("queue", string(queue.name)), what: queue.name.what()},
+	}
 }
 
 // Wake tells the dispatcher that there is new work. It never blocks; without it new work is found within a second.
@@ -59,6 +70,7 @@ func (d *Dispatcher) Wake() {
 // Run dispatches until ctx ends. Redis or the database being away is waited for.
 func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 	for ctx.Err() == nil {
+		startedAt := d.now()
 		done := alive.Step(dispatchLimit)
 		err := d.dispatch(ctx)
 		done()
@@ -66,7 +78,7 @@ func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 		switch {
 		case err == nil:
 			d.failures = 0
-			alive.Say("")
+			alive.Say(d.backlog.message)
 			if d.more {
 				pause = refillInterval
 			}
@@ -81,6 +93,8 @@ func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 		select {
 		case <-ctx.Done():
 		case <-wake:
+			wait(ctx, turnInterval-d.now().Sub(startedAt))
+		case <-d.queue.low:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -89,7 +103,7 @@ func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 }
 
 func (d *Dispatcher) failed(ctx context.Context, alive heartbeat, err error) time.Duration {
-	pause := min(backoff(d.failures), 2*time.Second)
+	pause := min(DefaultPauses().after(d.failures), 2*time.Second)
 	level := slog.LevelWarn
 	if d.failures > 0 {
 		level = slog.LevelDebug
@@ -103,84 +117,73 @@ func (d *Dispatcher) failed(ctx context.Context, alive heartbeat, err error) tim
 
 // dispatch makes one turn: it fills the stream up from the ledger.
 func (d *Dispatcher) dispatch(ctx context.Context) error {
-	length, last, err := d.queue.position(ctx)
+	at, err := d.queue.position(ctx)
 	if err != nil {
 		return err
 	}
-	if last.before(d.added) { // flushed, or back with an old file
+	if at.last.before(d.added) { // flushed, or back with an old file
 		d.resetAt = time.Time{}
 		d.log.WarnContext(ctx, "queue has lost entries, filling it again", "queue", string(d.queue.name))
 	}
-	reset, err := d.resetLost(ctx, length == 0)
-	if err != nil {
+	if err := d.resetLost(ctx, at.length == 0); err != nil {
 		return err
 	}
-	if length > lowWater && !reset {
-		return nil
-	}
-	var entries []int64
-	if length > 0 {
-		if entries, err = d.queue.entries(ctx); err != nil {
+	waiting := at.waiting()
+	window := d.pace.window(d.now(), waiting)
+	if d.more = waiting > window/2; !d.more { // else it may have more: not asked
+		added, err := d.fill(ctx, window-waiting)
+		if err != nil {
 			return err
 		}
+		waiting += added
+		d.pace.add(added)
 	}
-	waiting, err := d.source.Waiting(ctx, window)
-	if err != nil {
-		return err
+	if d.more {
+		d.queue.tellAfter(int64(max(1, waiting-window/2)))
+	} else {
+		d.queue.tellNever()
 	}
-	return d.fill(ctx, entries, waiting)
+	return d.backlog.look(ctx, d.now(), d.source)
 }
 
-// fill marks waiting rows as handed over and adds to the stream those that are not in it.
-func (d *Dispatcher) fill(ctx context.Context, entries, waiting []int64) error {
-	present := make(map[int64]bool, len(entries))
-	for _, id := range entries {
-		present[id] = true
-	}
-	room := window - len(entries)
-	d.more = len(waiting) == window
-	chosen := make([]int64, 0, len(waiting))
-	for _, id := range waiting {
-		if !present[id] {
-			if room <= 0 {
-				d.more = true
-				continue
-			}
-			room--
-		}
-		chosen = append(chosen, id)
-	}
-	marked, err := d.source.MarkQueued(ctx, chosen)
+// fill hands over up to room rows that wait and returns how many it added to the stream.
+func (d *Dispatcher) fill(ctx context.Context, room int) (added int, err error) {
+	waiting, err := d.source.Waiting(ctx, room)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	missing := marked[:0]
-	for _, id := range marked {
-		if !present[id] {
-			missing = append(missing, id)
-		}
+	d.more = len(waiting) >= room
+	marked, err := d.source.MarkQueued(ctx, waiting)
+	if err != nil || len(marked) == 0 {
+		return 0, err
 	}
-	if len(missing) == 0 {
-		return nil
-	}
-	d.added, err = d.queue.add(ctx, missing)
-	return err
+	d.added, err = d.queue.add(ctx, marked)
+	return len(marked), err
 }
 
-// resetLost makes rows that were handed over wait again, now and then. Those that are in the stream are recognised and only
-// marked again; those that are not were lost by Redis and are added.
-func (d *Dispatcher) resetLost(ctx context.Context, empty bool) (reset bool, err error) {
+// resetLost makes rows that were handed over wait again, now and then. Those that are in the stream are marked again at once; those
+// that are not were lost by Redis and are added by the turns that follow.
+func (d *Dispatcher) resetLost(ctx context.Context, empty bool) error {
 	interval := lostCheck
 	if empty {
 		interval = lostCheckEmpty
 	}
-	now := time.Now()
+	now := d.now()
 	if !d.resetAt.IsZero() && now.Sub(d.resetAt) < interval {
-		return false, nil
+		return nil
 	}
 	if _, err := d.source.ResetQueued(ctx); err != nil {
-		return false, err
+		return err
+	}
+	if !empty {
+		entries, err := d.queue.entries(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := d.source.MarkQueued(ctx, entries); err != nil {
+			return err
+		}
 	}
 	d.resetAt = now
-	return true, nil
+	return nil
 }

@@ -39,12 +39,15 @@ func TestEntryID_Order(t *testing.T) {
 	}
 }
 
-func TestBackoff_GrowsAndIsBounded(t *testing.T) {
+func TestPauses_GrowAndAreBounded(t *testing.T) {
 	t.Parallel()
-	for failures := range 40 {
-		got := backoff(failures)
-		require.GreaterOrEqual(t, got, shortestPause)
-		require.LessOrEqual(t, got, longestPause*5/4)
+	for _, pauses := range []Pauses{DefaultPauses(), {Shortest: time.Millisecond, Longest: 100 * time.Millisecond}, {Shortest: time.Second, Longest: time.Second}} {
+		for failures := range 40 {
+			got := pauses.after(failures)
+			require.GreaterOrEqual(t, got, pauses.Shortest)
+			require.LessOrEqual(t, got, pauses.Longest*5/4)
+		}
+		require.Less(t, pauses.after(0), pauses.Shortest*5/4+1)
+		require.GreaterOrEqual(t, pauses.after(30), pauses.Longest)
 	}
-	require.GreaterOrEqual(t, backoff(30), longestPause)
 }

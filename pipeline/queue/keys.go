@@ -22,3 +22,11 @@ const (
 
 // key is the stream of a queue.
 func (n Name) key() string { return keyPrefix + string(n) }
+
+// what says in words what waits in the queue.
+func (n Name) what() string {
+	if n == Analyze {
+		return "batches"
+	}
+	return "images"
+}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -31,11 +33,35 @@ type Queue struct {
 	connect Connect
 	name    Name
 	log     *slog.Logger
+
+	// Consumers of this process count what they take, and tell the dispatcher when the stream runs low.
+	taken    atomic.Int64
+	refillAt atomic.Int64  // how much must have been taken in all before they tell
+	low      chan struct{} // has room for one
 }
 
 // New makes a queue. It does not connect.
 func New(connect Connect, name Name, log *slog.Logger) *Queue {
-	return &Queue{connect: connect, name: name, log: log}
+	q := &Queue{connect: connect, name: name, log: log, low: make(chan struct{}, 1)}
+	q.tellNever()
+	return q
+}
+
+// tellAfter makes consumers of this process tell on q.low when they have taken n more entries.
+func (q *Queue) tellAfter(n int64) { q.refillAt.Store(q.taken.Load() + n) }
+
+// tellNever makes them tell nothing.
+func (q *Queue) tellNever() { q.refillAt.Store(math.MaxInt64) }
+
+// took counts entries that a consumer of this process has taken.
+func (q *Queue) took(n int) {
+	if q.taken.Add(int64(n)) < q.refillAt.Load() {
+		return
+	}
+	select {
+	case q.low <- struct{}{}:
+	default:
+	}
 }
 
 // State is what a stream holds.
@@ -89,30 +115,64 @@ func (q *Queue) entries(ctx context.Context) ([]int64, error) {
 	return ids, nil
 }
 
-// position reads how many entries the stream holds and the id of the last one ever added, both zero when there is no stream.
-func (q *Queue) position(ctx context.Context) (length int, last entryID, err error) {
+// position is where a stream stands.
+type position struct {
+	// length counts entries, pending those of them that a consumer holds.
+	length, pending int
+	// last is the id of the last entry ever added; zero when there is no stream.
+	last entryID
+}
+
+func (p position) waiting() int { return p.length - p.pending }
+
+// position reads where the stream stands; zero when there is none.
+func (q *Queue) position(ctx context.Context) (position, error) {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
-		return 0, entryID{}, err
+		return position{}, err
 	}
 	defer cancel()
-	info, err := client.Do(ctx, client.B().XinfoStream().Key(q.name.key()).Build()).AsMap()
+	results := client.DoMulti(ctx,
+		client.B().XinfoStream().Key(q.name.key()).Build(),
+		client.B().Xpending().Key(q.name.key()).Group(groupName).Build(),
+	)
+	info, err := results[0].AsMap()
 	if isNoSuchKey(err) {
-		return 0, entryID{}, nil
+		return position{}, nil
 	}
 	if err != nil {
-		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
+		return position{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
 	}
-	count, last64 := info["length"], info["last-generated-id"]
-	n, err := count.AsInt64()
+	var p position
+	length, last := info["length"], info["last-generated-id"]
+	n, err := length.AsInt64()
 	if err != nil {
-		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+		return position{}, fmt.Errorf("measure queue %s: %w", q.name, err)
 	}
-	text, err := last64.ToString()
+	text, err := last.ToString()
 	if err != nil {
-		return 0, entryID{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+		return position{}, fmt.Errorf("measure queue %s: %w", q.name, err)
 	}
-	return int(n), parseEntryID(text), nil
+	pending, err := pendingCount(results[1])
+	if err != nil {
+		return position{}, fmt.Errorf("measure queue %s: %w", q.name, err)
+	}
+	p.length, p.pending, p.last = int(n), int(pending), parseEntryID(text)
+	return p, nil
+}
+
+// pendingCount reads how many entries consumers hold from the reply to XPENDING.
+func pendingCount(reply rueidis.RedisResult) (int64, error) {
+	summary, err := reply.ToArray()
+	switch {
+	case redis.IsNoGroup(err): // nobody has read yet
+		return 0, nil
+	case err != nil:
+		return 0, redis.Classify(err)
+	case len(summary) == 0:
+		return 0, nil
+	}
+	return summary[0].AsInt64()
 }
 
 // State reads how much the stream holds.
@@ -138,15 +198,8 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 	if len(oldest) > 0 {
 		state.Oldest = parseEntryID(oldest[0].ID).time()
 	}
-	pending, err := results[2].ToArray()
-	switch {
-	case redis.IsNoGroup(err): // nobody has read yet
-	case err != nil:
-		return State{}, fmt.Errorf("measure queue %s: %w", q.name, redis.Classify(err))
-	case len(pending) > 0:
-		if state.Pending, err = pending[0].AsInt64(); err != nil {
-			return State{}, fmt.Errorf("measure queue %s: %w", q.name, err)
-		}
+	if state.Pending, err = pendingCount(results[2]); err != nil {
+		return State{}, fmt.Errorf("measure queue %s: %w", q.name, err)
 	}
 	return state, nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,14 @@ type ledger struct {
 	handled map[int64]int    // how often each id was worked on
 	changed chan struct{}    // closed and replaced at each change
 	down    error
+	oldest  *time.Time // what Backlog says
+	resets  int
+}
+
+func (l *ledger) resetCount() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.resets
 }
 
 func newLedger(ids ...int64) *ledger {
@@ -81,6 +90,7 @@ func (l *ledger) MarkQueued(_ context.Context, ids []int64) ([]int64, error) {
 func (l *ledger) ResetQueued(context.Context) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.resets++
 	var n int64
 	for id, state := range l.state {
 		if state == "queued" {
@@ -91,18 +101,26 @@ func (l *ledger) ResetQueued(context.Context) (int64, error) {
 	return n, l.down
 }
 
+func (l *ledger) Backlog(context.Context) (queue.Backlog, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return queue.Backlog{Count: int64(len(l.state) - len(l.handled)), Oldest: l.oldest, ReadAt: time.Now()}, l.down
+}
+
 // finish is a handler: it works on each id once.
-func (l *ledger) finish(_ context.Context, id int64) error {
+func (l *ledger) finish(_ context.Context, ids []int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down != nil {
 		return l.down
 	}
-	if l.state[id] != "done" {
-		l.state[id] = "done"
-		l.handled[id]++
-		close(l.changed)
-		l.changed = make(chan struct{})
+	for _, id := range ids {
+		if l.state[id] != "done" {
+			l.state[id] = "done"
+			l.handled[id]++
+			close(l.changed)
+			l.changed = make(chan struct{})
+		}
 	}
 	return nil
 }
@@ -213,7 +231,7 @@ func (f *fixture) dispatch(t *testing.T, l *ledger) (*queue.Dispatcher, *alive) 
 func (f *fixture) consume(t *testing.T, name string, handle queue.Handler) (stop func(), a *alive) {
 	t.Helper()
 	a = &alive{}
-	consumer := f.queue.NewConsumer(name, time.Second)
+	consumer := f.queue.NewConsumer(queue.ConsumerOptions{Name: name, Lease: time.Second, AtOnce: 1})
 	return run(t, func(ctx context.Context) error { return consumer.Run(ctx, a, handle) }), a
 }
 
@@ -251,35 +269,110 @@ func TestDispatcher_KeepsABoundedWindow(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(numbers(3000)...)
 	d, _ := f.dispatch(t, l)
+	state := func() queue.State {
+		state, err := f.queue.State(t.Context())
+		require.NoError(t, err)
+		return state
+	}
+	require.Eventually(t, func() bool { return state().Length == 32 }, 5*time.Second, 5*time.Millisecond)
+	for range 5 {
+		d.Wake()
+	}
+	// What a worker holds does not count: it gets as much again to take next.
+	f.consume(t, "slow", func(ctx context.Context, _ []int64) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	require.Eventually(t, func() bool { return state().Pending == 1 }, 5*time.Second, 5*time.Millisecond)
+	d.Wake()
+	got := state()
+	require.LessOrEqual(t, got.Length, int64(33))
+	require.WithinDuration(t, time.Now(), got.Oldest, time.Minute)
+}
+
+// A queue that is worked on fast is filled further ahead, but never without bound.
+func TestDispatcher_TheWindowFollowsThePace(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(20_000)...)
+	f.dispatch(t, l)
+	var most atomic.Int64
+	for n := range 2 {
+		consumer := f.queue.NewConsumer(queue.ConsumerOptions{Name: fmt.Sprint("fast-", n), Lease: time.Minute, AtOnce: 64})
+		run(t, func(ctx context.Context) error {
+			return consumer.Run(ctx, &alive{}, func(ctx context.Context, ids []int64) error {
+				state, err := f.queue.State(ctx)
+				if err != nil {
+					return err
+				}
+				most.Store(max(most.Load(), state.Length-state.Pending))
+				return l.finish(ctx, ids)
+			})
+		})
+	}
+	l.waitDone(t, 20_000)
+	t.Logf("up to %d entries waited", most.Load())
+	require.Greater(t, most.Load(), int64(64))
+	require.LessOrEqual(t, most.Load(), int64(1000))
+}
+
+func TestConsumer_TakesSeveralAtOnceInOrder(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	for _, id := range []string{"1", "2", "2", "3", "4", "5", "6"} {
+		require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "*", "id", id).Error())
+	}
+	got := make(chan []int64, 10)
+	consumer := f.queue.NewConsumer(queue.ConsumerOptions{Name: "several", Lease: time.Minute, AtOnce: 5})
+	run(t, func(ctx context.Context) error {
+		return consumer.Run(ctx, &alive{}, func(_ context.Context, ids []int64) error {
+			got <- ids
+			return nil
+		})
+	})
+	require.Equal(t, []int64{1, 2, 3, 4}, <-got, "the same id twice is one")
+	require.Equal(t, []int64{5, 6}, <-got, "and never waits for more")
+	require.Eventually(t, func() bool {
+		state, err := f.queue.State(t.Context())
+		return err == nil && state == queue.State{}
+	}, 5*time.Second, 5*time.Millisecond)
+}
+
+// The images dispatcher finds its own queue empty every few seconds and compares; that must not add entries of others again.
+func TestDispatcher_ComparesWithoutAddingTwice(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger(numbers(10)...)
+	stop := run(t, func(ctx context.Context) error { return queue.NewDispatcher(f.queue, l).Run(ctx, &alive{}) })
 	length := func() int64 {
 		state, err := f.queue.State(t.Context())
 		require.NoError(t, err)
 		return state.Length
 	}
-	require.Eventually(t, func() bool { return length() == 1000 }, 5*time.Second, 5*time.Millisecond)
-	d.Wake()
-	state, err := f.queue.State(t.Context())
-	require.NoError(t, err)
-	require.EqualValues(t, 1000, state.Length)
-	require.Zero(t, state.Pending)
-	require.WithinDuration(t, time.Now(), state.Oldest, time.Minute)
+	require.Eventually(t, func() bool { return length() == 10 }, 5*time.Second, 5*time.Millisecond)
+	for range 3 { // each new dispatcher begins with a comparison
+		stop()
+		resets := l.resetCount()
+		stop = run(t, func(ctx context.Context) error { return queue.NewDispatcher(f.queue, l).Run(ctx, &alive{}) })
+		require.Eventually(t, func() bool { return l.resetCount() > resets }, 5*time.Second, time.Millisecond)
+	}
+	l.put(11)
+	require.Eventually(t, func() bool { return length() == 11 }, 5*time.Second, 5*time.Millisecond)
 }
 
 func TestDispatcher_RefillsAfterAFlush(t *testing.T) {
 	t.Parallel()
-	f, l := setup(t), newLedger(numbers(50)...)
+	f, l := setup(t), newLedger(numbers(30)...)
 	d, _ := f.dispatch(t, l)
 	require.Eventually(t, func() bool {
 		state, err := f.queue.State(t.Context())
-		return err == nil && state.Length == 50
+		return err == nil && state.Length == 30
 	}, 5*time.Second, 5*time.Millisecond)
 	require.NoError(t, f.do(t, "FLUSHALL").Error())
 	// The stream is not empty, so that only its last id tells that something is missing.
 	require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "1-1", "id", "1").Error())
-	l.put(51)
+	l.put(31)
 	d.Wake()
 	f.consume(t, "worker", l.finish)
-	l.waitDone(t, 51)
+	l.waitDone(t, 31)
 }
 
 func TestQueue_SurvivesFlushesWhileWorking(t *testing.T) {
@@ -288,13 +381,13 @@ func TestQueue_SurvivesFlushesWhileWorking(t *testing.T) {
 	f, l := setup(t), newLedger(numbers(n)...)
 	f.dispatch(t, l)
 	for w := range 2 {
-		f.consume(t, fmt.Sprint("worker-", w), func(ctx context.Context, id int64) error {
-			if id%100 == 0 {
+		f.consume(t, fmt.Sprint("worker-", w), func(ctx context.Context, ids []int64) error {
+			if ids[0]%100 == 0 {
 				if err := f.flush(ctx); err != nil {
 					return err
 				}
 			}
-			return l.finish(ctx, id)
+			return l.finish(ctx, ids)
 		})
 	}
 	l.waitDone(t, n)
@@ -349,7 +442,7 @@ func TestConsumer_HandsBackWhatItHoldsWhenStopped(t *testing.T) {
 	f, l := setup(t), newLedger(1)
 	f.dispatch(t, l)
 	holding := make(chan struct{})
-	stop, _ := f.consume(t, "first", func(ctx context.Context, _ int64) error {
+	stop, _ := f.consume(t, "first", func(ctx context.Context, _ []int64) error {
 		close(holding)
 		<-ctx.Done()
 		return ctx.Err()
@@ -385,7 +478,7 @@ func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
 	f.dispatch(t, l)
 	var mu sync.Mutex
 	calls := 0
-	_, a := f.consume(t, "worker", func(ctx context.Context, id int64) error {
+	_, a := f.consume(t, "worker", func(ctx context.Context, ids []int64) error {
 		mu.Lock()
 		calls++
 		failing := calls < 3
@@ -393,7 +486,7 @@ func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
 		if failing {
 			return errors.New("connection refused")
 		}
-		return l.finish(ctx, id)
+		return l.finish(ctx, ids)
 	})
 	l.waitDone(t, 1)
 	require.True(t, a.said("waiting for the database"))
@@ -406,14 +499,14 @@ func TestConsumer_PausesWhenAServiceIsAway(t *testing.T) {
 	f.dispatch(t, l)
 	var mu sync.Mutex
 	var calls []int64
-	_, a := f.consume(t, "worker", func(ctx context.Context, id int64) error {
+	_, a := f.consume(t, "worker", func(ctx context.Context, ids []int64) error {
 		mu.Lock()
-		calls = append(calls, id)
+		calls = append(calls, ids...)
 		mu.Unlock()
-		if id == 1 {
+		if ids[0] == 1 {
 			return &queue.Later{Message: "waiting for the detector", Err: errors.New("refused")}
 		}
-		return l.finish(ctx, id)
+		return l.finish(ctx, ids)
 	})
 	l.waitDone(t, 1)
 	mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/queue"
 )
 
 // What a dead worker of ours held comes to a living one at once, long before the lease ends; others keep theirs.
@@ -17,10 +19,10 @@ func TestQueue_RemoveConsumers(t *testing.T) {
 	defer cancel()
 	held := make(chan int64, 2)
 	for _, name := range []string{"home/1/motion-a", "away/1/motion-b"} {
-		consumer := f.queue.NewConsumer(name, time.Hour)
+		consumer := f.queue.NewConsumer(queue.ConsumerOptions{Name: name, Lease: time.Hour})
 		go func() {
-			_ = consumer.Run(ctx, &alive{}, func(ctx context.Context, id int64) error {
-				held <- id
+			_ = consumer.Run(ctx, &alive{}, func(ctx context.Context, ids []int64) error {
+				held <- ids[0]
 				<-ctx.Done()
 				return ctx.Err()
 			})
@@ -30,10 +32,10 @@ func TestQueue_RemoveConsumers(t *testing.T) {
 	<-held
 	require.NoError(t, f.queue.RemoveConsumers(t.Context(), "home/", "home/2/"))
 	again := make(chan int64, 2)
-	consumer := f.queue.NewConsumer("home/2/motion-c", time.Hour)
+	consumer := f.queue.NewConsumer(queue.ConsumerOptions{Name: "home/2/motion-c", Lease: time.Hour})
 	run(t, func(ctx context.Context) error {
-		return consumer.Run(ctx, &alive{}, func(_ context.Context, id int64) error {
-			again <- id
+		return consumer.Run(ctx, &alive{}, func(_ context.Context, ids []int64) error {
+			again <- ids[0]
 			return nil
 		})
 	})
