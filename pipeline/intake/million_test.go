@@ -158,19 +158,19 @@ func watchMemory(t *testing.T) func() int64 {
 }
 
 // cpuTime is how much processor time this process has used.
-func cpuTime(t testing.TB) time.Duration {
-	t.Helper()
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
 	var usage syscall.Rusage
-	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	require.NoError(tb, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // databaseTime is how much processor time the database's processes have used that serve db.
-func databaseTime(t testing.TB, db *store.DB) time.Duration {
-	t.Helper()
+func databaseTime(tb testing.TB, db *store.DB) time.Duration {
+	tb.Helper()
 	const tick = 10 * time.Millisecond // of the kernel's accounts
 	var sum time.Duration
-	for _, pid := range storetest.Query[int](t, db, `SELECT pid FROM pg_stat_activity WHERE datname = current_database()`) {
+	for _, pid := range storetest.Query[int](tb, db, `SELECT pid FROM pg_stat_activity WHERE datname = current_database()`) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			continue // ended
@@ -178,7 +178,7 @@ func databaseTime(t testing.TB, db *store.DB) time.Duration {
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		for _, field := range fields[11:13] { // user and system
 			ticks, err := strconv.Atoi(field)
-			require.NoError(t, err)
+			require.NoError(tb, err)
 			sum += time.Duration(ticks) * tick
 		}
 	}

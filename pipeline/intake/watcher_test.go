@@ -267,6 +267,8 @@ func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 		whole := picture(t, 1)
 		bomb := encodePNG(t)
 		copy(bomb[16:24], "\x00\x01\x00\x00\x00\x01\x00\x00")
+		deep := encodePNG(t) // not too many pixels, but 16 bits of four colours each, and interlaced
+		copy(deep[16:29], "\x00\x00\x13\x88\x00\x00\x13\x88\x10\x06\x00\x00\x01")
 		outside := filepath.Join(t.TempDir(), "secret.jpg")
 		require.NoError(t, os.WriteFile(outside, whole, 0o600))
 		f.options.Limits.MaxBytes = 100_000
@@ -279,6 +281,7 @@ func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 		f.write("front/text.jpg", []byte("this is a text"))
 		f.write("front/cut.jpg", whole[:len(whole)/2])
 		f.write("front/bomb.png", bomb)
+		f.write("front/deep.png", deep)
 		f.write("front/large.jpg", make([]byte, 100_001))
 		f.write("front/film.mp4", []byte("film"))
 		f.write("front/odd\xff.jpg", picture(t, 2))
@@ -292,6 +295,7 @@ func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 			"front front/text.jpg filtered/not_an_image",
 			"front front/cut.jpg filtered/truncated",
 			"front front/bomb.png filtered/too_many_pixels",
+			"front front/deep.png filtered/too_many_pixels",
 			"front front/large.jpg filtered/too_large",
 			"front front/film.mp4 filtered/video_unsupported",
 			`front front/odd\xff.jpg filtered/name_not_utf8`,
