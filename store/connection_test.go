@@ -3,9 +3,13 @@ package store_test
 import (
 	"context"
 	"crypto/tls"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -259,6 +263,86 @@ func TestPing_IsNotHeldUpByBusyWorkers(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// Ping says why a server that is there cannot be used, before and after the schema was made.
+func TestPing_SaysWhatIsTheMatter(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t)
+	for name, test := range map[string]struct {
+		change func(u *url.URL)
+		want   error
+	}{
+		"no such user":     {func(u *url.URL) { u.User = url.UserPassword("stranger", "hunter2") }, store.ErrLoginRefused},
+		"no such database": {func(u *url.URL) { u.Path = "/nowhere" }, store.ErrNoDatabase},
+	} {
+		u := parse(t, server.URL())
+		test.change(u)
+		db, err := store.Open(store.Config{URL: u.String(), Log: storetest.Logger(t)})
+		require.NoError(t, err)
+		for _, call := range []func(context.Context) error{db.Ping, db.Migrate} {
+			err = call(t.Context())
+			require.ErrorIs(t, err, test.want, name)
+			require.ErrorIs(t, err, store.ErrUnavailable, name)
+			require.NotContains(t, err.Error(), "hunter2")
+		}
+		require.NoError(t, db.Close())
+	}
+
+	db := storetest.Open(t, server.URL())
+	young, err := store.Open(store.Config{URL: server.URL(), Log: storetest.Logger(t)})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, young.Close()) }()
+	require.NoError(t, db.Ping(t.Context()))
+	require.ErrorContains(t, young.Ping(t.Context()), "not migrated")
+	makeReadOnly := func(statement string) {
+		change, err := sqlx.Open("postgres", server.URL()+"&default_transaction_read_only=off")
+		require.NoError(t, err)
+		defer change.Close()
+		for _, each := range []string{statement, `SELECT pg_reload_conf()`} {
+			_, err = change.ExecContext(t.Context(), each)
+			require.NoError(t, err)
+		}
+	}
+	makeReadOnly(`ALTER SYSTEM SET default_transaction_read_only = on`)
+	require.Eventually(t, func() bool { return errors.Is(db.Ping(t.Context()), store.ErrReadOnly) }, patience, 10*time.Millisecond)
+	require.ErrorIs(t, young.Ping(t.Context()), store.ErrReadOnly)
+	requireReadOnly(t, db)
+	makeReadOnly(`ALTER SYSTEM RESET default_transaction_read_only`)
+	require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, patience, 10*time.Millisecond)
+	require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base()}))
+}
+
+// requireReadOnly wants that nothing can be written, in a transaction or without, and that reading goes on.
+func requireReadOnly(t *testing.T, db *store.DB) {
+	t.Helper()
+	require.ErrorIs(t, db.Ping(t.Context()), store.ErrReadOnly)
+	require.ErrorIs(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base()}), store.ErrReadOnly)
+	_, err := store.NewSystemConfigs(db, environment()).Update(t.Context(), store.SystemConfigUpdate{RetentionDays: new(7)}, store.Actor{Name: "anonymous"})
+	require.ErrorIs(t, err, store.ErrReadOnly)
+	_, err = db.Counts(t.Context())
+	require.NoError(t, err)
+}
+
+// A standby is read-only until it is promoted.
+func TestPing_Standby(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewPostgres(t, map[string]string{"wal_level": "replica"})
+	db := storetest.Open(t, server.URL())
+	server.Stop(t)
+	require.NoError(t, os.WriteFile(filepath.Join(server.Dir(), "standby.signal"), nil, 0o644))
+	server.Start(t)
+	requireReadOnly(t, db)
+	young, err := store.Open(store.Config{URL: server.URL(), Log: storetest.Logger(t)})
+	require.NoError(t, err)
+	require.ErrorIs(t, young.Ping(t.Context()), store.ErrReadOnly)
+	require.NoError(t, young.Migrate(t.Context()), "nothing is to be done: reading may begin")
+	require.NoError(t, young.Close())
+	server.Stop(t)
+	require.NoError(t, os.Remove(filepath.Join(server.Dir(), "standby.signal")))
+	server.Start(t)
+	require.NoError(t, db.Ping(t.Context()))
+	require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base()}))
+}
+
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	plain := startRelay(t, embeddedtest.PostgresURL(t), nil)
@@ -282,4 +366,37 @@ func certificates(t *testing.T) []tls.Certificate {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
 	return server.TLS.Certificates
+}
+
+// Transactions with options and without take turns on one connection, and each is what it was asked to be.
+func TestTransactions_OfEveryKindOnOneConnection(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(store.Config{URL: storetest.NewURL(t), Log: storetest.Logger(t), MaxOpenConns: 1})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	require.NoError(t, db.Migrate(t.Context()))
+	for range 3 {
+		for _, kind := range []struct {
+			options   *sql.TxOptions
+			isolation string
+			readOnly  string
+		}{
+			{nil, "read committed", "off"},
+			{&sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, "repeatable read", "on"},
+			{&sql.TxOptions{Isolation: sql.LevelSerializable}, "serializable", "off"},
+			{&sql.TxOptions{ReadOnly: true}, "read committed", "on"},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			tx, err := db.SQL().BeginTxx(ctx, kind.options)
+			require.NoError(t, err)
+			var isolation, readOnly string
+			require.NoError(t, tx.QueryRowxContext(ctx, `SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only')`).Scan(&isolation, &readOnly))
+			require.Equal(t, kind.isolation, isolation)
+			require.Equal(t, kind.readOnly, readOnly)
+			require.NoError(t, tx.Commit())
+			cancel() // what was watched by the one before must not touch the next
+		}
+	}
+	_, err = db.SQL().BeginTxx(t.Context(), &sql.TxOptions{Isolation: sql.LevelSnapshot})
+	require.ErrorContains(t, err, "not supported")
 }

@@ -82,18 +82,25 @@ func (db *DB) Close() error {
 	return errors.Join(db.pool.Close(), db.probe.Close())
 }
 
-// Ping asks a cheap question that only a migrated database can answer. Its cost does not grow with the data.
+// Ping asks a cheap question that only a migrated database can answer, and whether it takes changes: ErrReadOnly when it does not. Its
+// cost does not grow with the data.
 func (db *DB) Ping(ctx context.Context) error {
-	if err := db.migration.ready(); err != nil {
-		// Say what is really the matter: not there at all, or there and not migrated yet.
-		if pingErr := db.probe.PingContext(ctx); pingErr != nil {
-			return Classify(ctx, "ping database", pingErr)
-		}
-		return err
+	notMigrated := db.migration.ready()
+	query := `SELECT current_setting('transaction_read_only') = 'on', (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'cameras')`
+	if notMigrated != nil {
+		// Say what is really the matter: not there at all, not to be changed, or there and not migrated yet.
+		query = `SELECT current_setting('transaction_read_only') = 'on', 0::bigint`
 	}
+	var isReadOnly bool
 	var cameras int64
-	err := db.probe.GetContext(ctx, &cameras, `SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'cameras'`)
-	return db.observe(Classify(ctx, "ping database", err))
+	err := db.probe.QueryRowxContext(ctx, query).Scan(&isReadOnly, &cameras)
+	switch {
+	case err != nil:
+		return db.observe(Classify(ctx, "ping database", err))
+	case isReadOnly:
+		return fmt.Errorf("ping database: %w", ErrReadOnly)
+	}
+	return notMigrated
 }
 
 // SQL gives the packages below store the pool. They call Ready first, bound their contexts, and pass their

@@ -94,10 +94,12 @@ func TestClassify(t *testing.T) {
 		"no table":             {t.Context(), &pq.Error{Code: "42P01"}, []error{ErrUnavailable}},
 		"disk full":            {t.Context(), &pq.Error{Code: "53100"}, []error{ErrUnavailable}},
 		"too many connections": {t.Context(), &pq.Error{Code: "53300"}, []error{ErrUnavailable}},
-		"read-only":            {t.Context(), &pq.Error{Code: "25006"}, []error{ErrUnavailable}},
+		"read-only":            {t.Context(), &pq.Error{Code: "25006"}, []error{ErrUnavailable, ErrReadOnly}},
 		"lock":                 {t.Context(), &pq.Error{Code: "55P03"}, []error{ErrUnavailable}},
 		"deadlock":             {t.Context(), &pq.Error{Code: "40P01"}, []error{ErrUnavailable}},
-		"wrong password":       {t.Context(), &pq.Error{Code: "28P01"}, []error{ErrUnavailable}},
+		"wrong password":       {t.Context(), &pq.Error{Code: "28P01"}, []error{ErrUnavailable, ErrLoginRefused}},
+		"no such user":         {t.Context(), &pq.Error{Code: "28000"}, []error{ErrUnavailable, ErrLoginRefused}},
+		"no such database":     {t.Context(), &pq.Error{Code: "3D000"}, []error{ErrUnavailable, ErrNoDatabase}},
 		"shutting down":        {t.Context(), &pq.Error{Code: "57P03"}, []error{ErrUnavailable}},
 		"connection":           {t.Context(), io.ErrUnexpectedEOF, []error{ErrUnavailable}},
 		"kept kind":            {t.Context(), ErrClaimLost, []error{ErrClaimLost}},
@@ -118,6 +120,13 @@ func TestClassify(t *testing.T) {
 				}
 			}
 			require.LessOrEqual(t, kinds, 1, "one kind at most")
+			reasons := 0
+			for _, reason := range []error{ErrLoginRefused, ErrNoDatabase, ErrReadOnly} {
+				if errors.Is(err, reason) {
+					reasons++
+				}
+			}
+			require.LessOrEqual(t, reasons, 1, "one reason at most")
 		})
 	}
 	require.NoError(t, Classify(t.Context(), "try", nil))

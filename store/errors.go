@@ -34,6 +34,16 @@ var (
 	ErrNewerDatabase = errors.New("database is newer than this program")
 )
 
+// Why the database is unavailable, where that is certain. Each of these is an ErrUnavailable too.
+var (
+	// ErrLoginRefused says that the server is there and does not let us in: wrong user or password, or no rule that lets us.
+	ErrLoginRefused = fmt.Errorf("%w: login refused", ErrUnavailable)
+	// ErrNoDatabase says that the server is there and has no database of that name.
+	ErrNoDatabase = fmt.Errorf("%w: no such database", ErrUnavailable)
+	// ErrReadOnly says that the database can be read and takes no changes: it is a standby, or was made read-only.
+	ErrReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
+)
+
 // errConnectionLost replaces driver.ErrBadConn once something was sent: database/sql would send the statement
 // again, and it may have been executed already.
 var errConnectionLost = errors.New("connection lost")
@@ -93,13 +103,19 @@ func kindOfCode(code pqerror.Code) error {
 		return ErrConflict
 	case pqerror.UndefinedTable, pqerror.InvalidSchemaName:
 		return ErrUnavailable // not migrated, or dropped under us
-	case pqerror.ReadOnlySQLTransaction, pqerror.IdleInTransactionSessionTimeout, pqerror.InsufficientPrivilege:
+	case pqerror.ReadOnlySQLTransaction:
+		return ErrReadOnly
+	case pqerror.IdleInTransactionSessionTimeout, pqerror.InsufficientPrivilege:
 		return ErrUnavailable
 	}
 	switch code.Class() {
 	case "22", "23": // data exception, integrity constraint violation
 		return ErrInvalid
-	case "08", "28", "3D", "40", "53", "55", "57", "58": // connection, login, no such database, rollback, resources, lock, operator, system
+	case "28":
+		return ErrLoginRefused
+	case "3D":
+		return ErrNoDatabase
+	case "08", "40", "53", "55", "57", "58": // connection, rollback, resources, lock, operator, system
 		return ErrUnavailable
 	}
 	return nil

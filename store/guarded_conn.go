@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 )
 
 // innerConn is what a connection of lib/pq can do and database/sql makes use of.
@@ -110,7 +112,7 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 // BeginTx is part of driver.ConnBeginTx. When the connection is broken database/sql may begin on another one.
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	release := c.guard(ctx)
-	tx, err := c.innerConn.BeginTx(ctx, opts)
+	tx, err := c.begin(ctx, opts)
 	if err != nil {
 		release()
 		if isRetryableRead(err) && ctx.Err() == nil {
@@ -120,6 +122,33 @@ func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	}
 	c.inTx = true
 	return &guardedTx{Tx: tx, conn: c, release: release}, nil
+}
+
+// isolation are the levels as the server writes them.
+var isolation = map[driver.IsolationLevel]string{
+	driver.IsolationLevel(sql.LevelReadCommitted): " ISOLATION LEVEL READ COMMITTED", driver.IsolationLevel(sql.LevelRepeatableRead): " ISOLATION LEVEL REPEATABLE READ",
+	driver.IsolationLevel(sql.LevelSerializable): " ISOLATION LEVEL SERIALIZABLE", driver.IsolationLevel(sql.LevelDefault): "",
+}
+
+// begin leaves it to the server whether a transaction may write: BeginTx of lib/pq says READ WRITE, which writes to a database that was
+// made read-only and is an error of another kind on a standby. The two ways to begin must not be mixed on one connection, since lib/pq
+// keeps what BeginTx left behind.
+func (c *guardedConn) begin(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	mode, known := isolation[opts.Isolation]
+	if !known {
+		return nil, fmt.Errorf("isolation level %d is not supported", opts.Isolation)
+	}
+	if opts.ReadOnly {
+		mode += " READ ONLY"
+	}
+	tx, err := c.innerConn.Begin() //nolint:staticcheck // deprecated for want of options and a context: they are below, and in guard
+	if err != nil || mode == "" {
+		return tx, err
+	}
+	if _, err = c.innerConn.ExecContext(ctx, "SET TRANSACTION"+mode, nil); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, nil
 }
 
 // Close is part of driver.Conn. That the other side has gone already is no trouble.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/store"
 )
 
 // database is the part of the store that is probed.
@@ -204,7 +205,15 @@ func databaseProbe(db database) func(context.Context) finding {
 			return finding{state: Healthy}
 		}
 		found := failed(err)
-		if !found.timedOut && !found.atOnce {
+		switch {
+		case found.timedOut, found.atOnce:
+		case errors.Is(err, store.ErrLoginRefused):
+			found.text, found.atOnce = "login refused", true
+		case errors.Is(err, store.ErrNoDatabase):
+			found.text, found.atOnce = "the database does not exist", true
+		case errors.Is(err, store.ErrReadOnly):
+			found.text, found.atOnce = "read-only, nothing can be stored", true
+		default:
 			select {
 			case <-db.Migrated():
 			default:

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/pipeline"
+	"hsi.home.arpa/store"
 )
 
 // dependency is a scripted dependency: the function in it answers each probe.
@@ -81,6 +82,11 @@ const secret = "10.20.30.40 password=hunter2"
 
 func refuses(context.Context) error {
 	return fmt.Errorf("dial %s: %w", secret, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})
+}
+
+// says is a fault of a known kind; what else it says is for the log.
+func says(kind error) func(context.Context) error {
+	return func(context.Context) error { return fmt.Errorf("ping: %w: %s", kind, secret) }
 }
 
 func breaks(context.Context) error { return errors.New("broken at " + secret) }
@@ -205,16 +211,19 @@ func TestMonitor_SeesEachFaultInTime(t *testing.T) {
 		limit   time.Duration
 		message string
 	}{
-		"database silent":  {func(b *bench) *dependency { return b.database }, hangs, database, Unhealthy, Unhealthy, 3 * time.Second, "Database health check timed out"},
-		"database refused": {func(b *bench) *dependency { return b.database }, refuses, database, Unhealthy, Unhealthy, time.Second, "Database unavailable: connection refused"},
-		"database broken":  {func(b *bench) *dependency { return b.database }, breaks, database, Unhealthy, Unhealthy, 3 * time.Second, "Database unavailable: connection failed"},
-		"redis silent":     {func(b *bench) *dependency { return b.redis }, hangs, redis, Unhealthy, Degraded, 3 * time.Second, "Redis health check timed out"},
-		"redis refused":    {func(b *bench) *dependency { return b.redis }, refuses, redis, Unhealthy, Degraded, time.Second, "Redis unavailable: connection refused"},
-		"ai silent":        {func(b *bench) *dependency { return b.ai }, hangs, ai, Degraded, Degraded, DefaultAITimeout + 3*time.Second, "RT-DETR service unavailable, Nemotron operational"},
-		"ai refused":       {func(b *bench) *dependency { return b.ai }, refuses, ai, Degraded, Degraded, 3 * time.Second, "RT-DETR service unavailable, Nemotron operational"},
-		"ai 500":           {func(b *bench) *dependency { return b.ai }, func(context.Context) error { return statusError(500) }, ai, Degraded, Degraded, 3 * time.Second, "RT-DETR service unavailable, Nemotron operational"},
-		"disk full":        {func(b *bench) *dependency { return b.storage }, breaks, storage, Degraded, Degraded, 3 * time.Second, "Media storage degraded: disk full"},
-		"disk silent":      {func(b *bench) *dependency { return b.storage }, hangs, storage, Degraded, Degraded, 3 * time.Second, "Media storage health check timed out"},
+		"database silent":    {func(b *bench) *dependency { return b.database }, hangs, database, Unhealthy, Unhealthy, 3 * time.Second, "Database health check timed out"},
+		"database refused":   {func(b *bench) *dependency { return b.database }, refuses, database, Unhealthy, Unhealthy, time.Second, "Database unavailable: connection refused"},
+		"database broken":    {func(b *bench) *dependency { return b.database }, breaks, database, Unhealthy, Unhealthy, 3 * time.Second, "Database unavailable: connection failed"},
+		"login refused":      {func(b *bench) *dependency { return b.database }, says(store.ErrLoginRefused), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: login refused"},
+		"no database":        {func(b *bench) *dependency { return b.database }, says(store.ErrNoDatabase), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: the database does not exist"},
+		"database read-only": {func(b *bench) *dependency { return b.database }, says(store.ErrReadOnly), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: read-only, nothing can be stored"},
+		"redis silent":       {func(b *bench) *dependency { return b.redis }, hangs, redis, Unhealthy, Degraded, 3 * time.Second, "Redis health check timed out"},
+		"redis refused":      {func(b *bench) *dependency { return b.redis }, refuses, redis, Unhealthy, Degraded, time.Second, "Redis unavailable: connection refused"},
+		"ai silent":          {func(b *bench) *dependency { return b.ai }, hangs, ai, Degraded, Degraded, DefaultAITimeout + 3*time.Second, "RT-DETR service unavailable, Nemotron operational"},
+		"ai refused":         {func(b *bench) *dependency { return b.ai }, refuses, ai, Degraded, Degraded, 3 * time.Second, "RT-DETR service unavailable, Nemotron operational"},
+		"ai 500":             {func(b *bench) *dependency { return b.ai }, func(context.Context) error { return statusError(500) }, ai, Degraded, Degraded, 3 * time.Second, "RT-DETR service unavailable, Nemotron operational"},
+		"disk full":          {func(b *bench) *dependency { return b.storage }, breaks, storage, Degraded, Degraded, 3 * time.Second, "Media storage degraded: disk full"},
+		"disk silent":        {func(b *bench) *dependency { return b.storage }, hangs, storage, Degraded, Degraded, 3 * time.Second, "Media storage health check timed out"},
 	} {
 		inBubble(t, name, func(b *bench) {
 			t := b.t
