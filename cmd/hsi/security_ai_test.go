@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,8 +52,9 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 		http.Redirect(w, r, inside.URL+"/latest/meta-data", int(code.Load()))
 	})
 	cameras := t.TempDir()
-	p := serve(t, append(quick, "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras,
-		"RTDETR_URL="+leading.URL, "NEMOTRON_URL="+leading.URL, "HTTP_PROXY="+inside.URL, "http_proxy="+inside.URL, "AI_HEALTH_TIMEOUT=1")...)
+	env := append(slices.Clone(quick), "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras,
+		"AI_HEALTH_TIMEOUT=1", "AI_CONNECT_TIMEOUT=1")
+	p := serve(t, append(env, "RTDETR_URL="+leading.URL, "NEMOTRON_URL="+leading.URL)...)
 	p.eventually("ready", p.isReady)
 	require.NoError(t, os.Mkdir(filepath.Join(cameras, "gate"), 0o755))
 	for i, status := range []int64{http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect, http.StatusSeeOther, http.StatusMovedPermanently} {
@@ -64,6 +67,17 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 	require.Equal(t, "unhealthy", services["ai"].Status, services["ai"].Message)
 	require.Zero(t, reached.Load(), "the machine that the redirect names was asked")
 	p.stop()
+
+	// The images wait still. A name that does not exist would be asked for through a proxy, if there were one.
+	p = serve(t, append(env, "RTDETR_URL=http://rtdetr.invalid:8090", "NEMOTRON_URL=http://nemotron.invalid:8091", "HTTP_PROXY="+inside.URL, "http_proxy="+inside.URL)...)
+	asks := regexp.MustCompile(`"msg":"worker waits".*"queue":"detect".*rtdetr\.invalid`)
+	p.eventually("the detector was looked for", func() bool { return asks.MatchString(p.output.String()) })
+	p.eventually("both are missed", func() bool {
+		_, services := servicesState(t, p)
+		return services["ai"].Status == "unhealthy"
+	})
+	require.Zero(t, reached.Load(), "the proxy of the environment was asked")
+	p.stop()
 }
 
 // API10. What the AI services answer is not believed: too much, too little, another language, markup and numbers that cannot be are
@@ -74,17 +88,22 @@ func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	var answer atomic.Pointer[string]
 	set := func(text string) { answer.Store(&text) }
 	set("")
+	var flooded atomic.Int64 // the most bytes that the server took of one answer without end
 	detector, detected := counting(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/health" {
 			_, _ = fmt.Fprint(w, `{"status":"healthy","model_loaded":true}`)
 			return
 		}
 		if *answer.Load() == "flood" {
-			for range 200 { // 100 MB
-				if _, err := w.Write([]byte(strings.Repeat("[", 512<<10))); err != nil {
-					return
+			taken := int64(0)
+			for taken < 100<<20 {
+				n, err := w.Write([]byte(strings.Repeat("[", 64<<10)))
+				taken += int64(n)
+				if err != nil {
+					break // the server has hung up
 				}
 			}
+			flooded.Store(max(flooded.Load(), taken))
 			return
 		}
 		_, _ = fmt.Fprint(w, *answer.Load())
@@ -110,7 +129,9 @@ func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	require.Zero(t, queryInt(t, url, "SELECT count(*) FROM events"))
 	status, body := p.get("/health")
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	t.Logf("memory after the hostile answers: %s", memoryOf(t, p.cmd.Process.Pid))
+	p.eventually("the answer without end is cut off", func() bool { return flooded.Load() > 0 })
+	t.Logf("%d kB taken of an answer without end; memory after the hostile answers: %s", flooded.Load()>>10, memoryOf(t, p.cmd.Process.Pid))
+	require.Less(t, flooded.Load(), int64(32<<20), "one MiB is read, the rest lies in buffers of the system")
 
 	const markup = `<img src=x onerror=alert(1)>'; DROP TABLE events; --`
 	set(`{"detections":[{"class":"` + markup + `","confidence":0.9,` + box + `}]}`)
