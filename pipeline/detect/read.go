@@ -34,7 +34,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	defer func() { _ = file.Close() }() // only read
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at image: %w", err)
+		return nil, fmt.Errorf("look at image: %w", withoutPath(err))
 	}
 	if !info.Mode().IsRegular() || info.Size() != row.SizeBytes {
 		return nil, &lostError{reason: store.ReasonReplaced}
@@ -44,7 +44,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(file, data); err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
+		return nil, fmt.Errorf("read image: %w", withoutPath(err))
 	}
 	// The bytes decide, not the file's time: that may change alone, and stay when the bytes change.
 	if sum := sha256.Sum256(data); row.SHA256 == nil || hex.EncodeToString(sum[:]) != *row.SHA256 {
@@ -65,7 +65,16 @@ func notOpened(path, root string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return &lostError{reason: store.ReasonFileGone}
 	}
-	return fmt.Errorf("open image: %w", err)
+	return fmt.Errorf("open image: %w", withoutPath(err))
+}
+
+// withoutPath takes the path out of an error of the file system: the error may become the cause of a dead letter, which everybody may
+// read, and the image is named beside it in any case.
+func withoutPath(err error) error {
+	if wrapped, ok := errors.AsType[*fs.PathError](err); ok {
+		return wrapped.Err
+	}
+	return err
 }
 
 // folderAwayError says that the folder of one camera is away. Its images wait, those of other cameras go on.
