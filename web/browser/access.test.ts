@@ -145,6 +145,35 @@ test('what changes is announced, and only then', async () => {
   await page.context().close();
 });
 
+test('the policy of the page: no inline script or style, no other host, no text that becomes markup', async () => {
+  const { page } = await visit(browser, server);
+  await page.getByText('Everything works').waitFor();
+  const broken = await page.evaluate(async () => {
+    const violations: string[] = [];
+    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => violations.push(effectiveDirective));
+    const add = (tag: string, text: string) => document.head.append(Object.assign(document.createElement(tag), { textContent: text }));
+    add('style', 'body { display: none }');
+    try {
+      add('script', 'window.inlineRan = true');
+    } catch {
+      violations.push('script text refused');
+    }
+    try {
+      document.body.innerHTML = '<p>x</p>';
+    } catch {
+      violations.push('markup refused');
+    }
+    await fetch('http://127.0.0.1:9/').catch(() => violations.push('fetch refused'));
+    document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/x.png' }));
+    await new Promise((done) => setTimeout(done, 500));
+    return { violations, inlineRan: 'inlineRan' in window, shown: getComputedStyle(document.body).display !== 'none' };
+  });
+  expect(broken).toMatchObject({ inlineRan: false, shown: true });
+  const expected = ['style-src-elem', 'require-trusted-types-for', 'markup refused', 'connect-src', 'fetch refused', 'img-src'];
+  expect(broken.violations).toEqual(expect.arrayContaining(expected));
+  await page.context().close();
+});
+
 test('weight: the JavaScript that is loaded first is at most 80 kB as sent', async () => {
   const context = await browser.newContext();
   const page = await context.newPage();

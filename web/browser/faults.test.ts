@@ -61,6 +61,7 @@ test('the server dies and comes back', async () => {
   await server.kill();
   await page.getByText('The server cannot be reached').waitFor({ timeout: 15_000 });
   await page.getByText('No connection').waitFor();
+  expect(await page.title()).toBe('The server cannot be reached – Home Security Intelligence');
   await page.getByText(/Last answer at \d\d:\d\d:\d\d/).waitFor();
   // Nothing is shown as if it were the present.
   const parts = await page.locator('.fresh').count();

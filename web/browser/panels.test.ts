@@ -173,6 +173,7 @@ test('given up: a broken picture is listed with its cause, and can be tried agai
     await row.waitFor({ timeout: 60_000 });
     const [letter] = (await server.get('dead-letters')).dead_letters;
     expect(await row.innerText()).toContain(letter.cause);
+    await page.getByRole('link', { name: '1 picture could not be processed' }).waitFor();
     await givenUp.getByRole('button', { name: 'Try broken.jpg of garage again' }).click();
     await givenUp.getByText('1 picture will be tried again.').waitFor();
   }));

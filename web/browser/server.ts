@@ -47,8 +47,8 @@ export class Server {
       EMBEDDED_DEPS_DIR: process.env['EMBEDDED_DEPS_DIR'] ?? resolve(import.meta.dirname, '../../.deps'),
       DATA_DIR: dataDir,
       API_PORT: String(port),
-      BATCH_WINDOW_SECONDS: '10',
-      BATCH_IDLE_TIMEOUT_SECONDS: '3',
+      BATCH_WINDOW_SECONDS: '5',
+      BATCH_IDLE_TIMEOUT_SECONDS: '2',
       ...env,
     };
   }

@@ -50,7 +50,7 @@ export function createStore(baseUrl: string) {
 
   const health = new Poller(2_000, (abort) => askHealth(client, abort));
   const stats = new Poller(5_000, async (abort) => unwrap(await getStats(client, { signal: abort })));
-  const telemetry = new Poller(2_000, async (abort) => unwrap(await getTelemetry(client, { signal: abort })));
+  const telemetry = new Poller(3_000, async (abort) => unwrap(await getTelemetry(client, { signal: abort })));
   const latency = new Poller(10_000, async (abort) =>
     unwrap(await getPipelineLatency(client, { signal: abort, query: { window_minutes: windowMinutes.value } })),
   );

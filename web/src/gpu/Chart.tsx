@@ -18,6 +18,7 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(undefined);
   const [at, setAt] = useState<number>();
+  const [failed, setFailed] = useState(false);
   const description = useMemo(() => describe(shown, history, stretch), [history, shown, stretch]);
   const view: View = useMemo(
     () => ({ line: lineOf(history.samples, shown.key), fromMs: startOf(history), toMs: history.toMs, top }),
@@ -30,10 +31,13 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
   }, [view]);
   useEffect(() => {
     let ended = false;
-    void import('./plot.ts').then(({ createPlot }) => {
-      if (ended || place.current === null) return;
-      plot.current = createPlot(place.current, latest.current, { format: shown.format, syncKey: 'gpu', onCursor: setAt });
-    });
+    import('./plot.ts').then(
+      ({ createPlot }) => {
+        if (ended || place.current === null) return;
+        plot.current = createPlot(place.current, latest.current, { format: shown.format, syncKey: 'gpu', onCursor: setAt });
+      },
+      () => setFailed(true), // the server went away just now
+    );
     return () => {
       ended = true;
       plot.current?.destroy();
@@ -45,6 +49,7 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
   return (
     <figure class="chart">
       <div ref={place} class="chart-place" role="img" aria-label={description} />
+      {failed && <p class="quiet">The chart could not be loaded. Load the page again.</p>}
       <figcaption class="chart-cursor" aria-hidden="true">
         {time !== undefined && `${formatClock(time * 1000)}  ${shown.format(value)}`}
       </figcaption>

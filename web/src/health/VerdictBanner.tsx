@@ -1,6 +1,7 @@
 import type { Stats } from '@hsi/client';
+import { useEffect } from 'preact/hooks';
 
-import { formatAge, formatClock, formatCount, formatDuration } from '../format.ts';
+import { formatAge, formatClock, formatCount, formatDuration, plural } from '../format.ts';
 import type { Connection } from '../live/live.ts';
 import type { Store } from '../store.ts';
 import { Fresh } from '../ui/Fresh.tsx';
@@ -11,6 +12,10 @@ import { type Level, type Verdict, verdictOf } from './verdict.ts';
 export function VerdictBanner({ store }: { store: Store }) {
   const { value } = store.health.state.value;
   const { level, title, sentence } = headline(store.live.connection.value, value && verdictOf(value));
+  const name = store.config.state.value.value?.app_name ?? 'Home Security Intelligence';
+  useEffect(() => {
+    document.title = level === 'good' || level === 'unknown' ? name : `${title} – ${name}`; // for those who look at another tab
+  }, [level, title, name]);
   return (
     <section class={`verdict level-${level}`} aria-label="Overall">
       <div class="verdict-words" role="status">
@@ -18,6 +23,7 @@ export function VerdictBanner({ store }: { store: Store }) {
         <div>
           <p class="verdict-title">{title}</p>
           <p class="verdict-sentence">{sentence}</p>
+          <GivenUp store={store} />
           <LastAnswer store={store} />
         </div>
       </div>
@@ -25,6 +31,17 @@ export function VerdictBanner({ store }: { store: Store }) {
         {(stats) => <Totals stats={stats} />}
       </Fresh>
     </section>
+  );
+}
+
+/** Pictures that were given up do not make the system ill, but somebody should know. */
+function GivenUp({ store }: { store: Store }) {
+  const { value } = store.deadLetters.state.value;
+  if (value === undefined || value.total === 0 || store.live.connection.value.state === 'lost') return null;
+  return (
+    <p>
+      <a href="#given-up">{plural(value.total, 'picture')} could not be processed</a>
+    </p>
   );
 }
 
