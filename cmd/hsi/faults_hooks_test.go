@@ -143,7 +143,7 @@ func namespace(cmd *exec.Cmd) {
 // mayMount tries whether a process can mount a disk in a namespace of its own.
 func mayMount(tb testing.TB) bool {
 	tb.Helper()
-	cmd, output := command(tb, []string{disksVariable + "=1m " + tb.TempDir()}, "version")
+	cmd, output := command(tb, []string{disksVariable + "=1m " + reachableDir(tb)}, "version")
 	namespace(cmd)
 	err := cmd.Run()
 	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) {

@@ -23,7 +23,7 @@ func TestFault_MediaDisk(t *testing.T) {
 	w.start()
 	w.eventually("all is well", w.isWell)
 	full, free := func() { w.limitFileSize(0) }, func() { w.limitFileSize(1 << 62) }
-	away, back := func() { takeAway(w.tb, thumbnails) }, func() { bringBack(w.tb, thumbnails) }
+	away, back := func() { takeAway(w.tb, thumbnails, thumbnails+".aside") }, func() { bringBack(w.tb, thumbnails, thumbnails+".aside") }
 	if disks != nil {
 		w.thumbnails = disks.inside(thumbnails)
 		filler := filepath.Join(w.thumbnails, "filler")

@@ -89,7 +89,7 @@ func TestFailureTable(t *testing.T) {
 		},
 		{
 			name: "media_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk", within: seen,
-			begin: func() { takeAway(t, thumbnails) }, end: func() { bringBack(t, thumbnails) },
+			begin: func() { takeAway(t, thumbnails, thumbnails+".aside") }, end: func() { bringBack(t, thumbnails, thumbnails+".aside") },
 			shows: degraded("storage"), overall: "degraded", readiness: "ready",
 		},
 	}
@@ -117,6 +117,12 @@ func (w *faultWorld) play(row failure) {
 	w.tb.Helper()
 	w.feed(8, 5*time.Millisecond, usual)
 	row.begin()
+	ended := false
+	defer func() {
+		if !ended { // the test has failed; the rows after this one shall not
+			row.end()
+		}
+	}()
 	begun := time.Now()
 	w.feed(4, time.Millisecond, usual) // some faults show only when there is work
 	detected := never
@@ -132,7 +138,7 @@ func (w *faultWorld) play(row failure) {
 	if row.within > 0 {
 		require.LessOrEqual(w.tb, detected, row.within+2*time.Second, "told in time (two seconds for a busy test machine)")
 	}
-	begun = time.Now()
+	begun, ended = time.Now(), true
 	row.end()
 	w.eventually("well again", func() bool { return w.isWell() && (row.shows == nil || !row.shows(w.look())) })
 	if row.shows == nil {
@@ -176,16 +182,16 @@ func newScriptedGPU(tb testing.TB) *scriptedGPU {
 	return &scriptedGPU{env: []string{"LD_LIBRARY_PATH=" + dir, "HSI_TEST_NVML=" + state}, say: say}
 }
 
-// takeAway leaves an empty folder where a disk was mounted.
-func takeAway(tb testing.TB, folder string) {
+// takeAway leaves an empty folder where a disk was mounted, and the disk at another place.
+func takeAway(tb testing.TB, folder, aside string) {
 	tb.Helper()
-	require.NoError(tb, os.Rename(folder, folder+".away"))
+	require.NoError(tb, os.Rename(folder, aside))
 	require.NoError(tb, os.Mkdir(folder, 0o750))
 }
 
 // bringBack takes the empty folder away, which fails when something was written into it, and puts the disk there again.
-func bringBack(tb testing.TB, folder string) {
+func bringBack(tb testing.TB, folder, aside string) {
 	tb.Helper()
 	require.NoError(tb, os.Remove(folder), "written beside the disk")
-	require.NoError(tb, os.Rename(folder+".away", folder))
+	require.NoError(tb, os.Rename(aside, folder))
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+)
+
+// The disk of the cameras is unmounted while images wait, and comes back: an empty folder is no reason to believe that they were
+// deleted. Once as an empty folder, once as a mount where that is allowed, behind which the cameras go on writing.
+func TestFault_CameraFolderUnmounted(t *testing.T) {
+	t.Parallel()
+	w := prepareFaultWorld(t)
+	disks := w.ownNamespace("1m", reachableDir(t)) // it needs none now
+	w.start()
+	w.eventually("all is well", w.isWell)
+
+	// unmounted plays the fault with images that were recorded before and not detected yet.
+	unmounted := func(name string, away, meanwhile, back func()) {
+		w.waitFinished()
+		w.detector.SetBehaviour(aitest.Loading())
+		w.feed(12, time.Millisecond, usual)
+		w.waitRecorded()
+		before := w.stored()
+		away()
+		ended := false
+		defer func() {
+			if !ended {
+				back()
+			}
+		}()
+		begun := time.Now()
+		w.detector.SetBehaviour(aitest.Behaviour{})
+		w.eventually("it is told", func() bool { return w.look().workers["detection_worker"] == "waiting for the camera folder" })
+		detected := time.Since(begun)
+		meanwhile()
+		w.stayReady(time.Second)
+		require.Equal(w.tb, before, w.stored(), "changed while the files could not be read")
+		require.Zero(w.tb, w.count("SELECT count(*) FROM images WHERE reason IN ('file_gone', 'replaced')"), "taken for deleted")
+		begun, ended = time.Now(), true
+		back()
+		w.feed(4, time.Millisecond, usual)
+		w.waitFinished()
+		measured(w.tb, name, "images wait, none is taken for deleted", detected, time.Since(begun))
+	}
+	aside := w.cameras + ".aside"
+	w.within("all", func() {
+		unmounted("camera_folders_unmounted", func() { takeAway(w.tb, w.cameras, aside) }, func() {}, func() { bringBack(w.tb, w.cameras, aside) })
+	})
+	if disks != nil {
+		w.within("mount", func() {
+			unmounted("camera_disk_hidden", func() { disks.mount("1m", w.cameras) }, func() {
+				const noticed = "camera folder was exchanged or is gone"
+				before := strings.Count(w.output.String(), noticed)
+				w.eventually("the watcher notices", func() bool { return strings.Count(w.output.String(), noticed) > before })
+				w.feed(8, time.Millisecond, usual) // the cameras go on writing where the server cannot see it
+			}, func() { disks.unmount(w.cameras) })
+		})
+	}
+	l := w.requireAccounted(false)
+	w.requireThumbnails(l, 0)
+	w.requireNoFindings()
+	w.stop()
+}
