@@ -28,7 +28,7 @@ func newGenerator(t *testing.T, settings Settings) (*openapi3.T, *Generator) {
 	return doc, g
 }
 
-const tried = 20_000
+const tried = 8_000
 
 // TestRequest_IsRepeated: seed and number say everything.
 func TestRequest_IsRepeated(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRequest_AgreesWithAnotherReader(t *testing.T) {
 	}
 	t.Logf("%d right bodies, %d wrong ones", right, wrong)
 	require.Greater(t, right, 100)
-	require.Greater(t, wrong, 500)
+	require.Greater(t, wrong, 150)
 }
 
 // onlyInTheText tells faults that are gone once the text is read: a number written as no integer is, a key twice, bytes that are no UTF-8.
