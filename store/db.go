@@ -37,6 +37,7 @@ type DB struct {
 	now   func() time.Time
 
 	migration *migration
+	refused   refusals
 }
 
 // Open checks the settings and prepares the pool. It never dials.
@@ -65,6 +66,7 @@ func Open(cfg Config) (*DB, error) {
 		log:       cfg.Log,
 		now:       cfg.Now,
 		migration: newMigration(),
+		refused:   refusals{now: cfg.Now},
 	}, nil
 }
 
@@ -82,8 +84,8 @@ func (db *DB) Close() error {
 	return errors.Join(db.pool.Close(), db.probe.Close())
 }
 
-// Ping asks a cheap question that only a migrated database can answer, and whether it takes changes: ErrReadOnly when it does not. Its
-// cost does not grow with the data.
+// Ping asks a cheap question that only a migrated database can answer, and whether it takes changes: ErrReadOnly when it does not,
+// ErrDiskFull when something could not be stored in the last seconds for want of room. Its cost does not grow with the data.
 func (db *DB) Ping(ctx context.Context) error {
 	notMigrated := db.migration.ready()
 	query := `SELECT current_setting('transaction_read_only') = 'on', (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'cameras')`
@@ -100,7 +102,7 @@ func (db *DB) Ping(ctx context.Context) error {
 	case isReadOnly:
 		return fmt.Errorf("ping database: %w", ErrReadOnly)
 	}
-	return notMigrated
+	return errors.Join(notMigrated, db.refused.err())
 }
 
 // SQL gives the packages below store the pool. They call Ready first, bound their contexts, and pass their
@@ -210,8 +212,9 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
 
-// observe notices that the schema has vanished, so that Run makes it again.
+// observe notices that the schema has vanished, so that Run makes it again, and that the disk is full, so that Ping tells it.
 func (db *DB) observe(err error) error {
+	db.refused.note(err)
 	if err != nil && isSchemaMissing(err) {
 		db.migration.reportLost()
 	}

@@ -42,6 +42,8 @@ var (
 	ErrNoDatabase = fmt.Errorf("%w: no such database", ErrUnavailable)
 	// ErrReadOnly says that the database can be read and takes no changes: it is a standby, or was made read-only.
 	ErrReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
+	// ErrDiskFull says that the database can be read and has no room for what is to be stored.
+	ErrDiskFull = fmt.Errorf("%w: disk full", ErrUnavailable)
 )
 
 // errConnectionLost replaces driver.ErrBadConn once something was sent: database/sql would send the statement
@@ -105,6 +107,8 @@ func kindOfCode(code pqerror.Code) error {
 		return ErrUnavailable // not migrated, or dropped under us
 	case pqerror.ReadOnlySQLTransaction:
 		return ErrReadOnly
+	case pqerror.DiskFull:
+		return ErrDiskFull
 	case pqerror.IdleInTransactionSessionTimeout, pqerror.InsufficientPrivilege:
 		return ErrUnavailable
 	}

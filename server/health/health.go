@@ -213,6 +213,8 @@ func databaseProbe(db database) func(context.Context) finding {
 			found.text, found.atOnce = "the database does not exist", true
 		case errors.Is(err, store.ErrReadOnly):
 			found.text, found.atOnce = "read-only, nothing can be stored", true
+		case errors.Is(err, store.ErrDiskFull):
+			found.text, found.atOnce = "disk full, nothing can be stored", true
 		default:
 			select {
 			case <-db.Migrated():

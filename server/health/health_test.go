@@ -217,6 +217,7 @@ func TestMonitor_SeesEachFaultInTime(t *testing.T) {
 		"login refused":      {func(b *bench) *dependency { return b.database }, says(store.ErrLoginRefused), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: login refused"},
 		"no database":        {func(b *bench) *dependency { return b.database }, says(store.ErrNoDatabase), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: the database does not exist"},
 		"database read-only": {func(b *bench) *dependency { return b.database }, says(store.ErrReadOnly), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: read-only, nothing can be stored"},
+		"database full":      {func(b *bench) *dependency { return b.database }, says(store.ErrDiskFull), database, Unhealthy, Unhealthy, time.Second, "Database unavailable: disk full, nothing can be stored"},
 		"redis silent":       {func(b *bench) *dependency { return b.redis }, hangs, redis, Unhealthy, Degraded, 3 * time.Second, "Redis health check timed out"},
 		"redis refused":      {func(b *bench) *dependency { return b.redis }, refuses, redis, Unhealthy, Degraded, time.Second, "Redis unavailable: connection refused"},
 		"ai silent":          {func(b *bench) *dependency { return b.ai }, hangs, ai, Degraded, Degraded, DefaultAITimeout + 3*time.Second, "RT-DETR service unavailable, Nemotron operational"},
