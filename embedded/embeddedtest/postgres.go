@@ -84,6 +84,21 @@ func NewPostgres(tb testing.TB, extra ...map[string]string) *PostgresServer {
 	return postgres
 }
 
+// NewPostgresWith starts a server for one test that has a library preloaded (LD_PRELOAD), to make faults that cannot be made from
+// outside. The library must be readable for the user that servers run as.
+func NewPostgresWith(tb testing.TB, library string) *PostgresServer {
+	tb.Helper()
+	postgres, err := newPostgres(context.WithoutCancel(tb.Context()), testSettings(true))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	spec := &postgres.spec
+	spec.Args = append([]string{"LD_PRELOAD=" + library, spec.Program.Path}, spec.Args...)
+	spec.Program.Path = "/usr/bin/env"
+	postgres.register(tb)
+	return postgres
+}
+
 // URL is the superuser URL of database "postgres"; it stays the same over Stop, Kill and Start.
 func (s *PostgresServer) URL() string { return child.PostgresURL(s.runDir, superuser, "postgres") }
 
