@@ -82,7 +82,8 @@ deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
 	@scripts/deps.sh
 
 .PHONY: test
-test: deps ## Run all tests with the race detector, in random order, on real PostgreSQL and Redis
+test: ## Run all tests with the race detector, in random order, on real PostgreSQL, Redis and ffmpeg
+	@scripts/deps.sh postgres redis ffmpeg
 	go test -race -shuffle=on -timeout 15m ./...
 
 .PHONY: lint

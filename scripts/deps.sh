@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes sure that PostgreSQL (14 or newer) and redis-server are there for `make run` and `make test`.
+# Makes sure that programs are there: PostgreSQL (14 or newer) and redis-server, which `make run` needs, or those named.
+#
+#   scripts/deps.sh [postgres] [redis] [ffmpeg] [wrk]
 #
 # What the machine lacks is fetched as the distribution's packages and unpacked into the project's own ignored folder,
-# .deps/postgres and .deps/redis: nothing is installed and no system service starts. Works as root and as an ordinary
-# user. Quick when nothing is missing. When it cannot, it prints one line with the command to type, and exits 1.
+# .deps/postgres and so on: nothing is installed and no system service starts. Works as root and as an ordinary user.
+# Quick when nothing is missing. When it cannot, it prints one line with the command to type, and exits 1.
 #
 #   DEPS_DIR=<folder>             unpack there instead of .deps
 #   HSI_DEPS_FORCE=postgres,redis treat these as missing from the machine (to try the unpacked ones)
@@ -22,10 +24,13 @@ say() { printf 'deps: %s\n' "$*" >&2; }
 fail() {
   local sudo='sudo '
   [ "$(id -u)" -ne 0 ] || sudo=''
+  local names packages
+  names=$(printf '%s, ' "${wanted[@]}" | sed "s/postgres/PostgreSQL ($min_postgres or newer)/; s/redis/redis-server/; s/, \$//; s/\(.*\), /\1 and /")
+  packages=$(printf ' %s' "${wanted[@]}" | sed 's/postgres/postgresql/; s/redis/redis-server/')
   if command -v apt-get >/dev/null; then
-    say "$1; type: ${sudo}apt-get update && ${sudo}apt-get install postgresql redis-server"
+    say "$1; type: ${sudo}apt-get update && ${sudo}apt-get install$packages"
   else
-    say "$1; install PostgreSQL ($min_postgres or newer) and redis-server with this system's package manager"
+    say "$1; install $names with this system's package manager"
   fi
   exit 1
 }
@@ -66,16 +71,26 @@ have_postgres() {
   return 1
 }
 
-have_redis() {
+# have_program <name> <program>: is the program on the search path, or unpacked?
+have_program() {
   local dir path
-  if [[ $forced != *,redis,* ]]; then
-    path=$(command -v redis-server || true)
+  if [[ $forced != *,$1,* ]]; then
+    path=$(command -v "$2" || true)
     if [ -n "$path" ] && reachable "$path"; then return 0; fi
   fi
   for dir in "$deps" "$system_deps"; do
-    if reachable "$dir/redis/usr/bin/redis-server"; then return 0; fi
+    if reachable "$dir/$1/usr/bin/$2"; then return 0; fi
   done
   return 1
+}
+
+have() {
+  case $1 in
+    postgres) have_postgres ;;
+    redis) have_program redis redis-server ;;
+    ffmpeg | wrk) have_program "$1" "$1" ;;
+    *) say "no such program: $1" && exit 2 ;;
+  esac
 }
 
 # use_cache: container images switch apt's package cache off; without one each question takes a second.
@@ -111,7 +126,8 @@ direct() {
 installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -q '^installed'; }
 
 # closure <package...>: they and the shared libraries under them that this machine lacks. Maintainer tools (perl, debconf,
-# postgresql-common) are for installed packages; LLVM is for the just-in-time compiler, which we switch off.
+# postgresql-common) are for installed packages; LLVM is for the just-in-time compiler, which we switch off, and for the drivers
+# of graphics cards, which nothing here draws on.
 closure() {
   local todo=("$@") next name
   declare -A seen=()
@@ -119,7 +135,7 @@ closure() {
   while [ ${#todo[@]} -gt 0 ]; do
     next=()
     while read -r name; do
-      case $name in lib*-perl | libllvm* | libc6 | libgcc-s1) continue ;; lib* | redis-tools | postgresql-client-[0-9]*) ;; *) continue ;; esac
+      case $name in lib*-perl | libllvm* | libgl1-mesa-dri | libc6 | libgcc-s1) continue ;; lib* | ocl-icd-libopencl1 | redis-tools | postgresql-client-[0-9]*) ;; *) continue ;; esac
       if [ -z "${seen[$name]:-}" ]; then
         seen[$name]=1
         if ! installed "$name"; then
@@ -132,26 +148,32 @@ closure() {
   done
 }
 
-# seeds <postgres|redis>: the package to begin with, empty when the lists do not know it.
+# seeds <name>: the package to begin with, empty when the lists do not know it.
 seeds() {
-  case $1 in
-    postgres) direct postgresql | grep -E '^postgresql-[0-9]+$' | head -n 1 ;;
-    redis) apt-cache "${apt_options[@]}" show redis-server 2>/dev/null | sed -n 's/^Package: //p' | head -n 1 ;;
-  esac
+  local package=$1
+  if [ "$1" = postgres ]; then
+    direct postgresql | grep -E '^postgresql-[0-9]+$' | head -n 1
+    return
+  fi
+  [ "$1" != redis ] || package=redis-server
+  apt-cache "${apt_options[@]}" show "$package" 2>/dev/null | sed -n 's/^Package: //p' | head -n 1
 }
 
-library_path() { find "$1/usr/lib" "$1/lib" -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:; }
+# library_path <root>: the folders of shared libraries, also those that installed packages reach by links.
+library_path() {
+  find "$1/usr/lib" "$1/lib" -maxdepth 3 -name 'lib*.so*' -path '*-linux-gnu*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
+}
 
-# works <root> <program...>: do the unpacked programs find all their libraries?
+# works <root> <option> <program...>: do the unpacked programs find all their libraries?
 works() {
-  local root=$1 program output
-  shift
+  local root=$1 option=$2 program output
+  shift 2
   for program in "$@"; do
-    output=$(LD_LIBRARY_PATH=$(library_path "$root") "$program" --version 2>&1) || { say "$program: $output"; return 1; }
+    output=$(LD_LIBRARY_PATH=$(library_path "$root") "$program" "$option" 2>&1) || { say "$program: $output"; return 1; }
   done
 }
 
-# provide <postgres|redis>: fetch and unpack into $deps/<name>, in place only when it works.
+# provide <name>: fetch and unpack into $deps/<name>, in place only when it works.
 provide() {
   local name=$1 seed packages root=$work/$1
   seed=$(seeds "$name")
@@ -174,16 +196,19 @@ provide() {
   cd "$project"
   chmod 755 "$root"
   case $name in
-    postgres) works "$root" "$root"/usr/lib/postgresql/*/bin/{postgres,initdb} || return 1 ;;
-    redis) works "$root" "$root/usr/bin/redis-server" || return 1 ;;
+    postgres) works "$root" --version "$root"/usr/lib/postgresql/*/bin/{postgres,initdb} || return 1 ;;
+    redis) works "$root" --version "$root/usr/bin/redis-server" || return 1 ;;
+    ffmpeg) works "$root" -version "$root/usr/bin/ffmpeg" || return 1 ;;
+    wrk) [ -x "$root/usr/bin/wrk" ] || return 1 ;; # asked for its version it fails
   esac
   rm -rf "${deps:?}/$name"
   mv "$root" "$deps/$name"
 }
 
+wanted=("$@")
+[ ${#wanted[@]} -gt 0 ] || wanted=(postgres redis)
 missing=()
-have_postgres || missing+=(postgres)
-have_redis || missing+=(redis)
+for name in "${wanted[@]}"; do have "$name" || missing+=("$name"); done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
 for tool in apt-get apt-cache dpkg dpkg-query; do
@@ -206,7 +231,7 @@ apt_options=()
 use_cache
 trap 'exit 1' HUP INT TERM
 for name in "${missing[@]}"; do
-  if "have_$name"; then continue; fi # the other make fetched it
+  if have "$name"; then continue; fi # the other make fetched it
   if ! provide "$name"; then
     reason=$(grep -E '^E: ' "$work/log" 2>/dev/null | head -n 1 || true)
     fail "cannot fetch $name${reason:+ ($reason)}"

@@ -34,7 +34,7 @@ type Postgres struct {
 	Major  int
 }
 
-// MissingError says that a server's program is not on this machine, and what to type.
+// MissingError says that a program is not on this machine, and what to type.
 type MissingError struct {
 	// Program is what is missing.
 	Program string
@@ -52,8 +52,13 @@ func (e *MissingError) Error() string {
 	return text
 }
 
-func missing(program string, refused []string) error {
-	command := "sudo apt-get install postgresql redis-server (or, in the project's folder: make deps)"
+// How to get the servers, and ffmpeg.
+const (
+	installServers = "sudo apt-get install postgresql redis-server (or, in the project's folder: make deps)"
+	installFFmpeg  = "sudo apt-get install ffmpeg (or, in the project's folder: scripts/deps.sh ffmpeg)"
+)
+
+func missing(program, command string, refused []string) error {
 	if os.Geteuid() == 0 {
 		command = strings.TrimPrefix(command, "sudo ")
 	}
@@ -103,7 +108,7 @@ func (f Finder) Postgres(want int) (Postgres, error) {
 		found = append(found, Postgres{Server: program, Major: major})
 	}
 	if len(found) == 0 {
-		return Postgres{}, missing("PostgreSQL", refused)
+		return Postgres{}, missing("PostgreSQL", installServers, refused)
 	}
 	best := found[0]
 	for _, other := range found[1:] {
@@ -116,19 +121,29 @@ func (f Finder) Postgres(want int) (Postgres, error) {
 
 // Redis finds redis-server. It returns *MissingError when there is none.
 func (f Finder) Redis() (Program, error) {
+	return f.program("redis-server", "--version", installServers)
+}
+
+// FFmpeg finds ffmpeg. It returns *MissingError when there is none.
+func (f Finder) FFmpeg() (Program, error) {
+	return f.program("ffmpeg", "-version", installFFmpeg)
+}
+
+// program finds a program that runs when it is asked for its version.
+func (f Finder) program(name, versionOption, install string) (Program, error) {
 	var refused []string
-	for _, program := range f.candidates("redis-server", "usr/bin") {
-		if _, err := f.Identity.Probe(program, "/", "--version"); err != nil {
+	for _, program := range f.candidates(name, "usr/bin") {
+		if _, err := f.Identity.Probe(program, "/", versionOption); err != nil {
 			refused = append(refused, program.Path+": "+err.Error())
 			continue
 		}
 		return program, nil
 	}
-	return Program{}, missing("redis-server", refused)
+	return Program{}, missing(name, install, refused)
 }
 
 // candidates lists the programs of a name: on the search path, in the system's usual folders (pattern, relative to the
-// root), in Dirs, and in packages unpacked into folders of Dirs (scripts/deps.sh makes "postgres" and "redis" there).
+// root), in Dirs, and in packages unpacked into folders of Dirs (scripts/deps.sh makes "postgres", "redis" and "ffmpeg" there).
 func (f Finder) candidates(name, pattern string) []Program {
 	var programs []Program
 	add := func(path string, libraries []string) {
@@ -183,7 +198,7 @@ func addAll(pattern string, libraries []string, add func(string, []string)) {
 	}
 }
 
-// libraryDirs lists the library folders below the root of unpacked packages.
+// libraryDirs lists the library folders below the root of unpacked packages, also those that installed packages reach by links.
 func libraryDirs(root string) []string {
 	resolved, err := filepath.EvalSymlinks(root)
 	if err != nil {
@@ -194,5 +209,10 @@ func libraryDirs(root string) []string {
 		found, _ := filepath.Glob(filepath.Join(resolved, pattern))
 		dirs = append(dirs, found...)
 	}
-	return dirs
+	libraries, _ := filepath.Glob(filepath.Join(resolved, "usr/lib/*-linux-gnu*/*/lib*.so*"))
+	for _, library := range libraries {
+		dirs = append(dirs, filepath.Dir(library))
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }

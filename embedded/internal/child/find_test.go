@@ -105,3 +105,25 @@ func TestFinder_RedisKeepsItsName(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, link, found.Path, "the program looks at its name to know what it is")
 }
+
+func TestFinder_FFmpeg(t *testing.T) {
+	t.Parallel()
+	deps := newDir(t)
+	finder := Finder{Identity: ChooseIdentity(), SystemRoot: newDir(t), Dirs: []string{deps}}
+	var missing *MissingError
+	_, err := finder.FFmpeg()
+	require.ErrorAs(t, err, &missing)
+	require.Contains(t, err.Error(), "apt-get install ffmpeg")
+	require.Contains(t, err.Error(), "scripts/deps.sh ffmpeg")
+
+	libraries := filepath.Join(deps, "ffmpeg/usr/lib/x86_64-linux-gnu")
+	fakeProgram(t, filepath.Join(libraries, "blas/libblas.so.3"), "a library that installed packages reach by a link")
+	fakeProgram(t, filepath.Join(libraries, "docs/readme"), "none")
+	fakeProgram(t, filepath.Join(deps, "ffmpeg/usr/bin/ffmpeg"), "ffmpeg version 5")
+	found, err := finder.FFmpeg()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(deps, "ffmpeg/usr/bin/ffmpeg"), found.Path)
+	require.Contains(t, found.LibraryDirs, libraries)
+	require.Contains(t, found.LibraryDirs, filepath.Join(libraries, "blas"))
+	require.NotContains(t, found.LibraryDirs, filepath.Join(libraries, "docs"))
+}

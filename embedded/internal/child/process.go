@@ -63,7 +63,7 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	// Not CommandContext: the server outlives the context of its start, and is stopped by signals in a set order.
 	process.cmd = exec.Command(spec.Program.Path, spec.Args...) //nolint:gosec,noctx // the program was found by us; ended by Stop, not by a context
 	process.cmd.Dir = spec.DataDir
-	process.cmd.Env = spec.Program.environment(spec.Home)
+	process.cmd.Env = spec.Program.Environment(spec.Home)
 	process.cmd.Stdout, process.cmd.Stderr = write, write
 	process.cmd.ExtraFiles = []*os.File{lock}
 	process.cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -180,8 +180,8 @@ func (p *Process) Stop(steps ...Step) (killed bool) {
 	return true
 }
 
-// environment is the whole environment of a server: nothing of ours leaks into it (PGDATA, PGOPTIONS, locale, proxies).
-func (p Program) environment(home string) []string {
+// Environment is the whole environment of a program: nothing of ours leaks into it (PGDATA, PGOPTIONS, locale, proxies).
+func (p Program) Environment(home string) []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "HOME=" + home}
 	if len(p.LibraryDirs) > 0 {
 		env = append(env, "LD_LIBRARY_PATH="+strings.Join(p.LibraryDirs, ":"))

@@ -67,7 +67,7 @@ func (i Identity) Probe(program Program, dir string, args ...string) (string, er
 func (i Identity) runShort(cmd *exec.Cmd, program Program, dir string, limit time.Duration) (string, error) {
 	var output bytes.Buffer
 	cmd.Dir = dir
-	cmd.Env = program.environment(dir)
+	cmd.Env = program.Environment(dir)
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGTERM
 	cmd.WaitDelay = 3 * time.Second
