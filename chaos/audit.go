@@ -29,7 +29,7 @@ const (
 	wrong       = "wrong"       // something ended where it must not, or disagrees with itself
 	orphaned    = "orphaned"    // a file that no row names
 	dangling    = "dangling"    // a row that names no file
-	late        = "late"        // readiness took too long to come back
+	late        = "late"        // readiness took too long to come back, or an image waited for the next start
 	misbehaving = "misbehaving" // the process itself did what it must not
 )
 

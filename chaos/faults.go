@@ -138,9 +138,9 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 	case cutSessions:
 		return f.attempt(one.kind, w.order(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`))
 	case readOnly:
-		return f.attempt(one.kind, w.makeReadOnly(ctx, one.hold))
+		return f.disturbed(one.kind, w.makeReadOnly(ctx, one.hold) == nil)
 	case holdLock:
-		return f.attempt(one.kind, w.holdLock(ctx, one.hold, one.pick))
+		return f.disturbed(one.kind, w.holdLock(ctx, one.hold, one.pick) == nil)
 	case killSession:
 		return f.attempt(one.kind, w.killSession(ctx))
 	case freezeServer:
@@ -150,20 +150,29 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 	case freezePostgres:
 		w.freeze(ctx, &w.postgresMu, w.postgres, one.hold)
 	case takeOver:
-		if err := w.takeOver(ctx, one.hold, one.pick%4 == 0); err != nil {
+		made, err := w.takeOver(ctx, one.hold, one.pick%4 == 0)
+		if err != nil {
 			f.found(finding{misbehaving, "the second server: " + err.Error()})
 		}
+		return f.disturbed(one.kind, made)
 	default:
 		return time.Time{}, fmt.Errorf("no fault of a burst: %s", one.kind)
 	}
-	return f.attempt(one.kind, nil)
+	return f.disturbed(one.kind, true)
 }
 
-// attempt counts a fault unless it could not be made.
+// disturbed ends a fault that took a while, and counts it when it came to be what it was meant to be.
+func (f *faultRunner) disturbed(k kind, made bool) (time.Time, error) {
+	if made {
+		f.noted(k)
+	}
+	return time.Now(), nil
+}
+
+// attempt ends a fault of one moment, which disturbed nothing when it could not be made.
 func (f *faultRunner) attempt(k kind, err error) (time.Time, error) {
 	if err != nil {
-		return time.Time{}, nil //nolint:nilerr // the database was down: there was nothing to disturb
+		return time.Time{}, nil //nolint:nilerr // the database was down itself
 	}
-	f.noted(k)
-	return time.Now(), nil
+	return f.disturbed(k, true)
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"syscall"
 	"time"
 )
@@ -17,6 +19,40 @@ func (w *world) flushRedis(ctx context.Context) error {
 		return err
 	}
 	return conn.Do(ctx, conn.B().Flushall().Build()).Error()
+}
+
+// endQueueLeases makes every entry that a worker holds look as if it had been held for an hour.
+func (w *world) endQueueLeases(ctx context.Context) error {
+	const group, anHour = "workers", 3_600_000 // ms
+	conn, err := w.redisClient.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	for _, queue := range []string{"hsi:queue:detect", "hsi:queue:analyze"} {
+		held, err := conn.Do(ctx, conn.B().Xpending().Key(queue).Group(group).Start("-").End("+").Count(100).Build()).ToArray()
+		if err != nil {
+			return fmt.Errorf("list held entries: %w", err)
+		}
+		for _, entry := range held {
+			fields, err := entry.ToArray()
+			if err != nil || len(fields) < 2 {
+				return errors.Join(errors.New("odd list of held entries"), err)
+			}
+			id, err := fields[0].ToString()
+			if err != nil {
+				return err
+			}
+			consumer, err := fields[1].ToString()
+			if err != nil {
+				return err
+			}
+			claim := conn.B().Xclaim().Key(queue).Group(group).Consumer(consumer).MinIdleTime("0").Id(id).Idle(anHour).Justid().Build()
+			if err := conn.Do(ctx, claim).Error(); err != nil {
+				return fmt.Errorf("age held entry: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // order gives PostgreSQL one order.

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"hsi.home.arpa/pipeline/aitest"
 )
 
 func (w *world) killServer(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time, error) {
@@ -134,44 +138,109 @@ func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freeze
 
 // freezeServer stops the server for a while. Leases may end meanwhile: then what it comes back with meets claims that ended.
 func (w *world) freezeServer(ctx context.Context, hold time.Duration, endLeases bool) {
+	w.server.freezing.Lock()
+	defer w.server.freezing.Unlock()
 	p := w.server.current()
 	p.signal(syscall.SIGSTOP)
 	defer p.signal(syscall.SIGCONT)
 	if endLeases {
-		_ = w.endLeases(ctx) // else they go on
+		_, _ = w.endLeases(ctx) // else they go on
 	}
 	wait(ctx, hold)
 }
 
-// takeOver freezes the server past its leases while a second one takes its work over, and lets the first go on beside it for a
-// moment before the second ends.
-func (w *world) takeOver(ctx context.Context, hold time.Duration, killed bool) error {
-	const patience, together = 8 * time.Second, 700 * time.Millisecond
+// takeOver freezes the server in the middle of calls and past its leases while a second one takes its work over. Then the first comes
+// back with answers to calls whose claims are lost, and goes on beside the second for a moment before that ends. It reports false
+// when there was nothing to take over, because no image was waiting or the databases were down themselves.
+func (w *world) takeOver(ctx context.Context, hold time.Duration, killed bool) (made bool, err error) {
 	w.server.exchange.Lock()
 	defer w.server.exchange.Unlock()
+	w.server.freezing.Lock()
+	defer w.server.freezing.Unlock()
+	const catching, taking = 3 * time.Second, 5 * time.Second
+	caught, answer := make(chan struct{}, detectionWorkers), make(chan struct{})
+	w.detector.Script(slices.Repeat([]aitest.Behaviour{refusing(held(caught, answer))}, detectionWorkers)...)
+	if !received(ctx, caught, catching) {
+		close(answer)
+		return false, nil
+	}
 	p := w.server.current()
 	p.signal(syscall.SIGSTOP)
 	defer p.signal(syscall.SIGCONT)
-	_ = w.endLeases(ctx) // else there is less to take over
-	if err := w.second.start(ctx); err != nil {
-		return err
+	close(answer)
+	ended, err := w.endLeases(ctx)
+	if err != nil || len(ended) == 0 {
+		return false, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
+	if err := w.second.start(ctx); err != nil {
+		return false, err
+	}
+	limited, cancel := context.WithTimeout(ctx, taking)
 	defer cancel()
-	until(limited, readyPoll, func() bool { return w.second.ready(limited) }) // the databases may be down
-	wait(ctx, hold)
+	made = until(limited, readyPoll, func() bool { return w.wasTakenOver(limited, ended) })
 	p.signal(syscall.SIGCONT)
-	wait(ctx, together)
+	wait(ctx, hold)
 	if killed {
 		w.second.kill()
-		return nil
+		return made, nil
 	}
-	return w.second.stop()
+	return made, w.second.stop()
 }
 
-// endLeases makes the leases of all claims end now, as if the server had been frozen for minutes.
-func (w *world) endLeases(ctx context.Context) error {
-	return w.order(ctx, `
-		UPDATE images SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'detecting';
-		UPDATE batches SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'analyzing'`)
+// claim is an image that a server held when its lease ended.
+type claim struct {
+	ID    int64
+	Token string
+}
+
+// endLeases makes the leases of all claims end now, as if the server had been frozen for minutes: those of the rows, and those of the
+// entries in the queues. It returns those of images.
+func (w *world) endLeases(ctx context.Context) (ended []claim, err error) {
+	limited, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	if err := w.endQueueLeases(limited); err != nil {
+		return nil, err
+	}
+	err = w.database.SelectContext(limited, &ended, `
+		WITH b AS (UPDATE batches SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'analyzing')
+		UPDATE images SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'detecting' RETURNING id, claimed_by AS token`)
+	return ended, err
+}
+
+// wasTakenOver tells whether somebody else claimed or finished one of the images.
+func (w *world) wasTakenOver(ctx context.Context, ended []claim) bool {
+	for _, c := range ended {
+		var taken bool
+		err := w.database.GetContext(ctx, &taken, `
+			SELECT state NOT IN ('seen', 'queued') AND coalesce(claimed_by, '') <> $2 FROM images WHERE id = $1`, c.ID, c.Token)
+		if err == nil && taken {
+			return true
+		}
+	}
+	return false
+}
+
+// held tells that a call has come and keeps it until it may be answered.
+func held(caught chan<- struct{}, answer <-chan struct{}) aitest.Behaviour {
+	hold := aitest.Hold(answer)
+	return aitest.Behaviour{Answer: func(w http.ResponseWriter, x *aitest.Exchange) { // no name: the answer is honest
+		select {
+		case caught <- struct{}{}:
+		default:
+		}
+		hold.Answer(w, x)
+	}}
+}
+
+// received waits for a signal.
+func received(ctx context.Context, signal <-chan struct{}, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-signal:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }

@@ -26,8 +26,6 @@ type report struct {
 	leftovers int
 	// givenUp counts by their causes the images that were given up before they were tried again at the end.
 	givenUp []cause
-	// late is what had to wait for a start or the hourly look at the folders.
-	late backlog
 	// check is what `hsi check` printed.
 	check string
 	// disturbed is how long the faults took, settled how long it took from then until nothing was left to do, took all together.
@@ -93,9 +91,6 @@ func (r *report) print(out io.Writer) {
 	}
 	for _, c := range r.givenUp {
 		line("given up until tried again at the end: %d images: %s", c.Count, c.Cause)
-	}
-	if r.late != (backlog{}) {
-		line("waited for the next start: %d files without a row, %d images, %d batches", r.late.Unrecorded, r.late.Images, r.late.Batches)
 	}
 	line("kills left       %d thumbnails of no row, which the server removed", r.leftovers)
 	line("hsi check        %s", strings.TrimSpace(r.check))

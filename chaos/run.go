@@ -62,7 +62,7 @@ func run(ctx context.Context, o options, out io.Writer) (result *report, err err
 		return result, err
 	}
 	result.settled = time.Since(settled)
-	return result, finish(ctx, w, feeder, result)
+	return result, finish(ctx, w, feeder, result, func(what string) { _, _ = fmt.Fprintf(out, "%s %s\n", clock(begun), what) })
 }
 
 // disturb feeds and disturbs the server until both are done.
@@ -131,12 +131,12 @@ func settle(ctx context.Context, w *world, feeder *feeder, result *report) error
 	if w.drain(ctx, files) {
 		return ctx.Err()
 	}
-	// What is left may wait for the hourly look at all folders; a start looks at once.
+	// What is left may wait for the hourly look at all folders; a start looks at once, and tells late from lost.
 	waiting, err := w.waiting(ctx, files)
 	if err != nil {
 		return err
 	}
-	result.late = waiting
+	result.found(finding{late, fmt.Sprintf("nothing moved any more, with %d files without a row, %d images and %d batches to do", waiting.Unrecorded, waiting.Images, waiting.Batches)})
 	w.server.kill()
 	if err := w.server.start(ctx); err != nil {
 		return err
@@ -183,13 +183,15 @@ func (w *world) waiting(ctx context.Context, files int) (b backlog, err error) {
 }
 
 // finish compares everything.
-func finish(ctx context.Context, w *world, feeder *feeder, result *report) error {
+func finish(ctx context.Context, w *world, feeder *feeder, result *report, say func(what string)) error {
+	say("trying again what was given up")
 	if err := requeue(ctx, w, feeder, result); err != nil {
 		return err
 	}
 	if err := w.server.stop(); err != nil {
 		result.found(finding{misbehaving, err.Error()})
 	}
+	say("comparing")
 	l, err := readLedger(ctx, w.database)
 	if err != nil {
 		return err
@@ -201,6 +203,7 @@ func finish(ctx context.Context, w *world, feeder *feeder, result *report) error
 	}
 	unnamed := a.thumbnails(l, d)
 	result.audited(a, len(l.events), len(l.detections), len(unnamed))
+	say("letting the server remove what the kills left behind")
 	if err := w.sweep(ctx, unnamed, result); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type server struct {
 	client                 *http.Client
 
 	exchange sync.Mutex // held while one process takes the place of another
+	freezing sync.Mutex // held while it is frozen, so that nobody else wakes it; a kill may come all the same
 
 	mu      sync.Mutex
 	process *process // guarded by mu; nil before the first start

@@ -25,8 +25,11 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 )
 
-// threshold is the detection threshold of the runs.
-const threshold = 0.6
+// Settings of the server in the runs.
+const (
+	threshold        = 0.6 // of detections
+	detectionWorkers = 4
+)
 
 // world is everything that a run starts: it belongs to the run and ends with it.
 type world struct {
@@ -48,34 +51,37 @@ type world struct {
 	postgresMu, redisMu sync.Mutex // held while the process is being exchanged
 }
 
-func newWorld(ctx context.Context, o options) (w *world, err error) {
-	w = &world{scope: &scope{ctx: ctx}}
-	defer func() {
-		if err != nil {
-			w.close(false)
-		}
-	}()
-	if w.dir, err = workDir(w.scope, o.dir); err != nil {
+func newWorld(ctx context.Context, o options) (*world, error) {
+	w := &world{scope: &scope{ctx: ctx}}
+	if err := w.build(ctx, o); err != nil {
+		w.close(false)
 		return nil, err
 	}
+	return w, nil
+}
+
+func (w *world) build(ctx context.Context, o options) (err error) {
+	if w.dir, err = workDir(w.scope, o.dir); err != nil {
+		return err
+	}
 	if err := w.startServices(); err != nil {
-		return nil, err
+		return err
 	}
 	binary, err := filepath.Abs(o.binary)
 	if err == nil {
 		_, err = exec.LookPath(binary)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the server: %w", err)
+		return fmt.Errorf("find the server: %w", err)
 	}
 	if err := os.MkdirAll(w.cameras(), 0o755); err != nil { //nolint:gosec // a folder of this run
-		return nil, err
+		return err
 	}
 	if w.server, err = w.newServer(ctx, binary, "data"); err != nil {
-		return nil, err
+		return err
 	}
 	w.second, err = w.newServer(ctx, binary, "second", "VIDEO_THUMBNAILS_DIR="+w.thumbnails(), "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data", "clips"))
-	return w, err
+	return err
 }
 
 // startServices starts the databases and the AI services. The helpers of tests end the test when that fails, here the run.
@@ -112,8 +118,8 @@ func (w *world) newServer(ctx context.Context, binary, data string, more ...stri
 	return newServer(binary, append([]string{
 		"DATA_DIR=" + filepath.Join(w.dir, data), "FOSCAM_BASE_PATH=" + w.cameras(), "API_PORT=" + port,
 		"DATABASE_URL=" + w.postgres.URL(), "REDIS_URL=" + w.redis.URL(),
-		"RTDETR_URL=" + w.detector.URL(), "NEMOTRON_URL=" + w.model.URL(), "DETECTION_WORKERS=4",
-		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=2", "NEMOTRON_READ_TIMEOUT=2",
+		"RTDETR_URL=" + w.detector.URL(), "NEMOTRON_URL=" + w.model.URL(), "DETECTION_WORKERS=" + strconv.Itoa(detectionWorkers),
+		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=6", "NEMOTRON_READ_TIMEOUT=6", // a frozen server comes back to answers that it still takes
 		"BATCH_WINDOW_SECONDS=4", "BATCH_IDLE_TIMEOUT_SECONDS=2", "DETECTION_CONFIDENCE_THRESHOLD=" + strconv.FormatFloat(threshold, 'g', -1, 64),
 		"DEDUPE_TTL_SECONDS=86400",
 	}, more...), address, filepath.Join(w.dir, data+".log")), listener.Close()
@@ -131,7 +137,11 @@ func (w *world) close(keep bool) {
 	}
 	w.scope.end()
 	embeddedtest.RemoveAll()
-	if !keep && w.dir != "" {
+	switch {
+	case w.dir == "":
+	case keep:
+		_ = os.Remove(filepath.Join(w.dir, ownerName)) // else the next run would take it for that of a killed one
+	default:
 		_ = os.RemoveAll(w.dir)
 	}
 }
