@@ -31,6 +31,12 @@ async function whole(page: Page): Promise<void> {
   await panel(page, 'Severity').getByText('Critical').waitFor();
 }
 
+/** Where a panel ends, so that a picture of the page can end there too. */
+async function endOf(page: Page, title: string): Promise<number> {
+  const box = await panel(page, title).boundingBox();
+  return Math.round((box?.y ?? 0) + (box?.height ?? 900) + 24 + (await page.evaluate(() => window.scrollY)));
+}
+
 describe.each([
   ['light', { colorScheme: 'light' as const }],
   ['dark', { colorScheme: 'dark' as const }],
@@ -48,7 +54,7 @@ describe.each([
       return { scrollWidth, clientWidth };
     });
     expect(scrollWidth).toBeLessThanOrEqual(clientWidth);
-    if (name === 'light' || name === 'dark') await screenshot(page, name, { width: 1280, height: 1640 });
+    if (name === 'light' || name === 'dark') await screenshot(page, name, { width: 1280, height: await endOf(page, 'GPU') });
     if (name === 'phone') await screenshot(page, name, { width: 390, height: 2200 });
     expect(problems).toEqual([]);
     await page.context().close();

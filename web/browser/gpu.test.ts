@@ -46,7 +46,7 @@ test('current values, and the course of each with its gaps', async () => {
   // Where readings are missing nothing is drawn: a third of the way from the right edge the picture is empty from top to bottom.
   const inked = await chart.locator('canvas').evaluate((canvas: HTMLCanvasElement) => {
     const { width, height } = canvas;
-    const plot = { left: 62 * devicePixelRatio, right: width - 2 * devicePixelRatio };
+    const plot = { left: 62 * devicePixelRatio, right: width - 18 * devicePixelRatio };
     const context = canvas.getContext('2d');
     if (context === null) throw new Error('no drawing');
     const pixels = context.getImageData(0, 0, width, height - 30 * devicePixelRatio);

@@ -65,13 +65,17 @@ export class Server {
   /** Starts the process, also again after `kill`. */
   async up(): Promise<void> {
     this.#serve = this.#spawn('serve');
-    await until('the server is ready', async () => {
+    await until('the server is ready and has counted its files', async () => {
       if (this.#serve?.exitCode !== null) throw new Error(`the server ended:\n${this.#log}`);
-      return fetch(`${this.url}ready`).then(
-        (answer) => answer.ok,
-        () => false,
-      );
+      return (await this.#answers('ready')) && this.#answers('api/system/storage');
     });
+  }
+
+  async #answers(path: string): Promise<boolean> {
+    return fetch(this.url + path).then(
+      (answer) => answer.ok,
+      () => false,
+    );
   }
 
   #spawn(...args: string[]): ChildProcess {

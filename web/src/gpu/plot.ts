@@ -37,7 +37,7 @@ export function createPlot(place: HTMLElement, first: View, { format, syncKey, o
     width: place.clientWidth,
     height,
     legend: { show: false },
-    padding: [8, 2, 0, 0],
+    padding: [8, 18, 0, 0], // room for half a label at the right
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 }, sync: { key: syncKey } },
     scales: {
       x: { range: () => [view.fromMs / 1000, view.toMs / 1000] },

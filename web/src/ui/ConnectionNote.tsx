@@ -18,7 +18,7 @@ export function ConnectionNote({ live, heartbeat }: { live: Live; heartbeat: Pol
   if (connection.state === 'connecting') return <p class="connection">Connecting…</p>;
   return (
     <p class="connection">
-      <span class="pulse" aria-hidden="true" /> Live<span class="connection-age"> · {age}</span>
+      <span class="pulse" aria-hidden="true" /> Live · {age}
     </p>
   );
 }
