@@ -130,7 +130,7 @@ func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	w.detector.SetBehaviour(aitest.Delay(200 * time.Millisecond))
 	w.model.SetBehaviour(aitest.Delay(200 * time.Millisecond))
 	w.feed(60, 5*time.Millisecond, usual)
-	w.detector.Wait("four images at once are in work", func(calls []aitest.DetectCall) bool { return countUnderWay(calls) == 4 })
+	w.detector.Wait("four images at once are in work", func(calls []aitest.DetectCall) bool { return count(calls, aitest.DetectCall.IsUnderWay) >= 4 })
 	first.signal(syscall.SIGSTOP)
 	frozen := time.Now()
 	w.process = other
@@ -154,13 +154,4 @@ func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	w.requireNoFindings()
 	first.stop()
 	other.stop()
-}
-
-func countUnderWay(calls []aitest.DetectCall) (n int) {
-	for _, call := range calls {
-		if call.IsUnderWay() {
-			n++
-		}
-	}
-	return n
 }
