@@ -32,6 +32,10 @@ func TestCounts_NoDriftAfterCrashes(t *testing.T) {
 						SELECT 'a', '/x', now() FROM generate_series(1, $1)`, random.IntN(50))
 					_, _ = db.SQL().ExecContext(ctx, `DELETE FROM detections WHERE id IN
 						(SELECT id FROM detections ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`, random.IntN(20))
+					_, _ = db.SQL().ExecContext(ctx, `INSERT INTO images (camera_id, file_path, size_bytes, mtime)
+						SELECT 'a', gen_random_uuid()::text, 1, now() FROM generate_series(1, $1)`, random.IntN(10))
+					_, _ = db.SQL().ExecContext(ctx, `UPDATE images SET state = 'filtered', reason = 'x' WHERE id IN
+						(SELECT id FROM images WHERE state = 'seen' LIMIT $1 FOR UPDATE SKIP LOCKED)`, random.IntN(10))
 					_, err := db.SQL().ExecContext(ctx, `INSERT INTO logs (level, component, message) VALUES ('INFO', 'x', 'y')`)
 					if err == nil {
 						select {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,18 @@ func requireNoDrift(t *testing.T, db *store.DB) store.Counts {
 		       (SELECT count(*) FROM detections) AS detections, (SELECT count(*) FROM gpu_stats) AS gpu_stats,
 		       (SELECT count(*) FROM logs) AS logs`)
 	require.Equal(t, full, counts)
+	depths, err := db.QueueDepths(t.Context())
+	require.NoError(t, err)
+	counted := storetest.QueryOne[store.QueueDepths](t, db, `
+		SELECT i.n AS detection, i.oldest AS oldest_detection, b.n AS analysis, b.oldest AS oldest_analysis, now() AS read_at
+		FROM (SELECT count(*) AS n, min(seen_at) AS oldest FROM images WHERE state IN ('seen', 'queued', 'detecting')) AS i,
+		     (SELECT count(*) AS n, min(closed_at) AS oldest FROM batches WHERE state IN ('closed', 'queued', 'analyzing')) AS b`)
+	require.Equal(t, [2]int64{counted.Detection, counted.Analysis}, [2]int64{depths.Detection, depths.Analysis})
+	for _, oldest := range [][2]*time.Time{{counted.OldestDetection, depths.OldestDetection}, {counted.OldestAnalysis, depths.OldestAnalysis}} {
+		if require.Equal(t, oldest[0] == nil, oldest[1] == nil); oldest[0] != nil {
+			require.True(t, oldest[0].Equal(*oldest[1]))
+		}
+	}
 	return counts
 }
 
@@ -41,6 +54,16 @@ func TestCounts_NoDriftWhateverWriters(t *testing.T) {
 		`DELETE FROM logs WHERE id IN (SELECT id FROM logs ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
 		`DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
 		`UPDATE detections SET object_type = 'cat' WHERE id IN (SELECT id FROM detections LIMIT $1)`,
+		`INSERT INTO images (camera_id, file_path, size_bytes, mtime, state, reason)
+		 SELECT 'a', gen_random_uuid()::text, 1, now(), (ARRAY['seen', 'queued', 'filtered'])[1 + floor(3 * random())::int], 'x' FROM generate_series(1, $1)`,
+		`UPDATE images SET state = (ARRAY['seen', 'queued', 'filtered', 'analyzed'])[1 + floor(4 * random())::int]
+		 WHERE id IN (SELECT id FROM images ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM images WHERE id IN (SELECT id FROM images ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`INSERT INTO batches (camera_id, state, opened_at, last_at, closed_at)
+		 SELECT 'b', (ARRAY['closed', 'analyzed'])[1 + floor(2 * random())::int], now(), now(), now() FROM generate_series(1, $1)`,
+		`UPDATE batches SET state = (ARRAY['closed', 'queued', 'analyzed', 'dead_lettered'])[1 + floor(4 * random())::int]
+		 WHERE id IN (SELECT id FROM batches ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+		`DELETE FROM batches WHERE id IN (SELECT id FROM batches ORDER BY random() LIMIT $1 FOR UPDATE SKIP LOCKED)`,
 	}
 	var group errgroup.Group
 	for writer := range 8 {
@@ -77,7 +100,7 @@ func TestCounts_NoDriftWhateverWriters(t *testing.T) {
 	counts := requireNoDrift(t, db)
 	require.Positive(t, counts.Detections)
 
-	storetest.Exec(t, db, `TRUNCATE detections, gpu_stats`)
+	storetest.Exec(t, db, `TRUNCATE detections, gpu_stats, images, batches`)
 	counts = requireNoDrift(t, db)
 	require.Zero(t, counts.Detections)
 	storetest.Exec(t, db, `DELETE FROM cameras WHERE id = 'b'`) // takes its events along

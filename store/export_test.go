@@ -5,6 +5,7 @@ const (
 	ListGPUSamplesQuery = listGPUSamplesQuery
 	WaitingImagesQuery  = waitingImagesQuery
 	BatchWaits          = batchWaits
+	QueueDepthsQuery    = queueDepthsQuery
 	HeirQuery           = heirQuery
 	SameContentQuery    = sameContentQuery
 	CountKnownQuery     = countKnownQuery

@@ -145,15 +145,19 @@ type QueueDepths struct {
 	ReadAt          time.Time  `db:"read_at"`          // when all this was so, by the clock of the database
 }
 
-// QueueDepths counts waiting work from the ledger. Its cost follows the backlog, not the history.
+// QueueDepths reads how much work waits from counters that are kept with the rows, and the oldest from an index: it costs the same
+// whatever waits.
 func (db *DB) QueueDepths(ctx context.Context) (QueueDepths, error) {
 	var d QueueDepths
-	err := db.get(ctx, "read queue depths", &d, `
-		SELECT i.n AS detection, i.oldest AS oldest_detection, b.n AS analysis, b.oldest AS oldest_analysis,
-		       clock_timestamp() AS read_at
-		FROM (SELECT count(*) AS n, min(seen_at) AS oldest FROM images WHERE state IN ('seen', 'queued', 'detecting')) AS i,
-		     (SELECT count(*) AS n, min(closed_at) AS oldest FROM batches WHERE state IN ('closed', 'queued', 'analyzing')) AS b`)
+	err := db.get(ctx, "read queue depths", &d, queueDepthsQuery)
 	toUTC(&d.OldestDetection, &d.OldestAnalysis)
 	d.ReadAt = d.ReadAt.UTC()
 	return d, err
 }
+
+const queueDepthsQuery = `
+	SELECT (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'images_waiting') AS detection,
+	       (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'batches_waiting') AS analysis,
+	       (SELECT seen_at FROM images WHERE state IN ('seen', 'queued', 'detecting') ORDER BY seen_at LIMIT 1) AS oldest_detection,
+	       (SELECT closed_at FROM batches WHERE state IN ('closed', 'queued', 'analyzing') ORDER BY closed_at, id LIMIT 1) AS oldest_analysis,
+	       clock_timestamp() AS read_at`

@@ -58,6 +58,7 @@ func TestPlans_OnManyRows(t *testing.T) {
 		"newest sample":  {store.ListGPUSamplesQuery, []any{"0001-01-01", 1}, "gpu_stats_recorded_at_idx"},
 		"5000 samples":   {store.ListGPUSamplesQuery, []any{"0001-01-01", 5000}, "gpu_stats_recorded_at_idx"},
 		"waiting images": {store.WaitingImagesQuery, []any{100, 34, 60.0}, "images_fresh_idx"},
+		"queue depths":   {store.QueueDepthsQuery, nil, "images_undetected_idx"},
 		"heir":           {store.HeirQuery, []any{1, "c", hash("x")}, "images_duplicate_idx"},
 		"same content":   {store.SameContentQuery, []any{"c", hash("x"), "/same/100"}, "images_dedupe_idx"},
 		"known images":   {store.CountKnownQuery, []any{identities}, "images_identity_key"},

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -275,6 +276,59 @@ func TestWorker_SeveralThatTakeLong(t *testing.T) {
 	require.Len(t, detector.shownOf("back"), 3)
 }
 
+// addBacklog adds many images, which all have the same file.
+func (f *fixture) addBacklog(n int) {
+	f.t.Helper()
+	id, _ := f.add(aitest.Picture(8))
+	storetest.Exec(f.t, f.ledger.DB, `
+		INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, seen_at)
+		SELECT camera_id, file_path, size_bytes, mtime - n * interval '1 s', sha256, seen_at - n * interval '1 ms'
+		FROM images, generate_series(1, $2) AS n WHERE id = $1`, id, n)
+	storetest.Exec(f.t, f.ledger.DB, `ANALYZE images`)
+}
+
+// 100,000 images at once neither fill the memory nor keep the probes and the telemetry waiting.
+func TestWorker_AHundredThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	const backlog = 100_000
+	f := setup(t)
+	f.atOnce = 32
+	f.addBacklog(backlog)
+	before := heapBytes()
+	var detected atomic.Int64
+	f.run(scripted(func(context.Context, *detect.Image) ([]detect.Detection, error) {
+		detected.Add(1)
+		return nil, nil
+	}), 1)
+	var slowest [2]time.Duration
+	var most int64
+	for detected.Load() < 1000 {
+		for i, ask := range []func() error{
+			func() error { return f.ledger.Ping(t.Context()) },
+			func() error {
+				depths, err := f.ledger.QueueDepths(t.Context())
+				require.Greater(t, depths.Detection, int64(backlog/2))
+				return err
+			},
+		} {
+			startedAt := time.Now()
+			require.NoError(t, ask())
+			slowest[i] = max(slowest[i], time.Since(startedAt))
+		}
+		most = max(most, heapBytes()-before)
+	}
+	t.Logf("%d waiting: probe of the database at most %v, queue depths at most %v, %d kB more heap", backlog, slowest[0], slowest[1], most/1000)
+	require.Less(t, slowest[0], time.Second, "the time that a probe has")
+	require.Less(t, most, int64(128<<20))
+}
+
+// heapBytes is how much memory is in use or not yet collected, in the whole test process.
+func heapBytes() int64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
 // A camera with a long backlog holds the others up by no more than what is in the stream and in work.
 func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
@@ -286,12 +340,7 @@ func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 			f.atOnce = atOnce
 			f.addSeveral(2) // both cameras have a picture
 			f.camera = "front"
-			front, _ := f.add(aitest.Picture(8))
-			storetest.Exec(t, f.ledger.DB, `
-				INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256, seen_at)
-				SELECT camera_id, file_path, size_bytes, mtime - n * interval '1 s', sha256, seen_at - n * interval '1 ms'
-				FROM images, generate_series(1, $2) AS n WHERE id = $1`, front, backlog)
-			storetest.Exec(t, f.ledger.DB, `ANALYZE images`)
+			f.addBacklog(backlog)
 			ticker := time.NewTicker(4 * time.Millisecond) // a detector of at most 250 images a second
 			t.Cleanup(ticker.Stop)
 			var fronts atomic.Int64

@@ -135,7 +135,7 @@ func TestCheck_FindsAndRepairs(t *testing.T) {
 			want: []string{"stuck_deletion"}, repaired: true,
 		},
 		"CounterDrift": {
-			sql:  `UPDATE counters SET row_count = row_count + 3 WHERE table_name IN ('events', 'logs') AND slot = 5`,
+			sql:  `UPDATE counters SET row_count = row_count + 3 WHERE table_name IN ('events', 'logs', 'images_waiting', 'batches_waiting') AND slot = 5`,
 			want: []string{"counter_drift"}, repaired: true,
 		},
 		"EventWithoutDetections": {
