@@ -44,7 +44,7 @@ var faultKinds = []struct { //nolint:gochecknoglobals // a constant
 	{freezeServer, 2, 300 * time.Millisecond, 3 * time.Second, false},
 	{freezeRedis, 1, 300 * time.Millisecond, 2500 * time.Millisecond, false},
 	{freezePostgres, 1, 300 * time.Millisecond, 2500 * time.Millisecond, false},
-	{takeOver, 2, 200 * time.Millisecond, 1200 * time.Millisecond, false},
+	{takeOver, 4, 200 * time.Millisecond, 1200 * time.Millisecond, false},
 }
 
 func (k kind) isKill() bool {

@@ -19,7 +19,8 @@ type report struct {
 	afterKills   []time.Duration // sorted
 	others       []time.Duration // sorted
 	findings     []finding
-	outcomes     map[string]int
+	// outcomes are nil when the run did not come to the comparison.
+	outcomes map[string]int
 
 	events, detections int
 	// leftovers are files that kills left and the server removed later.
@@ -104,6 +105,9 @@ func (r *report) print(out io.Writer) {
 		}
 	}
 	line("time             %v: %v of faults, %v until nothing was left to do", round(r.took), round(r.disturbed), round(r.settled))
+	if r.outcomes == nil {
+		line("nothing was compared: the run did not come to its end")
+	}
 	line("%d lost, %d doubled, %d invented, %d wrong, %d rows without file, %d files without row, %d late, %d misbehaving", r.count(lost), r.count(doubled),
 		r.count(invented), r.count(wrong), r.count(dangling), r.count(orphaned), r.count(late), r.count(misbehaving))
 	const shown = 30

@@ -29,7 +29,8 @@ func run(ctx context.Context, o options, out io.Writer) (result *report, err err
 	result = &report{seed: o.seed}
 	defer func() {
 		result.took = time.Since(begun)
-		keep := o.keep || err != nil || result.broken()
+		interrupted := errors.Is(ctx.Err(), context.Canceled)
+		keep := o.keep || result.broken() || err != nil && !interrupted
 		if keep {
 			result.kept = w.dir
 		}
