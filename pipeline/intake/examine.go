@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"hsi.home.arpa/pipeline/picture"
+	"hsi.home.arpa/pipeline/video"
 	"hsi.home.arpa/store"
 )
 
@@ -28,6 +29,10 @@ type look struct {
 	unclosed bool
 	// seenAt is when the file was first seen, by our clock.
 	seenAt time.Time
+	// size and modTime are what the file was like at the look before, and since is when it was first like that.
+	size    int64
+	modTime time.Time
+	since   time.Time
 }
 
 // finding is the result of a look.
@@ -85,14 +90,48 @@ func (w *Watcher) examine(ctx context.Context, l look) finding {
 	if !utf8.ValidString(l.path) {
 		return w.record(ctx, found, ReasonNameNotUTF8, "")
 	}
-	if kindOf(filepath.Base(l.path)) == video {
-		return w.record(ctx, found, ReasonVideoUnsupported, "")
+	if kindOf(filepath.Base(l.path)) == movie {
+		return w.examineVideo(ctx, found, l)
 	}
 	return w.examineImage(ctx, found, l.final)
 }
 
-// examineImage reads an image. The file that was opened decides, whatever its name stands for meanwhile.
+// examineVideo records a video. Nothing in it says that it is whole, and cameras close and open it again while they write: so it is
+// taken when it was the same at two looks.
+func (w *Watcher) examineVideo(ctx context.Context, found finding, l look) finding {
+	same := found.size == l.size && found.modTime.Equal(l.modTime) && w.now().Sub(l.since) >= w.options.SettleTime
+	switch {
+	case !same:
+		found.outcome, found.reason = unfinished, reasonChanging
+		return found
+	case found.size == 0 && !l.final:
+		found.outcome, found.reason = unfinished, ReasonEmptyFile
+		return found
+	case found.size == 0:
+		return w.record(ctx, found, ReasonEmptyFile, "")
+	}
+	if w.options.Videos == nil || w.options.Videos.Available() != nil {
+		return w.record(ctx, found, ReasonVideoUnsupported, "")
+	}
+	return w.examineOpened(ctx, found, l.final, func(_ *os.File, size int64) error {
+		if size > video.MaxBytes {
+			return picture.ErrTooLarge
+		}
+		return nil
+	})
+}
+
+// examineImage reads an image.
 func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) finding {
+	return w.examineOpened(ctx, found, final, func(file *os.File, size int64) error {
+		_, err := picture.Verify(file, size, w.options.Limits)
+		return err
+	})
+}
+
+// examineOpened opens a file, verifies it and records it with the hash of its bytes. The file that was opened decides, whatever its
+// name stands for meanwhile.
+func (w *Watcher) examineOpened(ctx context.Context, found finding, final bool, verify func(file *os.File, size int64) error) finding {
 	// Not blocking, because what was a file a moment ago may be a pipe now.
 	file, err := w.open(found.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -107,7 +146,7 @@ func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) f
 		return found.failedBy(err, final)
 	}
 	found = found.like(info)
-	_, err = picture.Verify(file, info.Size(), w.options.Limits)
+	err = verify(file, info.Size())
 	reason := reasonFor(err)
 	if err != nil && reason == "" {
 		return found.failedBy(err, final)
@@ -116,7 +155,7 @@ func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) f
 		found.outcome, found.reason = unfinished, reason
 		return found
 	}
-	hash, err := hashOf(file, info.Size(), reason == ReasonTooLarge)
+	hash, err := hashOf(ctx, file, info.Size(), reason == ReasonTooLarge)
 	if err != nil {
 		return found.failedBy(err, final)
 	}
@@ -145,13 +184,19 @@ func reasonFor(err error) string {
 }
 
 // hashOf returns the SHA-256 of the file in hex; none for a file that is too large to bother.
-func hashOf(file io.ReaderAt, size int64, tooLarge bool) (string, error) {
+func hashOf(ctx context.Context, file io.ReaderAt, size int64, tooLarge bool) (string, error) {
 	if tooLarge {
 		return "", nil
 	}
+	const part = 8 << 20 // a video may be large, and we may be told to stop
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, size)); err != nil {
-		return "", fmt.Errorf("hash image: %w", err)
+	for at := int64(0); at < size; at += part {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		if _, err := io.Copy(hash, io.NewSectionReader(file, at, min(part, size-at))); err != nil {
+			return "", fmt.Errorf("hash image: %w", err)
+		}
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"hsi.home.arpa/pipeline/video"
 )
 
 // Reasons for which a file is recorded as filtered. ReasonDuplicate is written by the store.
@@ -19,7 +21,7 @@ const (
 	ReasonTooManyPixels    = "too_many_pixels"   // would need too much memory to decode
 	ReasonNameNotUTF8      = "name_not_utf8"     // cannot be stored; the row has the name with its odd bytes written as \xNN
 	ReasonSymlinkOutside   = "symlink_outside"   // a link to a file outside of the camera folders
-	ReasonVideoUnsupported = "video_unsupported" // a video, and nothing is configured to take images out of it
+	ReasonVideoUnsupported = "video_unsupported" // a video, and there is no ffmpeg to take images out of it
 )
 
 // Reasons for which a file is only waited for; they are never recorded.
@@ -34,7 +36,7 @@ type kind int
 const (
 	ignored kind = iota // none of our business
 	image
-	video
+	movie
 )
 
 // kindOf tells by the name what a file may be. Names under which programs write before they rename are ignored until then.
@@ -45,8 +47,9 @@ func kindOf(name string) kind {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp":
 		return image
-	case ".mp4", ".mkv", ".avi", ".mov":
-		return video
+	}
+	if video.MediaType(name) != "" {
+		return movie
 	}
 	return ignored
 }

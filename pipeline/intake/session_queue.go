@@ -10,7 +10,9 @@ import (
 func (s *session) examine(path string, p *pending, final bool) {
 	p.queued, p.dueAt = true, time.Time{}
 	lane := s.lane(path)
-	s.ready[lane] = append(s.ready[lane], look{path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt})
+	s.ready[lane] = append(s.ready[lane], look{
+		path: path, final: final, unclosed: p.unclosed, seenAt: p.seenAt, size: p.size, modTime: p.modTime, since: p.since,
+	})
 	s.waiting++
 }
 

@@ -31,6 +31,9 @@ type ledger interface {
 	SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error)
 }
 
+// videos tells whether images can be taken out of videos; nil when they can.
+type videos interface{ Available() error }
+
 // heartbeat shows that a function is alive; see pipeline.Heartbeat.
 type heartbeat interface {
 	Beat()
@@ -55,6 +58,8 @@ type Options struct {
 	PollInterval time.Duration
 	// Limits bound what is accepted.
 	Limits picture.Limits
+	// Videos tells whether videos are accepted. Nil: they are not.
+	Videos videos
 	// SettleTime is how long a file that a scan finds must be unchanged. Defaults to 2 s.
 	SettleTime time.Duration
 	// GiveUpTime is how long a file may stay unchanged and unfinished before it is recorded as such. Defaults to 2 min.

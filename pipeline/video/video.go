@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// MaxBytes is the largest video that is read.
+const MaxBytes = 4 << 30
+
 // MediaType returns the MIME type of a video by its file name; empty when the name is not that of a video.
 func MediaType(name string) string {
 	switch strings.ToLower(filepath.Ext(name)) {

@@ -1,0 +1,73 @@
+package intake_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store/storetest"
+)
+
+// ffmpeg says whether there is one.
+type ffmpeg struct{ err error }
+
+func (f ffmpeg) Available() error { return f.err }
+
+func TestWatcher_AcceptsVideosWhereThereIsFFmpeg(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.Videos = ffmpeg{}
+		f.write("front/old.MKV", []byte("a video from before the start"))
+		f.start()
+		for _, name := range []string{"a.mp4", "b.avi", "c.mov"} {
+			f.write("front/"+name, []byte("the bytes of "+name))
+		}
+		f.write("front/empty.mp4", nil)
+		f.write("front/again.mp4", []byte("the bytes of a.mp4"))
+		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
+			"front front/empty.mp4 filtered/empty_file", "front front/again.mp4 filtered/duplicate")
+		require.Zero(t, storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images WHERE sha256 IS NULL AND size_bytes > 0`))
+	})
+}
+
+func TestWatcher_VideosAreFilteredWhileThereIsNoFFmpeg(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.Videos = ffmpeg{err: errors.New("type: apt-get install ffmpeg")}
+		f.start()
+		f.write("front/a.mp4", []byte("a video"))
+		f.expect("front front/a.mp4 filtered/video_unsupported")
+	})
+}
+
+// Recorders close a video and open it again to go on. Nothing in it says that it is whole.
+func TestWatcher_AVideoThatGrowsIsOneImage(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.Videos = ffmpeg{}
+		f.options.SettleTime = 4 * time.Second
+		f.start()
+		f.write("front/a.mp4", []byte("begins"))
+		path := filepath.Join(f.root, "front", "a.mp4")
+		for range 12 {
+			<-time.After(400 * time.Millisecond)
+			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			require.NoError(t, err)
+			_, err = file.WriteString(" and goes on")
+			require.NoError(t, err)
+			require.NoError(t, file.Close())
+			require.Empty(t, f.rows())
+		}
+		f.expect("front front/a.mp4 seen")
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, info.Size(), storetest.QueryOne[int64](t, f.db, `SELECT size_bytes FROM images`))
+	})
+}
