@@ -52,11 +52,11 @@ func TestWatcher_AVideoThatGrowsIsOneImage(t *testing.T) {
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
 		f.options.Videos = ffmpeg{}
-		f.options.SettleTime = 4 * time.Second
+		f.options.SettleTime = 7 * time.Second // more than a busy machine holds the writer up
 		f.start()
 		f.write("front/a.mp4", []byte("begins"))
 		path := filepath.Join(f.root, "front", "a.mp4")
-		for range 12 {
+		for range 8 {
 			<-time.After(400 * time.Millisecond)
 			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			require.NoError(t, err)
