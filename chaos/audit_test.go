@@ -175,6 +175,7 @@ func TestAudit_FindsWhatIsBroken(t *testing.T) {
 		"wrong reason":                 {wrong, func(m *made) { m.ledger.images[4].Reason = text("truncated") }},
 		"no reason":                    {wrong, func(m *made) { m.ledger.images[4].Reason = text("") }},
 		"no cause":                     {wrong, func(m *made) { m.ledger.images[5].Reason = text("") }},
+		"given up without need":        {wrong, func(m *made) { m.ledger.images[2].State = "dead_lettered" }},
 		"filtered and in a batch":      {wrong, func(m *made) { m.ledger.images[2].BatchID = id(7) }},
 		"wrong count":                  {wrong, func(m *made) { m.ledger.batches[7].ImageCount = 3 }},
 		"event of no batch":            {wrong, func(m *made) { m.ledger.events[0].BatchID = "8" }},

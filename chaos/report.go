@@ -90,8 +90,12 @@ func (r *report) print(out io.Writer) {
 	for _, k := range slices.Sorted(maps.Keys(r.faults)) {
 		line("  %-54s %5d", k, r.faults[k])
 	}
-	for _, c := range r.givenUp {
+	const causes = 10
+	for _, c := range r.givenUp[:min(len(r.givenUp), causes)] {
 		line("given up until tried again at the end: %d images: %s", c.Count, c.Cause)
+	}
+	if more := len(r.givenUp) - causes; more > 0 {
+		line("  and %d more causes", more)
 	}
 	line("kills left       %d thumbnails of no row, which the server removed", r.leftovers)
 	line("hsi check        %s", strings.TrimSpace(r.check))
