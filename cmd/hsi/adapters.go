@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/store"
@@ -32,12 +31,6 @@ func gpuRecord(row gpu.Row) store.GPUSample {
 		Host: s.Host, GPUUUID: s.UUID,
 	}
 }
-
-// busy tells the health monitor of a call in progress. The client ends each call at its deadline, so one in progress is within it.
-type busy func() bool
-
-// BusySince returns now while a call is in progress.
-func (b busy) BusySince() (time.Time, bool) { return time.Now(), b() }
 
 // deadLetters lets the dispatchers look for requeued work at once.
 type deadLetters struct {

@@ -146,11 +146,11 @@ func (a *app) inferenceFPS() *float64 {
 func (a *app) buildHealth(options Options) (err error) {
 	detector := health.AIService{URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout)}
 	if a.rtdetr != nil {
-		detector.Busy = busy(a.rtdetr.Busy)
+		detector.Calls = a.rtdetr
 	}
 	analyzer := health.AIService{URL: string(a.cfg.NemotronURL), APIKey: string(a.cfg.NemotronAPIKey), ReadTimeout: time.Duration(a.cfg.NemotronReadTimeout)}
 	if a.nemotron != nil {
-		analyzer.Busy = busy(a.nemotron.Busy)
+		analyzer.Calls = a.nemotron
 	}
 	a.health, err = health.New(health.Options{
 		Database: a.db, Redis: a.redis, Detector: detector, Analyzer: analyzer,

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +26,8 @@ type Options struct {
 	ConnectTimeout, ReadTimeout time.Duration
 	// MaxReplyBytes bounds the reply. Defaults to 1 MiB.
 	MaxReplyBytes int64
+	// OpenFor is how long a service that fails is left alone before it is tried again. Defaults to 10 s.
+	OpenFor time.Duration
 }
 
 // Client calls one service. It is safe for concurrent use.
@@ -38,8 +39,7 @@ type Client struct {
 	maxReply int64
 	http     *http.Client
 
-	inFlight atomic.Int64
-	failures atomic.Int64 // calls in a row that were no success
+	breaker *breaker
 }
 
 // New makes a client. It does not call.
@@ -57,10 +57,13 @@ func New(options Options) (*Client, error) {
 	if options.MaxReplyBytes == 0 {
 		options.MaxReplyBytes = 1 << 20
 	}
+	if options.OpenFor == 0 {
+		options.OpenFor = defaultOpenFor
+	}
 	dialer := &net.Dialer{Timeout: options.ConnectTimeout, KeepAlive: 15 * time.Second}
 	return &Client{
 		base: strings.TrimRight(options.URL, "/"), apiKey: options.APIKey, maxReply: options.MaxReplyBytes,
-		limit: options.ConnectTimeout + options.ReadTimeout, redact: redactor(options.APIKey, parsed.User),
+		limit: options.ConnectTimeout + options.ReadTimeout, redact: redactor(options.APIKey, parsed.User), breaker: newBreaker(options.OpenFor),
 		http: &http.Client{
 			Transport: &http.Transport{
 				DialContext: dialer.DialContext, TLSHandshakeTimeout: options.ConnectTimeout, ResponseHeaderTimeout: options.ReadTimeout,
@@ -75,17 +78,47 @@ func New(options Options) (*Client, error) {
 // Limit is the longest that one call takes.
 func (c *Client) Limit() time.Duration { return c.limit }
 
-// Busy tells whether a call is in progress.
-func (c *Client) Busy() bool { return c.inFlight.Load() > 0 }
+// BusySince returns when the oldest call in progress began; false when there is none, or when the last one that ended was a failure:
+// then silence is not explained by work.
+func (c *Client) BusySince() (time.Time, bool) { return c.breaker.busySince() }
+
+// Trouble says in words fit for everybody that calls fail and when the service is tried again; empty when they succeed.
+func (c *Client) Trouble() string { return c.breaker.trouble() }
 
 // CloseIdle closes connections that are not in use.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
-// Post sends a body and returns the body of the reply with status 200. Any other outcome is a *Failure, or context.Canceled when
-// the caller gave up; a deadline that passes, whoever set it, is a failure of a service that is too slow. A caller that finds the reply to be nonsense reports it with Nonsense, else it calls Succeeded.
-func (c *Client) Post(ctx context.Context, path, contentType string, body []byte) ([]byte, error) {
-	c.inFlight.Add(1)
-	defer c.inFlight.Add(-1)
+// Call sends a body and hands the body of a reply with status 200 to read, which says whether it makes sense. Any other outcome is a
+// *Failure, or context.Canceled when the caller gave up; a deadline that passes, whoever set it, is a failure of a service that is too
+// slow. A service that has failed several times in a row is not called for a while: that is a *Failure too, of kind Away.
+func (c *Client) Call(ctx context.Context, path, contentType string, body []byte, read func(reply []byte) error) error {
+	err := c.call(ctx, path, contentType, body, read)
+	if failure, ok := errors.AsType[*Failure](err); ok && failure.Kind == Suspect && c.Trouble() != "" {
+		failure.Kind = Away // after several in a row it is the service and not the work that is suspected
+	}
+	return err
+}
+
+// call makes one call under the breaker.
+func (c *Client) call(ctx context.Context, path, contentType string, body []byte, read func(reply []byte) error) error {
+	end, err := c.breaker.begin()
+	if err != nil {
+		return err
+	}
+	outcome := errors.New("the call had no outcome") // as after a panic
+	defer func() { end(outcome) }()
+	reply, err := c.post(ctx, path, contentType, body)
+	if err == nil {
+		if err = read(reply); err != nil {
+			err = &Failure{Kind: Suspect, Err: err}
+		}
+	}
+	outcome = err
+	return err
+}
+
+// post sends a body and returns that of the reply. The error is a *Failure or context.Canceled.
+func (c *Client) post(ctx context.Context, path, contentType string, body []byte) ([]byte, error) {
 	callCtx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(callCtx, http.MethodPost, c.base+path, bytes.NewReader(body))
@@ -102,7 +135,7 @@ func (c *Client) Post(ctx context.Context, path, contentType string, body []byte
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, context.Canceled
 		}
-		return nil, c.transportFailure(err)
+		return nil, transportFailure(err)
 	}
 	defer func() { _ = response.Body.Close() }() // only read
 	reply, err := io.ReadAll(io.LimitReader(response.Body, c.maxReply+1))
@@ -110,39 +143,24 @@ func (c *Client) Post(ctx context.Context, path, contentType string, body []byte
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		return nil, context.Canceled
 	case err != nil:
-		return nil, c.fail(Suspect, fmt.Errorf("read reply: %w", withoutURL(err)))
+		return nil, &Failure{Kind: Suspect, Err: fmt.Errorf("read reply: %w", withoutURL(err))}
 	case int64(len(reply)) > c.maxReply:
-		return nil, c.fail(Suspect, fmt.Errorf("reply is longer than %d bytes", c.maxReply))
+		return nil, &Failure{Kind: Suspect, Err: fmt.Errorf("reply is longer than %d bytes", c.maxReply)}
 	case response.StatusCode != http.StatusOK:
-		return nil, c.fail(kindOfStatus(response.StatusCode), fmt.Errorf("status %d: %s", response.StatusCode, c.excerpt(reply)))
+		return nil, &Failure{Kind: kindOfStatus(response.StatusCode), Err: fmt.Errorf("status %d: %s", response.StatusCode, c.excerpt(reply))}
 	}
 	return reply, nil
 }
 
-// Succeeded notes that a reply made sense.
-func (c *Client) Succeeded() { c.failures.Store(0) }
-
-// Nonsense notes that a reply made no sense and returns the failure.
-func (c *Client) Nonsense(err error) *Failure { return c.fail(Suspect, err) }
-
 // transportFailure tells a service that is not there from one that broke off in the middle.
-func (c *Client) transportFailure(err error) *Failure {
+func transportFailure(err error) *Failure {
 	if operation, ok := errors.AsType[*net.OpError](err); ok && operation.Op == "dial" {
-		return c.fail(Away, withoutURL(err))
+		return &Failure{Kind: Away, Err: withoutURL(err)}
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return c.fail(Away, withoutURL(err))
+		return &Failure{Kind: Away, Err: withoutURL(err)}
 	}
-	return c.fail(Suspect, withoutURL(err))
-}
-
-// fail counts a failure. After several in a row it is the service and not the work that is suspected.
-func (c *Client) fail(kind Kind, err error) *Failure {
-	const patience = 3
-	if c.failures.Add(1) > patience && kind == Suspect {
-		kind = Away
-	}
-	return &Failure{Kind: kind, Err: err}
+	return &Failure{Kind: Suspect, Err: withoutURL(err)}
 }
 
 // kindOfStatus sorts the status codes that are no success.

@@ -1,6 +1,9 @@
 package aicall
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Kind says what a failure means for the work that was sent.
 type Kind int
@@ -19,6 +22,8 @@ const (
 type Failure struct {
 	Kind Kind
 	Err  error
+	// RetryAt is when the service is called again, for a call that was not made; zero when that is not known.
+	RetryAt time.Time
 }
 
 func (f *Failure) Error() string { return fmt.Sprintf("AI service: %v", f.Err) }

@@ -48,7 +48,11 @@ type Analyzer interface {
 }
 
 // Unavailable says that the analyzer cannot answer now. The batch stays waiting, however long it takes.
-type Unavailable struct{ Err error }
+type Unavailable struct {
+	Err error
+
+	retryAt time.Time // when it is known that there is no use in trying earlier
+}
 
 func (e *Unavailable) Error() string { return fmt.Sprintf("analyzer unavailable: %v", e.Err) }
 

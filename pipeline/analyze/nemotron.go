@@ -36,6 +36,8 @@ type Nemotron struct {
 type NemotronOptions struct {
 	URL, APIKey                 string
 	ConnectTimeout, ReadTimeout time.Duration
+	// OpenFor is how long a server that fails is left alone. Defaults to 10 s.
+	OpenFor time.Duration
 	// Severity is the guide that the model is given.
 	Severity store.SeverityThresholds
 	// Location is where the cameras are; the model is told their local time. Defaults to time.Local.
@@ -52,6 +54,7 @@ func NewNemotron(options NemotronOptions) (*Nemotron, error) {
 	}
 	client, err := aicall.New(aicall.Options{
 		URL: options.URL, APIKey: options.APIKey, ConnectTimeout: options.ConnectTimeout, ReadTimeout: options.ReadTimeout,
+		OpenFor: options.OpenFor,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("nemotron: %w", err)
@@ -65,8 +68,11 @@ func (*Nemotron) Name() string { return NemotronName }
 // Limit is the longest that one call takes.
 func (n *Nemotron) Limit() time.Duration { return n.client.Limit() }
 
-// Busy tells whether a call is in progress.
-func (n *Nemotron) Busy() bool { return n.client.Busy() }
+// BusySince returns when the oldest call in progress began, unless calls fail; see aicall.Client.
+func (n *Nemotron) BusySince() (time.Time, bool) { return n.client.BusySince() }
+
+// Trouble says that calls fail and when the server is tried again; empty when they succeed.
+func (n *Nemotron) Trouble() string { return n.client.Trouble() }
 
 // CloseIdle closes connections that are not in use.
 func (n *Nemotron) CloseIdle() { n.client.CloseIdle() }
@@ -92,25 +98,20 @@ const verdictSchema = `{"type":"object","properties":{` +
 func (n *Nemotron) Analyze(ctx context.Context, scene Scene) (Verdict, error) {
 	prompt := buildPrompt(scene, n.severity, n.location)
 	constrained := !n.noSchema.Load()
-	body, err := n.complete(ctx, prompt, constrained)
+	verdict, err := n.complete(ctx, prompt, constrained)
 	if failure, ok := errors.AsType[*aicall.Failure](err); ok && constrained && failure.Kind == aicall.Refused {
 		// An older server may not know the schema. If it was something else, it is refused again.
-		if body, err = n.complete(ctx, prompt, false); err == nil {
+		if verdict, err = n.complete(ctx, prompt, false); err == nil {
 			n.noSchema.Store(true)
 		}
 	}
 	if err != nil {
 		return Verdict{}, toAnalyzeError(err)
 	}
-	verdict, err := parseCompletion(body)
-	if err != nil {
-		return Verdict{}, toAnalyzeError(n.client.Nonsense(err))
-	}
-	n.client.Succeeded()
 	return verdict, nil
 }
 
-func (n *Nemotron) complete(ctx context.Context, prompt string, constrained bool) ([]byte, error) {
+func (n *Nemotron) complete(ctx context.Context, prompt string, constrained bool) (verdict Verdict, err error) {
 	request := completionRequest{
 		Prompt: prompt, MaxTokens: maxTokens, Temperature: temperature, Stop: []string{"<|im_end|>", "<|im_start|>"}, CachePrompt: true,
 	}
@@ -119,9 +120,13 @@ func (n *Nemotron) complete(ctx context.Context, prompt string, constrained bool
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return Verdict{}, fmt.Errorf("encode request: %w", err)
 	}
-	return n.client.Post(ctx, "/completion", "application/json", body)
+	err = n.client.Call(ctx, "/completion", "application/json", body, func(reply []byte) (err error) {
+		verdict, err = parseCompletion(reply)
+		return err
+	})
+	return verdict, err
 }
 
 // toAnalyzeError turns a failed call into an error of this package.
@@ -131,7 +136,7 @@ func toAnalyzeError(err error) error {
 	case !ok:
 		return err
 	case failure.Kind == aicall.Away:
-		return &Unavailable{Err: failure.Err}
+		return &Unavailable{Err: failure.Err, retryAt: failure.RetryAt}
 	default: // what the server refuses is tried again too: the prompt is ours, not the camera's
 		return &BadReply{Err: failure.Err}
 	}

@@ -18,6 +18,7 @@ func newNemotron(t *testing.T, url string) *analyze.Nemotron {
 	t.Helper()
 	n, err := analyze.NewNemotron(analyze.NemotronOptions{
 		URL: url, ConnectTimeout: time.Second, ReadTimeout: 300 * time.Millisecond, Severity: store.DefaultSeverityThresholds(), Location: time.UTC,
+		OpenFor: 200 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	t.Cleanup(n.CloseIdle)
@@ -62,7 +63,8 @@ func TestNemotron_SaysWhatWentWrong(t *testing.T) {
 			require.Equal(t, test.want == away, isAway, "%v", err)
 			require.Equal(t, test.want == bad, isBad, "%v", err)
 			require.LessOrEqual(t, len(err.Error()), 400)
-			require.False(t, n.Busy())
+			_, busy := n.BusySince()
+			require.False(t, busy)
 
 			model.SetBehaviour(aitest.Behaviour{})
 			verdict, err = n.Analyze(t.Context(), scene())
@@ -94,11 +96,16 @@ func TestNemotron_AfterSeveralBadRepliesTheServiceIsToBlame(t *testing.T) {
 		_, isAway := errors.AsType[*analyze.Unavailable](err)
 		require.Equal(t, call >= 3, isAway, "call %d: %v", call, err)
 	}
+	require.Len(t, model.Calls(), 4, "and is left alone")
+	require.Contains(t, n.Trouble(), "breaker open")
 	model.SetBehaviour(aitest.Behaviour{})
-	_, err := n.Analyze(t.Context(), scene())
-	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := n.Analyze(t.Context(), scene())
+		return err == nil
+	}, 10*time.Second, 5*time.Millisecond)
+	require.Empty(t, n.Trouble())
 	model.SetBehaviour(aitest.HTML())
-	_, err = n.Analyze(t.Context(), scene())
+	_, err := n.Analyze(t.Context(), scene())
 	_, isBad := errors.AsType[*analyze.BadReply](err)
 	require.True(t, isBad, "after a good reply the next bad one counts again")
 }

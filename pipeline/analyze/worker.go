@@ -210,7 +210,7 @@ func (w *Worker) settle(ctx context.Context, claim store.BatchClaim, b store.Bat
 	case errors.As(failure, &unavailable):
 		retryAt := w.now().Add(firstRetry)
 		if err = w.options.Ledger.ReleaseBatch(ctx, claim, &retryAt, failure.Error(), true); err == nil {
-			return &queue.Later{Message: "waiting for the analyzer " + w.options.Analyzer.Name(), Err: unavailable.Err}
+			return &queue.Later{Message: "waiting for the analyzer " + w.options.Analyzer.Name(), Err: unavailable.Err, Until: unavailable.retryAt}
 		}
 	case b.Attempts >= maxAttempts:
 		w.log.WarnContext(ctx, "batch given up", "camera_id", b.CameraID, "batch_id", b.ID, "attempts", b.Attempts, "error", failure)

@@ -3,6 +3,7 @@ package detect
 import (
 	"cmp"
 	"fmt"
+	"time"
 )
 
 // Unavailable says that the detector cannot answer now: it is gone, overloaded, loading, or not what it should be. The image is
@@ -10,7 +11,8 @@ import (
 type Unavailable struct {
 	Err error
 
-	what string // what is waited for, when it is not the detector
+	what    string    // what is waited for, when it is not the detector
+	retryAt time.Time // when it is known that there is no use in trying earlier
 }
 
 func (e *Unavailable) Error() string {

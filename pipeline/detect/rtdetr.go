@@ -36,13 +36,15 @@ type RTDETR struct{ client *aicall.Client }
 type RTDETROptions struct {
 	URL, APIKey                 string
 	ConnectTimeout, ReadTimeout time.Duration
+	// OpenFor is how long a service that fails is left alone. Defaults to 10 s.
+	OpenFor time.Duration
 }
 
 // NewRTDETR makes a client. The error says what is wrong with the address.
 func NewRTDETR(options RTDETROptions) (*RTDETR, error) {
 	client, err := aicall.New(aicall.Options{
 		URL: options.URL, APIKey: options.APIKey, ConnectTimeout: options.ConnectTimeout, ReadTimeout: options.ReadTimeout,
-		MaxReplyBytes: maxReplyBytes,
+		MaxReplyBytes: maxReplyBytes, OpenFor: options.OpenFor,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("rtdetr: %w", err)
@@ -56,8 +58,11 @@ func (*RTDETR) Name() string { return RTDETRName }
 // Limit is the longest that one call takes.
 func (r *RTDETR) Limit() time.Duration { return r.client.Limit() }
 
-// Busy tells whether a call is in progress.
-func (r *RTDETR) Busy() bool { return r.client.Busy() }
+// BusySince returns when the oldest call in progress began, unless calls fail; see aicall.Client.
+func (r *RTDETR) BusySince() (time.Time, bool) { return r.client.BusySince() }
+
+// Trouble says that calls fail and when the service is tried again; empty when they succeed.
+func (r *RTDETR) Trouble() string { return r.client.Trouble() }
 
 // CloseIdle closes connections that are not in use.
 func (r *RTDETR) CloseIdle() { r.client.CloseIdle() }
@@ -68,15 +73,14 @@ func (r *RTDETR) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := r.client.Post(ctx, "/detect", contentType, body)
+	var detections []Detection
+	err = r.client.Call(ctx, "/detect", contentType, body, func(reply []byte) (err error) {
+		detections, err = parseReply(reply, img.Bounds())
+		return err
+	})
 	if err != nil {
 		return nil, toDetectError(err)
 	}
-	detections, err := parseReply(reply, img.Bounds())
-	if err != nil {
-		return nil, toDetectError(r.client.Nonsense(err))
-	}
-	r.client.Succeeded()
 	return detections, nil
 }
 
@@ -88,7 +92,7 @@ func toDetectError(err error) error {
 	}
 	switch failure.Kind {
 	case aicall.Away:
-		return &Unavailable{Err: failure.Err}
+		return &Unavailable{Err: failure.Err, retryAt: failure.RetryAt}
 	case aicall.Refused:
 		return &Unusable{Err: fmt.Errorf("refused by rtdetr: %w", failure.Err)}
 	case aicall.Suspect:

@@ -15,7 +15,7 @@ import (
 
 func newRTDETR(t *testing.T, url string) *detect.RTDETR {
 	t.Helper()
-	d, err := detect.NewRTDETR(detect.RTDETROptions{URL: url, APIKey: "secret", ConnectTimeout: time.Second, ReadTimeout: 300 * time.Millisecond})
+	d, err := detect.NewRTDETR(detect.RTDETROptions{URL: url, APIKey: "secret", ConnectTimeout: time.Second, ReadTimeout: 300 * time.Millisecond, OpenFor: 200 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(d.CloseIdle)
 	return d
@@ -57,7 +57,8 @@ func TestRTDETR_SendsTheFileAndReadsTheReply(t *testing.T) {
 	found, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(2)))
 	require.NoError(t, err)
 	require.Empty(t, found)
-	require.False(t, d.Busy())
+	_, busy := d.BusySince()
+	require.False(t, busy)
 }
 
 func TestRTDETR_SaysWhatWentWrong(t *testing.T) {
@@ -145,4 +146,50 @@ func TestRTDETR_IsAway(t *testing.T) {
 	server.Start()
 	_, err = d.Detect(t.Context(), img)
 	require.NoError(t, err)
+}
+
+// Nonsense that goes on and on is the service's fault: it is left alone, and images wait for it.
+func TestRTDETR_AfterSeveralBadRepliesTheServiceIsToBlame(t *testing.T) {
+	t.Parallel()
+	for name, behaviour := range map[string]aitest.Behaviour{
+		"html": aitest.HTML(), "500": aitest.Status(500), "loading": aitest.Loading(), "truncated": aitest.Truncated(), "hang": aitest.Hang(),
+		"drip": aitest.Drip(20 * time.Millisecond), "NaN": aitest.NaNConfidence(), "box outside": aitest.BoxAt(aitest.Box{X: 400, Y: 10, Width: 20, Height: 20}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := aitest.NewRTDETR(t)
+			server.SetBehaviour(behaviour)
+			d, err := detect.NewRTDETR(detect.RTDETROptions{URL: server.URL(), ConnectTimeout: time.Second, ReadTimeout: 100 * time.Millisecond, OpenFor: time.Second})
+			require.NoError(t, err)
+			t.Cleanup(d.CloseIdle)
+			img := imageOf(t, "a.jpg", aitest.Picture(1, person(10)))
+			for call := range 10 {
+				_, err := d.Detect(t.Context(), img)
+				_, isAway := errors.AsType[*detect.Unavailable](err)
+				require.Equal(t, call >= 3 || name == "loading", isAway, "call %d: %v", call, err)
+			}
+			require.Len(t, server.Calls(), 4)
+			server.SetBehaviour(aitest.Behaviour{})
+			require.Eventually(t, func() bool {
+				found, err := d.Detect(t.Context(), img)
+				return err == nil && len(found) == 1
+			}, 10*time.Second, 5*time.Millisecond)
+			require.Empty(t, d.Trouble())
+		})
+	}
+}
+
+// An image that the service refuses says nothing against the service.
+func TestRTDETR_RefusedImagesDoNotOpenTheBreaker(t *testing.T) {
+	t.Parallel()
+	server := aitest.NewRTDETR(t)
+	server.SetBehaviour(aitest.Status(413))
+	d := newRTDETR(t, server.URL())
+	for range 10 {
+		_, err := d.Detect(t.Context(), imageOf(t, "a.jpg", aitest.Picture(1)))
+		_, isUnusable := errors.AsType[*detect.Unusable](err)
+		require.True(t, isUnusable, "%v", err)
+	}
+	require.Len(t, server.Calls(), 10)
+	require.Empty(t, d.Trouble())
 }

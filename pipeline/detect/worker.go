@@ -178,7 +178,7 @@ func (w *Worker) settle(ctx context.Context, claim store.ImageClaim, img store.I
 	case errors.As(failure, &unavailable):
 		retryAt := w.now().Add(firstRetry)
 		if err = w.options.Ledger.ReleaseImage(ctx, claim, &retryAt, failure.Error(), true); err == nil {
-			return &queue.Later{Message: unavailable.waiting(w.options.Detector.Name()), Err: unavailable.Err}
+			return &queue.Later{Message: unavailable.waiting(w.options.Detector.Name()), Err: unavailable.Err, Until: unavailable.retryAt}
 		}
 	case img.Attempts >= maxAttempts:
 		w.log.WarnContext(ctx, "image given up", "camera_id", img.CameraID, "image_id", img.ID, "path", img.FilePath,

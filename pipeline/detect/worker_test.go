@@ -308,7 +308,7 @@ func TestWorker_WaitsForAServiceThatIsTooSlow(t *testing.T) {
 				id, _ := f.add(aitest.Picture(uint64(i), person(10)))
 				ids = append(ids, id)
 			}
-			detector, err := detect.NewRTDETR(detect.RTDETROptions{URL: server.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond})
+			detector, err := detect.NewRTDETR(detect.RTDETROptions{URL: server.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond, OpenFor: 300 * time.Millisecond})
 			require.NoError(t, err)
 			t.Cleanup(detector.CloseIdle)
 			f.limit = detector.Limit()

@@ -44,6 +44,8 @@ type Later struct {
 	// Message tells people what is waited for, such as "waiting for the detector".
 	Message string
 	Err     error
+	// Until is when there is use in going on; zero when that is not known.
+	Until time.Time
 }
 
 func (l *Later) Error() string { return fmt.Sprintf("%s: %v", l.Message, l.Err) }
@@ -103,7 +105,7 @@ func (c *Consumer) Run(ctx context.Context, alive heartbeat, handle Handler) err
 		alive.Beat()
 		next, err := c.receive(ctx)
 		if err != nil {
-			c.pause(ctx, alive, "waiting for Redis", err)
+			c.pause(ctx, alive, "waiting for Redis", err, time.Time{})
 			continue
 		}
 		if len(next) > 0 {
@@ -132,19 +134,20 @@ func (c *Consumer) work(ctx context.Context, alive heartbeat, handle Handler, ne
 				c.failures = 0
 				alive.Say("")
 			} else if ctx.Err() == nil {
-				c.pause(ctx, alive, later.Message, later.Err)
+				c.pause(ctx, alive, later.Message, later.Err, later.Until)
 			}
 			return
 		}
 		if ctx.Err() != nil {
 			return // the entries stay ours until the lease ends; the rows decide
 		}
-		c.pause(ctx, alive, "waiting for the database", err)
+		c.pause(ctx, alive, "waiting for the database", err, time.Time{})
 	}
 }
 
-// pause waits, longer each time, and tells why. It logs the first failure of a series and every later one at debug level.
-func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, err error) {
+// pause waits, longer each time or until when it is known, and tells why. It logs the first failure of a series and every later one
+// at debug level.
+func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, err error, until time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -153,6 +156,9 @@ func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, e
 		level = slog.LevelDebug
 	}
 	length := c.options.Pauses.after(c.failures)
+	if !until.IsZero() {
+		length = c.options.Pauses.until(time.Until(until))
+	}
 	c.failures++
 	alive.Say(message)
 	c.log.Log(ctx, level, "worker waits", "queue", string(c.queue.name), "consumer", c.name, "reason", message, "pause", length, "error", err)
@@ -291,6 +297,13 @@ func (p Pauses) after(failures int) time.Duration {
 		length = min(p.Longest, p.Shortest<<failures)
 	}
 	return length + time.Duration(rand.Float64()*0.25*float64(length)) //nolint:gosec // jitter needs no cryptographic randomness
+}
+
+// until is the pause when it is known how long there is no use in going on: that, with some jitter so that not all go on at once,
+// and no longer than any pause.
+func (p Pauses) until(length time.Duration) time.Duration {
+	length = min(max(length, 0), p.Longest)
+	return length + time.Duration(rand.Float64()*0.25*float64(max(length, p.Shortest))) //nolint:gosec // jitter needs no cryptographic randomness
 }
 
 // wait waits for the time to pass or ctx to end.

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,11 +16,13 @@ import (
 // maxHealthBody is how much of an AI service's answer is read, in bytes.
 const maxHealthBody = 64 << 10
 
-// busyReporter is the client of an AI service. Its own calls explain a health check that gets no answer: both services work on one
-// request at a time.
-type busyReporter interface {
-	// BusySince returns when the call that is under way began; false when there is none.
+// caller is our own client of an AI service. Its calls explain a health check that gets no answer, because both services work on one
+// request at a time; and when they fail, a health check that gets its answer does not make the service healthy.
+type caller interface {
+	// BusySince returns when the call that is under way began; false when there is none, or when calls fail.
 	BusySince() (time.Time, bool)
+	// Trouble says in words fit for everybody that calls fail and when the service is tried again; empty when they succeed.
+	Trouble() string
 }
 
 // AIService is one AI service to watch.
@@ -30,8 +33,8 @@ type AIService struct {
 	APIKey string
 	// ReadTimeout is how long one of our own calls may take; until then silence counts as busy.
 	ReadTimeout time.Duration
-	// Busy tells of our own calls. Nil means that there are never any.
-	Busy busyReporter
+	// Calls tells of our own calls. Nil means that there are never any.
+	Calls caller
 }
 
 func (s AIService) validate(name string) error {
@@ -48,13 +51,29 @@ func (s AIService) validate(name string) error {
 // silent: the service is busy while a call of our own is under way and within its time. Otherwise silence counts at once, because
 // an AI service has longer than a second to answer.
 func (s AIService) silent(now time.Time) finding {
-	if s.Busy != nil {
-		if since, busy := s.Busy.BusySince(); busy && now.Sub(since) < s.ReadTimeout {
+	if s.Calls != nil {
+		if since, busy := s.Calls.BusySince(); busy && now.Sub(since) < s.ReadTimeout && s.Calls.Trouble() == "" {
 			return finding{state: Healthy, text: "busy"}
 		}
 	}
-	found := failed(context.DeadlineExceeded)
+	found := s.withTrouble(failed(context.DeadlineExceeded))
 	found.atOnce = true
+	return found
+}
+
+// withTrouble adds to a finding that our own calls fail. A service that answers its health check and fails at its work is down.
+func (s AIService) withTrouble(found finding) finding {
+	if s.Calls == nil {
+		return found
+	}
+	trouble := s.Calls.Trouble()
+	switch {
+	case trouble == "":
+	case found.state == Healthy:
+		return finding{state: Unhealthy, text: trouble, atOnce: true, err: errors.New(trouble)}
+	default:
+		found.text += "; " + trouble
+	}
 	return found
 }
 
@@ -71,14 +90,14 @@ func (s AIService) probe(client *http.Client) func(ctx context.Context) finding 
 		}
 		response, err := client.Do(request)
 		if err != nil {
-			return failed(err)
+			return s.withTrouble(failed(err))
 		}
 		defer func() { _ = response.Body.Close() }()
 		body, err := io.ReadAll(io.LimitReader(response.Body, maxHealthBody))
 		if err != nil {
-			return failed(err)
+			return s.withTrouble(failed(err))
 		}
-		return judge(response.StatusCode, body)
+		return s.withTrouble(judge(response.StatusCode, body))
 	}
 }
 

@@ -95,7 +95,20 @@ type workerList []pipeline.WorkerStatus
 
 func (w workerList) Workers() []pipeline.WorkerStatus { return w }
 
-type busySince struct{ since atomic.Pointer[time.Time] }
+type busySince struct {
+	since   atomic.Pointer[time.Time]
+	trouble atomic.Pointer[string]
+}
+
+func (b *busySince) Trouble() string {
+	if trouble := b.trouble.Load(); trouble != nil {
+		return *trouble
+	}
+	return ""
+}
+
+// fail makes our own calls fail, in these words.
+func (b *busySince) fail(trouble string) { b.trouble.Store(&trouble) }
 
 func (b *busySince) BusySince() (time.Time, bool) {
 	if since := b.since.Load(); since != nil {
@@ -142,7 +155,7 @@ func newBench(t *testing.T) *bench {
 	var err error
 	b.Monitor, err = New(Options{
 		Database: b.database, Redis: b.redis,
-		Detector:    AIService{URL: "http://rtdetr.test/", ReadTimeout: time.Minute, Busy: b.busy},
+		Detector:    AIService{URL: "http://rtdetr.test/", ReadTimeout: time.Minute, Calls: b.busy},
 		AITransport: b.ai,
 		Storage: func(ctx context.Context) (string, error) {
 			err := b.storage.ask(ctx)
@@ -312,12 +325,54 @@ func TestMonitor_SilentWhileOurOwnCallRunsIsBusy(t *testing.T) {
 		until(t, 30*time.Second+DefaultAITimeout+3*time.Second, func() bool { return b.Health().Services.AI.State == Degraded })
 		require.Equal(t, "request timed out", b.Health().Services.AI.Details["rtdetr"])
 	})
+	inBubble(t, "not while calls fail", func(b *bench) {
+		t := b.t
+		began := time.Now()
+		b.busy.since.Store(&began)
+		b.busy.fail("calls fail: breaker open since 00:00:00Z, trying now")
+		b.ai.set(hangs)
+		until(t, DefaultAITimeout+3*time.Second, func() bool { return b.Health().Services.AI.State == Degraded })
+		require.Equal(t, "request timed out; calls fail: breaker open since 00:00:00Z, trying now", b.Health().Services.AI.Details["rtdetr"])
+	})
 	inBubble(t, "refused is not busy", func(b *bench) {
 		t := b.t
 		began := time.Now()
 		b.busy.since.Store(&began)
 		b.ai.set(refuses)
 		until(t, 3*time.Second, func() bool { return b.Health().Services.AI.State == Degraded })
+	})
+}
+
+// A service that answers its health check and fails at its work is not healthy.
+func TestMonitor_CallsThatFail(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "detector", func(b *bench) {
+		t := b.t
+		const trouble = "calls fail: breaker open since 00:00:00Z, next try in 7 s"
+		b.busy.fail(trouble)
+		took := until(t, 3*time.Second, func() bool { return b.Health().Services.AI.State == Degraded })
+		t.Logf("seen after %v", took)
+		ai := b.Health().Services.AI
+		require.Equal(t, map[string]string{"rtdetr": trouble, "nemotron": "embedded"}, ai.Details)
+		require.Equal(t, "RT-DETR service unavailable, Nemotron operational", ai.Message)
+		require.Equal(t, Degraded, b.Health().State)
+		require.True(t, b.Readiness().Ready, "images wait for it")
+
+		b.busy.fail("calls fail: breaker open since 00:00:00Z, next try in 6 s")
+		pass(2 * time.Second)
+		require.Contains(t, b.Health().Services.AI.Details["rtdetr"], "in 6 s", "it is told anew")
+		require.Equal(t, 1, strings.Count(b.log.String(), "service not healthy"), b.log.String())
+
+		b.busy.fail("")
+		until(t, 2*time.Second, func() bool { return b.Health().State == Healthy })
+	})
+	inBubble(t, "refused", func(b *bench) {
+		t := b.t
+		b.busy.fail("calls fail: breaker open since 00:00:00Z, trying now")
+		b.ai.set(refuses)
+		until(t, 3*time.Second, func() bool {
+			return b.Health().Services.AI.Details["rtdetr"] == "connection refused; calls fail: breaker open since 00:00:00Z, trying now"
+		})
 	})
 }
 
