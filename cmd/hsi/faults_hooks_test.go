@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,8 @@ import (
 const (
 	// clockVariable names a file with the number of seconds by which the clock of the command is off.
 	clockVariable = "HSI_TEST_CLOCK"
+	// hasteVariable is Options.Haste of the command.
+	hasteVariable = "HSI_TEST_HASTE"
 	// disksVariable says that the command is in a mount namespace of its own, and the size and folder of a disk that it mounts there
 	// before it begins. It takes orders for more from its standard input.
 	disksVariable = "HSI_TEST_DISKS"
@@ -34,6 +37,11 @@ func commandOptions() Options {
 		now, err := steppedClock(path)
 		exitOn(err)
 		options.Now = now
+	}
+	if haste := os.Getenv(hasteVariable); haste != "" {
+		var err error
+		options.Haste, err = strconv.Atoi(haste)
+		exitOn(err)
 	}
 	if disk := os.Getenv(disksVariable); disk != "" {
 		exitOn(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))

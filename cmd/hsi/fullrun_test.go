@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -82,122 +80,6 @@ func TestFullRun_KilledInTheMiddle(t *testing.T) {
 	// A thumbnail whose detection was not committed any more stays until it counts as left behind.
 	w.requireThumbnails(l, int(inWork)*3)
 	w.requireCounts(l, fileTotals{Files: -1})
-	w.stop()
-}
-
-// aiHealth is what the health check says about the AI services.
-type aiHealth struct {
-	overall, status string
-	details         map[string]string
-}
-
-func (w *world) aiHealth() aiHealth {
-	w.tb.Helper()
-	status, body := w.get("/api/system/health")
-	var answer struct {
-		Status   string
-		Services map[string]struct {
-			Status  string
-			Details map[string]string
-		}
-	}
-	require.NoError(w.tb, json.Unmarshal(body, &answer))
-	require.Equal(w.tb, answer.Status == "healthy", status == 200, "%s", body)
-	ai := answer.Services["ai"]
-	return aiHealth{answer.Status, ai.Status, ai.Details}
-}
-
-// stayReady watches the probes for a time: an AI service that is away changes neither.
-func (w *world) stayReady(length time.Duration) {
-	w.tb.Helper()
-	end := time.Now().Add(length)
-	w.eventually(fmt.Sprintf("%v pass", length), func() bool {
-		status, body := w.get("/api/system/health/ready")
-		require.Equal(w.tb, 200, status, "readiness: %s", body)
-		status, _ = w.get("/health")
-		require.Equal(w.tb, 200, status, "liveness")
-		return time.Now().After(end)
-	})
-}
-
-// stored is what must not change while nobody can tell what is on the images.
-func (w *world) stored() [4]int64 {
-	w.tb.Helper()
-	return [4]int64{
-		w.count("SELECT count(*) FROM events"), w.count("SELECT count(*) FROM detections"),
-		w.count("SELECT count(*) FROM images WHERE state IN ('analyzed', 'dead_lettered') OR reason = 'no_detections'"),
-		w.count("SELECT count(*) FROM batches WHERE state = 'dead_lettered'"),
-	}
-}
-
-// Both AI services gone, then there but without their models, then one after the other back: nothing is lost, nothing is invented, and
-// all of it is worked off.
-func TestFullRun_AIServicesAway(t *testing.T) {
-	t.Parallel()
-	const away = 15 * time.Second
-	w := newWorld(t)
-	w.feed(60, pace, usual)
-	w.waitRecorded()
-	w.eventually("a batch to analyze or an open one", func() bool { return w.count("SELECT count(*) FROM batches WHERE event_id IS NULL") > 0 })
-	w.detector.Stop()
-	w.model.Stop()
-	gone := time.Now()
-	w.eventually("the verdict", func() bool { return w.aiHealth().status == "unhealthy" })
-	verdict := time.Since(gone)
-	require.LessOrEqual(t, verdict, 3500*time.Millisecond, "half a second for a busy test machine")
-	require.Equal(t, "degraded", w.aiHealth().overall)
-	w.feed(60, pace, usual)
-	w.waitRecorded()
-	before := w.stored() // what was answered before the services went away is stored by now
-	w.eventually("the last batch is closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
-	w.stayReady(away - time.Since(gone))
-	require.Equal(t, before, w.stored(), "events, detections, finished images, batches given up: changed while the services were away")
-	waiting := w.queues()
-	require.GreaterOrEqual(t, waiting[0], int64(60), "images wait")
-	require.Positive(t, waiting[1], "batches wait")
-	require.Equal(t, w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')"), waiting[0])
-
-	// There again, but the models are not loaded.
-	for _, set := range []func(aitest.Behaviour){w.detector.SetBehaviour, w.detector.SetHealth, w.model.SetBehaviour, w.model.SetHealth} {
-		set(aitest.Loading())
-	}
-	calls, prompts := len(w.detector.Calls()), len(w.model.Calls())
-	w.detector.Start()
-	w.model.Start()
-	w.detector.Wait("three tries", func(c []aitest.DetectCall) bool { return len(c) >= calls+3 })
-	w.model.Wait("two tries", func(c []aitest.CompletionCall) bool { return len(c) >= prompts+2 })
-	require.Equal(t, aiHealth{"degraded", "degraded", w.aiHealth().details}, w.aiHealth())
-	w.stayReady(0)
-	require.Equal(t, before, w.stored(), "changed while the models were loading")
-
-	// The detector is back first.
-	w.detector.SetBehaviour(aitest.Behaviour{})
-	w.detector.SetHealth(aitest.Behaviour{})
-	back := time.Now()
-	w.eventually("every image is detected", func() bool { return w.queues()[0] == 0 })
-	detected := time.Since(back)
-	require.Equal(t, before[0], w.stored()[0], "events without a model")
-	require.Equal(t, "degraded", w.aiHealth().status)
-	w.model.SetBehaviour(aitest.Behaviour{})
-	w.model.SetHealth(aitest.Behaviour{})
-	back = time.Now()
-	w.waitFinished()
-	analyzed := time.Since(back)
-	w.eventually("healthy again", func() bool { return w.aiHealth().overall == "healthy" })
-	// Waiting costs no attempt, else a long outage would end in dead letters. A call that was cut off may cost one, and so may one
-	// that each of the two workers sent on a kept connection which the stop had just closed: the script never saw those.
-	cut := 2
-	for _, call := range w.detector.Calls() {
-		if call.Status == 0 {
-			cut++
-		}
-	}
-	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM images WHERE attempts > 0"), int64(cut), "attempts of images")
-	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM batches"), int64(1), "attempts of batches")
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 0)
-	t.Logf("away %v: verdict after %v; back: images worked off after %v, batches after %v, %d tries in vain", away, verdict.Round(time.Millisecond),
-		detected.Round(time.Millisecond), analyzed.Round(time.Millisecond), len(w.detector.Calls())-aitest.Answered(w.detector.Calls()))
 	w.stop()
 }
 

@@ -22,6 +22,9 @@ type Options struct {
 	Stderr io.Writer
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
+	// Haste divides the pauses before an AI service that fails is tried again, so that a long outage can be played in a short time.
+	// 0 means 1.
+	Haste int
 }
 
 // How long each part may take to stop, and all together. One that needs longer is left behind: the embedded databases end with the

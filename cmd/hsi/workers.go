@@ -36,15 +36,16 @@ func (a *app) buildPipeline(options Options) error {
 	closer := batch.NewCloser(batch.Options{
 		Ledger: a.db, Settings: a.configs, Observer: a.latency, Closed: batches.Wake, Log: a.component(pipeline.BatchWorker),
 	})
-	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer()
-	detector, detectLimit, parallel, detectorErr := a.newDetector()
+	wait := options.aiPauses()
+	chosenAnalyzer, analyzeLimit, analyzerErr := a.newAnalyzer(wait)
+	detector, detectLimit, parallel, detectorErr := a.newDetector(wait)
 	if err := errors.Join(detectorErr, analyzerErr); err != nil {
 		return err
 	}
 	a.detectorName, a.analyzerName = detector.Name(), chosenAnalyzer.Name()
 	analyzer := analyze.NewWorker(a.analyzeQueue, analyze.Options{
 		Ledger: a.db, Analyzer: chosenAnalyzer, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: analyzeLimit,
-		Owner: a.claimOwner.run, Log: a.component(pipeline.AnalysisWorker), Now: options.Now,
+		Owner: a.claimOwner.run, Pauses: wait.Pauses, Log: a.component(pipeline.AnalysisWorker), Now: options.Now,
 	})
 	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
 	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
@@ -57,7 +58,7 @@ func (a *app) buildPipeline(options Options) error {
 			Memory: memory,
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
 			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
-			AtOnce: parallel.atOnce, Cameras: parallel.cameras,
+			AtOnce: parallel.atOnce, Cameras: parallel.cameras, Pauses: wait.Pauses,
 			Log: a.component(pipeline.DetectionWorker), Now: options.Now,
 		})
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
@@ -72,6 +73,22 @@ func (a *app) buildPipeline(options Options) error {
 	})
 	a.addServices(options)
 	return nil
+}
+
+// openFor is how long an AI service that fails is left alone before it is tried again.
+const openFor = 10 * time.Second
+
+// aiPauses are waited while an AI service fails.
+type aiPauses struct {
+	queue.Pauses
+
+	openFor time.Duration
+}
+
+func (o Options) aiPauses() aiPauses {
+	haste := time.Duration(max(o.Haste, 1))
+	pauses := queue.DefaultPauses()
+	return aiPauses{queue.Pauses{Shortest: pauses.Shortest / haste, Longest: pauses.Longest / haste}, openFor / haste}
 }
 
 // addWorker hands one part of a pipeline worker to the supervisor.
@@ -92,13 +109,14 @@ const motionAtOnce = 32
 
 // newDetector chooses the detector, how long one call may take, and how images are shared out. The built-in detector compares each
 // image with the ones before it, so one worker takes those of a camera one after the other.
-func (a *app) newDetector() (detector detect.Detector, limit time.Duration, how parallel, err error) {
+func (a *app) newDetector(wait aiPauses) (detector detect.Detector, limit time.Duration, how parallel, err error) {
 	if a.cfg.RTDETRURL == "" {
 		return detect.NewMotion(), builtInLimit, parallel{workers: 1, atOnce: motionAtOnce, cameras: runtime.GOMAXPROCS(0)}, nil
 	}
 	a.rtdetr, err = detect.NewRTDETR(detect.RTDETROptions{
 		URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey),
 		ConnectTimeout: time.Duration(a.cfg.AIConnectTimeout), ReadTimeout: time.Duration(a.cfg.RTDETRReadTimeout),
+		OpenFor: wait.openFor,
 	})
 	if err != nil {
 		return nil, 0, parallel{}, fmt.Errorf("RTDETR_URL: %w", err)
@@ -107,13 +125,14 @@ func (a *app) newDetector() (detector detect.Detector, limit time.Duration, how 
 }
 
 // newAnalyzer chooses the analyzer and how long one call may take.
-func (a *app) newAnalyzer() (analyzer analyze.Analyzer, limit time.Duration, err error) {
+func (a *app) newAnalyzer(wait aiPauses) (analyzer analyze.Analyzer, limit time.Duration, err error) {
 	if a.cfg.NemotronURL == "" {
 		return analyze.NewRules(time.Local), builtInLimit, nil
 	}
 	a.nemotron, err = analyze.NewNemotron(analyze.NemotronOptions{
 		URL: string(a.cfg.NemotronURL), APIKey: string(a.cfg.NemotronAPIKey),
 		ConnectTimeout: time.Duration(a.cfg.AIConnectTimeout), ReadTimeout: time.Duration(a.cfg.NemotronReadTimeout), Severity: a.cfg.severity(),
+		OpenFor: wait.openFor,
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("NEMOTRON_URL: %w", err)

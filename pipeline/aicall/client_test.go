@@ -34,8 +34,8 @@ func open(t *testing.T, url string) *aicall.Client {
 }
 
 // post makes a call whose reply makes sense whatever it is.
-func post(ctx context.Context, client *aicall.Client, path, contentType string, body []byte) (reply []byte, err error) {
-	err = client.Call(ctx, path, contentType, body, func(r []byte) error {
+func post(ctx context.Context, client *aicall.Client, path string, body []byte) (reply []byte, err error) {
+	err = client.Call(ctx, path, "text/plain", body, func(r []byte) error {
 		reply = r
 		return nil
 	})
@@ -55,7 +55,7 @@ func TestClient_Post(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = w.Write([]byte(r.Method + " " + r.URL.Path + " " + r.Header.Get("X-API-Key") + " " + r.Header.Get("Content-Type") + " " + string(body)))
 	})
-	reply, err := post(t.Context(), client, "/detect", "text/plain", []byte("hello"))
+	reply, err := post(t.Context(), client, "/detect", []byte("hello"))
 	require.NoError(t, err)
 	require.Equal(t, "POST /prefix/detect key text/plain hello", string(reply))
 	require.Equal(t, 1200*time.Millisecond, client.Limit())
@@ -66,11 +66,11 @@ func TestClient_BoundsTheReply(t *testing.T) {
 	size := make(chan int, 1)
 	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", <-size)) })
 	size <- 1000
-	reply, err := post(t.Context(), client, "/", "text/plain", nil)
+	reply, err := post(t.Context(), client, "/", nil)
 	require.NoError(t, err)
 	require.Len(t, reply, 1000)
 	size <- 1001
-	_, err = post(t.Context(), client, "/", "text/plain", nil)
+	_, err = post(t.Context(), client, "/", nil)
 	require.Equal(t, aicall.Suspect, kind(t, err))
 }
 
@@ -81,7 +81,7 @@ func TestClient_DoesNotFollowRedirects(t *testing.T) {
 			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		}
 	})
-	_, err := post(t.Context(), client, "/", "text/plain", nil)
+	_, err := post(t.Context(), client, "/", nil)
 	require.Equal(t, aicall.Away, kind(t, err))
 }
 
@@ -99,7 +99,7 @@ func TestClient_TheCallerGivesUp(t *testing.T) {
 			cancel()
 		}
 	}()
-	_, err := post(ctx, client, "/", "text/plain", nil)
+	_, err := post(ctx, client, "/", nil)
 	require.ErrorIs(t, err, context.Canceled)
 	_, isFailure := errors.AsType[*aicall.Failure](err)
 	require.False(t, isFailure, "giving up is no fault of the service")
@@ -121,7 +121,7 @@ func TestClient_ADeadlineIsASlowService(t *testing.T) {
 		for i := range 4 {
 			// The caller's deadline is the nearer one, and does not change whose fault it is.
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-			_, err := post(ctx, client, "/", "text/plain", nil)
+			_, err := post(ctx, client, "/", nil)
 			cancel()
 			want := aicall.Suspect
 			if i >= 3 {
@@ -139,12 +139,12 @@ func TestClient_KeepsSecretsAndControlCharactersOutOfErrors(t *testing.T) {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, "no\x1b[31m\n\nway \xff"+strings.Repeat("y", 900))
 	})
-	_, err := post(t.Context(), client, "/", "text/plain", nil)
+	_, err := post(t.Context(), client, "/", nil)
 	require.Equal(t, aicall.Refused, kind(t, err))
 	require.Contains(t, err.Error(), "status 400: no[31m way \uFFFDyyy")
 	require.Less(t, len(err.Error()), 300)
 
-	_, err = post(t.Context(), open(t, "http://user:hunter2@127.0.0.1:1"), "/", "text/plain", nil)
+	_, err = post(t.Context(), open(t, "http://user:hunter2@127.0.0.1:1"), "/", nil)
 	require.Equal(t, aicall.Away, kind(t, err))
 	require.NotContains(t, err.Error(), "hunter2")
 
@@ -159,7 +159,7 @@ func TestClient_KeepsSecretsAndControlCharactersOutOfErrors(t *testing.T) {
 		client, err := aicall.New(aicall.Options{URL: strings.Replace(server.URL, "http://", "http://user:hunter2@", 1), APIKey: "the-key-itself"})
 		require.NoError(t, err)
 		t.Cleanup(client.CloseIdle)
-		_, err = post(t.Context(), client, "/", "text/plain", nil)
+		_, err = post(t.Context(), client, "/", nil)
 		require.Equal(t, aicall.Refused, kind(t, err))
 		for _, part := range []string{"hunt", "the-k", "dXNlcjpodW50ZXIy"} {
 			require.NotContains(t, err.Error(), part, "after %d characters", padding)

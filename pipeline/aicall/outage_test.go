@@ -31,7 +31,7 @@ func TestClient_LeavesAServiceThatFailsAlone(t *testing.T) {
 	t.Cleanup(client.CloseIdle)
 	startedAt := time.Now()
 	for time.Since(startedAt) < 4*openFor {
-		_, err := post(t.Context(), client, "/", "text/plain", nil)
+		_, err := post(t.Context(), client, "/", nil)
 		require.Equal(t, aicall.Away, kind(t, err))
 	}
 	most := 4 + int64(time.Since(startedAt)/openFor)
@@ -41,7 +41,7 @@ func TestClient_LeavesAServiceThatFailsAlone(t *testing.T) {
 
 	mended.Store(true)
 	require.Eventually(t, func() bool {
-		_, err := post(t.Context(), client, "/", "text/plain", nil)
+		_, err := post(t.Context(), client, "/", nil)
 		return err == nil
 	}, 20*openFor, time.Millisecond)
 	require.Empty(t, client.Trouble())
