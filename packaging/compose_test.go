@@ -13,6 +13,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/stretchr/testify/require"
 )
 
@@ -246,6 +247,15 @@ func TestCompose_SettingsArrive(t *testing.T) {
 	require.Equal(t, []string{"1234"}, service.GroupAdd)
 	require.Equal(t, "1.2.3", *service.Build.Args["VERSION"])
 	require.Equal(t, "hsi:1.2.3", service.Image)
+	for _, built := range []instructions.Stage{stage(t, "build"), stage(t, "")} { // an argument that no stage asks for is lost
+		for _, command := range built.Commands {
+			if arg, ok := command.(*instructions.ArgCommand); ok {
+				require.Contains(t, service.Build.Args, arg.Args[0].Key)
+				delete(service.Build.Args, arg.Args[0].Key)
+			}
+		}
+	}
+	require.Empty(t, service.Build.Args)
 	cameras := service.Volumes[slices.IndexFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/cameras" })]
 	require.Equal(t, "/srv/cameras", cameras.Source)
 	require.False(t, cameras.ReadOnly)

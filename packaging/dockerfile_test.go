@@ -66,6 +66,53 @@ func TestDockerfile_Bases(t *testing.T) {
 	}
 }
 
+// The dashboard is built with the commands of `make web`, from files that are there, to where the program looks for it.
+func TestDockerfile_BuildsTheDashboard(t *testing.T) {
+	t.Parallel()
+	matcher := ignored(t)
+	makefile := projectFile(t, "Makefile")
+	var scripts struct {
+		Scripts map[string]string
+		Engines struct{ Node string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(projectFile(t, "web/package.json")), &scripts))
+	var runs []string
+	web := stage(t, "web")
+	for _, command := range web.Commands {
+		switch c := command.(type) {
+		case *instructions.CopyCommand:
+			for _, source := range c.SourcePaths {
+				require.FileExists(t, filepath.Join(project, source, map[bool]string{true: "package.json"}[source == "web"]))
+				excluded, err := matcher.MatchesOrParentMatches(source)
+				require.NoError(t, err)
+				require.False(t, excluded, source)
+			}
+		case *instructions.RunCommand:
+			runs = append(runs, strings.Join(c.CmdLine, " "))
+		}
+	}
+	require.Equal(t, []string{"npm ci --ignore-scripts", "npm run build"}, runs)
+	require.Contains(t, makefile, "npm ci --ignore-scripts\n")
+	require.Equal(t, "vite build", scripts.Scripts["build"])
+	require.Contains(t, makefile, "node_modules/.bin/vite build")
+	node := regexp.MustCompile(`^node:([0-9]+)-([a-z]+)-slim$`).FindStringSubmatch(web.BaseName)
+	require.NotNil(t, node)
+	oldest := regexp.MustCompile(`^>=([0-9]+)`).FindStringSubmatch(scripts.Engines.Node)
+	require.GreaterOrEqual(t, node[1], oldest[1])
+
+	// From the web stage, to where go:embed takes it.
+	var from, to string
+	for _, command := range stage(t, "build").Commands {
+		if c, ok := command.(*instructions.CopyCommand); ok && c.From == "web" {
+			from, to = c.SourcePaths[0], c.DestPath
+		}
+	}
+	require.Equal(t, "/src/web/dist/app", from)
+	require.Equal(t, "web/dist/app", to)
+	require.Contains(t, projectFile(t, "web/vite.config.ts"), "outDir: 'dist/app'")
+	require.Contains(t, projectFile(t, "web/web.go"), `"dist/app/index.html"`)
+}
+
 // ignored reads .dockerignore as the engine does.
 func ignored(tb testing.TB) *patternmatcher.PatternMatcher {
 	tb.Helper()
@@ -130,6 +177,7 @@ func TestImage_Tree(t *testing.T) {
 	t.Parallel()
 	img := layOut(t)
 	require.Equal(t, []string{"ca-certificates", "ffmpeg", "tzdata"}, img.packages)
+	require.Equal(t, []string{"ca-certificates"}, layOut(t, "PACKAGES=ca-certificates").packages)
 	require.NoFileExists(t, img.path("/var/lib/apt/lists/list"))
 	require.NotZero(t, img.uid)
 	require.NotZero(t, img.gid)

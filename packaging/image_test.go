@@ -33,6 +33,7 @@ type image struct {
 	ports         []string
 	health        []string
 	command       []string // entrypoint and command together
+	arguments     []string // of the build
 	packages      []string // what apt-get was asked to install
 	ownershipKept bool     // false for an ordinary user, who cannot give files away
 }
@@ -128,14 +129,21 @@ func unquoted(c *instructions.EnvCommand) (pairs []string, err error) {
 	return pairs, nil
 }
 
-// layOut carries out the last stage of the Dockerfile in a new folder.
-func layOut(tb testing.TB) *image {
+// layOut carries out the last stage of the Dockerfile in a new folder, with arguments of the build ("NAME=value") that win.
+func layOut(tb testing.TB, arguments ...string) *image {
 	tb.Helper()
 	all := stages(tb)
 	img := &image{root: filepath.Join(openDir(tb), "root"), dir: "/", ownershipKept: os.Geteuid() == 0}
 	baseTree(tb, img.root)
 	for _, command := range all[len(all)-1].Commands {
 		switch c := command.(type) {
+		case *instructions.ArgCommand:
+			for _, argument := range c.Args {
+				value, _, err := shell.NewLex('\\').ProcessWord(argument.ValueString(), shell.EnvsFromSlice(nil))
+				require.NoError(tb, err)
+				img.arguments = append(img.arguments, argument.Key+"="+value)
+			}
+			img.arguments = append(img.arguments, arguments...)
 		case *instructions.RunCommand:
 			img.runScript(tb, c)
 		case *instructions.CopyCommand:
@@ -250,7 +258,7 @@ case $1 in
     shift
     [ "$1 $2" = '--yes --no-install-recommends' ] || exit 64
     shift 2
-    for package; do printf '%s\n' "$package"; done >>"$PACKAGES"
+    for package; do printf '%s\n' "$package"; done >>"$INSTALLED"
     ;;
   *) exit 64 ;;
 esac
@@ -268,7 +276,7 @@ func (i *image) runScript(tb testing.TB, c *instructions.RunCommand) {
 		require.NoError(tb, os.WriteFile(filepath.Join(tools, name), []byte(script), 0o755))
 	}
 	// An engine's shell does not stop at a failing command, hence the && in the lines. Nor may it see this machine's files: hence -f.
-	run(tb, tools, []string{"PATH=" + tools, "ROOT=" + i.root, "PACKAGES=" + packages}, "/bin/sh", "-eufc", c.CmdLine[0])
+	run(tb, tools, append([]string{"PATH=" + tools, "ROOT=" + i.root, "INSTALLED=" + packages}, i.arguments...), "/bin/sh", "-eufc", c.CmdLine[0])
 	if installed, err := os.ReadFile(packages); err == nil {
 		i.packages = append(i.packages, strings.Fields(string(installed))...)
 	}
