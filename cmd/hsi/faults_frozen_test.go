@@ -30,14 +30,26 @@ func (w *faultWorld) holder(query string, servers ...*process) *process {
 	var claim string
 	require.NoError(w.tb, w.database.GetContext(w.tb.Context(), &claim, query))
 	for _, p := range servers {
-		raw, err := os.ReadFile(filepath.Join(p.DataDir, "instance"))
-		require.NoError(w.tb, err)
-		if strings.HasPrefix(claim, strings.TrimSpace(string(raw))+"/") {
+		if strings.HasPrefix(claim, p.instance()) {
 			return p
 		}
 	}
 	require.Fail(w.tb, "nobody has the claim", claim)
 	return nil
+}
+
+// claims is how many images a server has in its hands.
+func (w *faultWorld) claims(p *process) int64 {
+	w.tb.Helper()
+	return w.count("SELECT count(*) FROM images WHERE state = 'detecting' AND claimed_by LIKE '" + p.instance() + "%'")
+}
+
+// instance begins all claims of a server.
+func (p *process) instance() string {
+	p.tb.Helper()
+	raw, err := os.ReadFile(filepath.Join(p.DataDir, "instance"))
+	require.NoError(p.tb, err)
+	return strings.TrimSpace(string(raw)) + "/"
 }
 
 func (p *process) signal(s syscall.Signal) {
@@ -122,21 +134,28 @@ func TestFault_OldClaimMeetsNew(t *testing.T) {
 // work; nothing is lost or done twice, and the one that slept works again without a restart.
 func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	t.Parallel()
-	const lease = 37 * time.Second // 1 s to connect, 1 s to read, 5 s and 30 s of slack
-	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=1", "NEMOTRON_READ_TIMEOUT=1")
+	const lease = 38 * time.Second // 1 s to connect, 2 s to read, 5 s and 30 s of slack
+	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=2", "NEMOTRON_READ_TIMEOUT=2")
 	w.start()
 	w.eventually("ready", w.isReady)
 	first, other := w.process, w.second()
-	w.detector.SetBehaviour(aitest.Delay(200 * time.Millisecond))
+	w.detector.SetBehaviour(aitest.Delay(500 * time.Millisecond))
 	w.model.SetBehaviour(aitest.Delay(200 * time.Millisecond))
 	w.feed(60, 5*time.Millisecond, usual)
-	w.detector.Wait("four images at once are in work", func(calls []aitest.DetectCall) bool { return count(calls, aitest.DetectCall.IsUnderWay) >= 4 })
-	first.signal(syscall.SIGSTOP)
-	frozen := time.Now()
 	w.process = other
+	w.eventually("the first one is frozen with an image in its hands", func() bool {
+		first.signal(syscall.SIGSTOP)
+		if w.claims(first) > 0 {
+			return true
+		}
+		first.signal(syscall.SIGCONT)
+		return false
+	})
+	frozen := time.Now()
 	w.feed(60, 5*time.Millisecond, usual)
 	w.eventually("the other one does it all", func() bool { return time.Since(frozen) > lease && w.queues() == [2]int64{} })
 	overtaken := time.Since(frozen)
+	require.Zero(t, w.claims(first), "its claims have been taken over")
 	w.feed(20, 5*time.Millisecond, usual)
 	w.stayReady(0)
 	first.signal(syscall.SIGCONT)

@@ -115,6 +115,7 @@ func TestFailureTable(t *testing.T) {
 // play plays one row with images in each phase.
 func (w *faultWorld) play(row failure) {
 	w.tb.Helper()
+	w.eventually("nothing is left of the row before", w.isWell)
 	w.feed(8, 5*time.Millisecond, usual)
 	row.begin()
 	ended := false

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	flags "flag"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/pprof"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -24,7 +27,19 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
+	waitTogether()
 	embeddedtest.Main(m)
+}
+
+// waitTogether runs more tests at once than there are processors, unless the person who starts them says how many: most of them wait,
+// for a time-out, a lease or a minute of lock. More than a few would need much memory.
+func waitTogether() {
+	flags.Parse()
+	chosen := false
+	flags.Visit(func(f *flags.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if !chosen {
+		_ = flags.Set("test.parallel", strconv.Itoa(min(2*runtime.GOMAXPROCS(0), 8))) // the flag is there in every test binary
+	}
 }
 
 // startProfile writes a CPU profile of the command, so that benchmarks of the real binary can be looked into.
