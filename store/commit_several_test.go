@@ -244,3 +244,76 @@ func TestCommitDetections_SeveralWorkersOverAllCameras(t *testing.T) {
 		   OR camera_id <> ALL (SELECT camera_id FROM images WHERE batch_id = b.id)`))
 	require.Equal(t, int64(workers*rounds*each), requireNoDrift(t, db).Detections)
 }
+
+// A worker is frozen past its leases with several images in hand, and another takes some of them over. What the first one stores when it
+// wakes is only what it still holds; nothing is stored twice, whoever comes first.
+func TestCommitDetections_OldMeetsNewForSomeOfSeveral(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a", "b")
+	ids := recordSeveral(t, db, 6, "a", "b")
+	_, err := db.ClaimImages(t.Context(), ids, "frozen", time.Minute)
+	require.NoError(t, err)
+	expire(t, db)
+	finished, inWork, waiting := ids[:2], ids[2:4], ids[4:]
+	for _, id := range finished {
+		commit(t, db, id, found(1, base()))
+	}
+	for _, id := range inWork {
+		_, err := db.ClaimImage(t.Context(), id, "new", time.Minute)
+		require.NoError(t, err)
+	}
+	var detected []store.Detected
+	for _, id := range ids {
+		detected = append(detected, store.Detected{ImageID: id, DetectionResult: found(2, base())})
+	}
+	committed, err := db.CommitDetections(t.Context(), "frozen", detected, always(store.JoinOpen))
+	require.NoError(t, err)
+	require.Len(t, committed, 2)
+	for i, c := range committed {
+		require.Equal(t, waiting[i], c.Image.ID)
+	}
+	require.NoError(t, db.GiveBackImages(t.Context(), ids, "frozen"))
+	for _, id := range inWork {
+		require.Equal(t, store.ImageDetecting, image(t, db, id).State, "the new claim stays")
+		_, err := db.CommitDetection(t.Context(), store.ImageClaim{ImageID: id, Token: "new"}, found(1, base()), always(store.JoinOpen))
+		require.NoError(t, err)
+	}
+	again, err := db.CommitDetections(t.Context(), "frozen", detected, always(store.JoinOpen))
+	require.NoError(t, err)
+	require.Empty(t, again)
+	for i, id := range ids {
+		want := 1
+		if i >= 4 {
+			want = 2
+		}
+		require.Equal(t, want, storetest.QueryOne[int](t, db, `SELECT count(*) FROM detections WHERE image_id = $1`, id))
+	}
+	require.Zero(t, storetest.QueryOne[int](t, db, `
+		SELECT count(*) FROM batches AS b WHERE image_count <> (SELECT count(*) FROM images WHERE batch_id = b.id)
+		   OR detection_count <> (SELECT count(*) FROM detections WHERE batch_id = b.id)`))
+}
+
+func TestGiveBackImages(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	addCamera(t, db, "a")
+	ids := recordSeveral(t, db, 3, "a")
+	_, err := db.ClaimImages(t.Context(), ids, "mine", time.Minute)
+	require.NoError(t, err)
+	commit := store.ImageClaim{ImageID: ids[2], Token: "mine"}
+	_, err = db.CommitDetection(t.Context(), commit, found(0, base()), nil)
+	require.NoError(t, err)
+	require.NoError(t, db.GiveBackImages(t.Context(), ids, "theirs"))
+	require.Equal(t, store.ImageDetecting, image(t, db, ids[0]).State)
+	require.NoError(t, db.GiveBackImages(t.Context(), ids, "mine"))
+	for _, id := range ids[:2] {
+		img := image(t, db, id)
+		require.Equal(t, store.ImageSeen, img.State)
+		require.Zero(t, img.Attempts)
+	}
+	require.Equal(t, store.ImageFiltered, image(t, db, ids[2]).State)
+	waiting, err := db.WaitingImages(t.Context(), 10, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, waiting, 2, "at once")
+}

@@ -1,0 +1,56 @@
+package detect_test
+
+import (
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/storetest"
+)
+
+// An image that always makes the service answer nonsense, or refuse, is given up with the cause; the others pass, and the service is
+// not taken for dead over it.
+func TestWorker_PoisonAmongGoodImages(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		poison aitest.Behaviour
+		cause  string
+	}{
+		"NaN":            {aitest.NaNConfidence(), "failed 5 times: bad reply of the detector: read reply: "},
+		"box outside":    {aitest.BoxAt(aitest.Box{X: 900, Y: 10, Width: 5, Height: 5}), "failed 5 times: bad reply of the detector: detection 0: box outside of the image"},
+		"too sure":       {aitest.Confidence(1.5), "failed 5 times: bad reply of the detector: detection 0: confidence is not between 0 and 1"},
+		"status 500":     {aitest.Status(500), "failed 5 times: bad reply of the detector: status 500"},
+		"refused":        {aitest.Status(422), "refused by rtdetr: status 422"},
+		"too large":      {aitest.Status(413), "refused by rtdetr: status 413"},
+		"truncated JSON": {aitest.Truncated(), "failed 5 times: bad reply of the detector: read reply: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, server := setup(t), aitest.NewRTDETR(t)
+			poisoned, path := f.add(aitest.Picture(1, person(10)))
+			server.SetBehaviour(aitest.Behaviour{Name: "poison", Answer: func(w http.ResponseWriter, x *aitest.Exchange) {
+				if x.Subject == filepath.Base(path) {
+					test.poison.Answer(w, x)
+					return
+				}
+				x.Honest.Send(w)
+			}})
+			detector := newRTDETR(t, server.URL())
+			f.run(detector, 1)
+			// Good images come and go between the attempts.
+			for i := range 12 {
+				good, _ := f.add(aitest.Picture(uint64(10+i), person(20)))
+				f.wait(good, store.ImageBatched)
+				storetest.Exec(t, f.ledger.DB, `UPDATE images SET next_attempt_at = now() WHERE id = $1 AND state = 'seen'`, poisoned)
+			}
+			require.Contains(t, *f.wait(poisoned, store.ImageDeadLettered).Reason, test.cause)
+			require.Empty(t, detector.Trouble())
+			require.Equal(t, 12, f.count(`SELECT count(*) FROM images WHERE state = 'batched' AND attempts = 1`))
+			require.Zero(t, f.count(`SELECT count(*) FROM detections WHERE image_id = $1`, poisoned))
+		})
+	}
+}
