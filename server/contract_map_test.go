@@ -179,6 +179,7 @@ func (k *knownTests) require(t *testing.T, where, name string) {
 	require.NotNil(t, parts, "%s: %s is not the name of a test", where, name)
 	require.True(t, k.functions[parts[1]][parts[2]], "%s: the test %s does not exist", where, name)
 	for subtest := range strings.SplitSeq(strings.TrimPrefix(parts[3], "/"), "/") {
-		require.True(t, subtest == "" || k.texts[parts[1]][subtest], "%s: the subtest of %s does not exist", where, name)
+		spaced := strings.ReplaceAll(subtest, "_", " ") // as it may be written in the source
+		require.True(t, subtest == "" || k.texts[parts[1]][subtest] || k.texts[parts[1]][spaced], "%s: the subtest of %s does not exist", where, name)
 	}
 }
