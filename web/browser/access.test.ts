@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { accessibilityFindings, launch, panel, screenshot, visit } from './page.ts';
+import { accessibilityFindings, launch, leave, panel, screenshot, visit } from './page.ts';
 import { insertGPUHistory, showGPU } from './gpu-data.ts';
 import { Server, until } from './server.ts';
 
@@ -57,7 +57,7 @@ describe.each([
     if (name === 'light' || name === 'dark') await screenshot(page, name, { width: 1280, height: await endOf(page, 'GPU') });
     if (name === 'phone') await screenshot(page, name, { width: 390, height: 2200 });
     expect(problems).toEqual([]);
-    await page.context().close();
+    await leave(page);
   });
 });
 
@@ -114,7 +114,7 @@ test('with the keyboard alone: everything can be reached, seen and used', async 
   await panel(page, 'Configuration').getByText('Saved.').waitFor();
   expect((await server.get('config')).batch_idle_timeout_seconds).toBe(4);
   expect(problems).toEqual([]);
-  await page.context().close();
+  await leave(page);
 });
 
 /** What has the focus: its name, whether it can be seen, whether its focus can be seen. Undefined at the end of the page. */
@@ -148,7 +148,7 @@ test('what changes is announced, and only then', async () => {
     return changes;
   });
   expect(announced).toEqual([]);
-  await page.context().close();
+  await leave(page);
 });
 
 test('the policy of the page: no inline script or style, no other host, no text that becomes markup', async () => {
@@ -177,7 +177,7 @@ test('the policy of the page: no inline script or style, no other host, no text 
   expect(broken).toMatchObject({ inlineRan: false, shown: true });
   const expected = ['style-src-elem', 'require-trusted-types-for', 'markup refused', 'connect-src', 'fetch refused', 'img-src'];
   expect(broken.violations).toEqual(expect.arrayContaining(expected));
-  await page.context().close();
+  await leave(page);
 });
 
 test('weight: the JavaScript that is loaded first is at most 80 kB as sent', async () => {

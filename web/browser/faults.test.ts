@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 
-import { accessibilityFindings, launch, panel, screenshot, visit } from './page.ts';
+import { accessibilityFindings, launch, leave, panel, screenshot, visit } from './page.ts';
 import { Server, until } from './server.ts';
 
 let server: Server;
@@ -24,7 +24,7 @@ beforeEach(async () => {
   await page.getByText('Everything works').waitFor();
   await panel(page, 'Configuration').getByLabel('Keep data for').waitFor();
 });
-afterEach(() => page.context().close());
+afterEach(() => leave(page));
 
 /** The browser itself writes failed requests to the console; nothing else may be there. */
 const ofTheFault = /Failed to load resource/;

@@ -2,7 +2,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { insertGPUHistory, showGPU } from './gpu-data.ts';
-import { launch, panel, visit } from './page.ts';
+import { launch, leave, panel, visit } from './page.ts';
 import { Server } from './server.ts';
 
 let server: Server;
@@ -23,7 +23,7 @@ test('without a GPU the page says so plainly, and why', async () => {
   await expect.poll(() => gpu.innerText()).toMatch(/The GPU monitor says: .+/);
   expect(await gpu.locator('canvas').count()).toBe(0);
   expect(problems).toEqual([]);
-  await page.context().close();
+  await leave(page);
 });
 
 test('current values, and the course of each with its gaps', async () => {
@@ -80,7 +80,7 @@ test('current values, and the course of each with its gaps', async () => {
   await gpu.getByRole('img', { name: /^Utilization over the last 15 min/ }).waitFor();
   await expect.poll(() => gpu.getByRole('img').first().getAttribute('aria-label')).toContain('last 15 min');
   expect(problems).toEqual([]);
-  await page.context().close();
+  await leave(page);
 });
 
 test('a reading that is gone: the page says when the last one was and keeps the course', async () => {
@@ -90,5 +90,5 @@ test('a reading that is gone: the page says when the last one was and keeps the 
   await gpu.getByText(/The last reading is from/).waitFor();
   await expect.poll(() => gpu.locator('canvas').count()).toBe(5);
   expect(problems).toEqual([]);
-  await page.context().close();
+  await leave(page);
 });

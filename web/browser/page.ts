@@ -36,6 +36,12 @@ export async function visit(browser: Browser, server: Server, options: BrowserCo
   return { page, problems };
 }
 
+/** Closes a page. What is put in on the way of a request that is under way then is let go: nobody waits for it. */
+export async function leave(page: Page): Promise<void> {
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+  await page.context().close();
+}
+
 /** What axe-core finds wrong, of any severity from serious on, by the rules of WCAG 2.2 AA and its own best practices. */
 export async function accessibilityFindings(page: Page): Promise<string[]> {
   await page.evaluate(AxeBuilder.source);

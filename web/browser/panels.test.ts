@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { type Visit, launch, panel, visit } from './page.ts';
+import { type Visit, launch, leave, panel, visit } from './page.ts';
 import { Server, until } from './server.ts';
 
 let server: Server;
@@ -23,7 +23,7 @@ async function onPage(run: (page: Page) => Promise<void>, expected = /^$/): Prom
   const { page, problems }: Visit = await visit(browser, server);
   await run(page);
   expect(problems.filter((problem) => !expected.test(problem))).toEqual([]);
-  await page.context().close();
+  await leave(page);
 }
 
 test('health: the verdict, each service and each worker with its message', () =>
