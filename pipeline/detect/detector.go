@@ -32,6 +32,8 @@ type Detector interface {
 // Image is what a detector gets to see. It belongs to one goroutine.
 type Image struct {
 	CameraID string
+	// Scene tells pictures that show the same view from others of the camera. Empty: its still images.
+	Scene string
 	// Name is the file's name without its folder.
 	Name string
 	// TakenAt is the image time.

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"image"
@@ -42,7 +43,7 @@ func (m *Motion) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	}
 	size := pixels.Bounds().Size()
 	id := imageID{name: img.Name, takenAt: img.TakenAt, sum: sha256.Sum256(img.Data)}
-	s := m.scene(img.CameraID)
+	s := m.scene(cmp.Or(img.Scene, img.CameraID))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.frames > 0 && s.lastID == id {

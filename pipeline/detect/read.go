@@ -23,28 +23,40 @@ type lostError struct{ reason string }
 
 func (e *lostError) Error() string { return "lost: " + e.reason }
 
-// readImage reads the file that a row describes. A file with other bytes than were recorded is another image; one that is gone is lost, unless
-// its camera's folder is away, as when a disk is not mounted: then it is waited for.
-func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
+// openRecorded opens the file that a row describes. A file of another size is another image; one that is gone is lost, unless its
+// camera's folder is away, as when a disk is not mounted: then it is waited for.
+func openRecorded(row store.Image, root string) (*os.File, error) {
 	// Not blocking, because what was a file may be a pipe now.
 	file, err := os.OpenFile(row.FilePath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, notOpened(row.FilePath, root, err)
 	}
-	defer func() { _ = file.Close() }() // only read
 	info, err := file.Stat()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("look at image: %w", err)
+	case !info.Mode().IsRegular() || info.Size() != row.SizeBytes:
+		err = &lostError{reason: store.ReasonReplaced}
+	default:
+		return file, nil
+	}
+	_ = file.Close() // only read
+	return nil, err
+}
+
+// readImage reads the file that a row describes. A file with other bytes than were recorded is another image.
+func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
+	file, err := openRecorded(row, root)
 	if err != nil {
-		return nil, fmt.Errorf("look at image: %w", withoutPath(err))
+		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() != row.SizeBytes {
-		return nil, &lostError{reason: store.ReasonReplaced}
-	}
-	if info.Size() > limits.Bytes() {
+	defer func() { _ = file.Close() }() // only read
+	if row.SizeBytes > limits.Bytes() {
 		return nil, &Unusable{Err: picture.ErrTooLarge}
 	}
-	data := make([]byte, info.Size())
+	data := make([]byte, row.SizeBytes)
 	if _, err := io.ReadFull(file, data); err != nil {
-		return nil, fmt.Errorf("read image: %w", withoutPath(err))
+		return nil, fmt.Errorf("read image: %w", err)
 	}
 	// The bytes decide, not the file's time: that may change alone, and stay when the bytes change.
 	if sum := sha256.Sum256(data); row.SHA256 == nil || hex.EncodeToString(sum[:]) != *row.SHA256 {
@@ -105,9 +117,9 @@ func hasEntries(path string) error {
 	return err
 }
 
-// withThumbnails draws a thumbnail for each detection and turns them into rows. A picture that the detector could read and we
+// withThumbnails draws a thumbnail for each detection and turns them into rows; first is the number of the first one. A picture that the detector could read and we
 // cannot gets none.
-func (w *Worker) withThumbnails(ctx context.Context, imageID int64, img *Image, found []Detection) ([]store.NewDetection, error) {
+func (w *Worker) withThumbnails(ctx context.Context, imageID int64, first int, img *Image, found []Detection) ([]store.NewDetection, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -131,7 +143,7 @@ func (w *Worker) withThumbnails(ctx context.Context, imageID int64, img *Image, 
 	drawn := picture.NewThumbnails(pixels)
 	img.Close() // the memory is for others while the disk is waited for
 	for i, d := range found {
-		if rows[i].ThumbnailPath, err = w.writeThumbnail(ctx, drawn, imageID, i, d.Box); err != nil {
+		if rows[i].ThumbnailPath, err = w.writeThumbnail(ctx, drawn, imageID, first+i, d.Box); err != nil {
 			return nil, err
 		}
 	}

@@ -25,15 +25,22 @@ const roundTime = 2 * time.Second
 // look is what came of looking at one image.
 type look struct {
 	result store.DetectionResult
-	took   time.Duration // by the detector
-	isRead bool          // the file could be read, so its folder is there
+	calls  []time.Duration // that the detector took, one for each picture
+	isRead bool            // the file could be read, so its folder is there
 	err    error
 }
 
 // handleOne claims one image and brings it as far as it gets.
 func (w *Worker) handleOne(ctx context.Context, alive heartbeat, id int64) error {
-	defer alive.Step(Lease(w.options.DetectLimit))()
+	done := alive.Step(Lease(w.options.DetectLimit))
+	defer done()
 	row, err := w.options.Ledger.ClaimImage(ctx, id, w.token, Lease(w.options.DetectLimit))
+	if err == nil && isVideo(row) {
+		// It takes longer than an image may. A claim that goes on counts no attempt.
+		defer alive.Step(w.videoLease())()
+		done()
+		row, err = w.options.Ledger.ClaimImage(ctx, id, w.token, w.videoLease())
+	}
 	switch {
 	case errors.Is(err, store.ErrClaimLost), errors.Is(err, store.ErrNotFound):
 		return nil // somebody else has it, or it is finished
@@ -76,6 +83,7 @@ func (w *Worker) round(ctx context.Context, alive heartbeat, ids []int64) (claim
 	if err != nil {
 		return nil, nil, err
 	}
+	rows = slices.DeleteFunc(rows, isVideo) // each takes its time, and has its turn alone
 	for _, row := range rows {
 		claimed = append(claimed, row.ID)
 	}
@@ -88,7 +96,7 @@ func (w *Worker) round(ctx context.Context, alive heartbeat, ids []int64) (claim
 func (w *Worker) finish(ctx context.Context, rows []store.Image) (left []int64, err error) {
 	w.lookAtAll(ctx, rows)
 	if ctx.Err() != nil {
-		return nil, w.handBack(ctx, rows)
+		return nil, w.handBack(ctx)
 	}
 	var detected []store.Detected
 	for _, row := range rows {
@@ -165,12 +173,15 @@ func (w *Worker) lookAtAll(ctx context.Context, rows []store.Image) {
 	}
 }
 
-// look reads one image, shows it to the detector and draws its thumbnails.
+// look reads one image or video, shows it to the detector and draws its thumbnails.
 func (w *Worker) look(ctx context.Context, row store.Image) (l look) {
 	if row.Attempts > maxAttempts {
 		// It was claimed again and again and never handed back: each time something died over it.
 		l.err = &Unusable{Err: fmt.Errorf("not finished after %d attempts", row.Attempts-1)}
 		return l
+	}
+	if isVideo(row) {
+		return w.lookAtVideo(ctx, row)
 	}
 	data, err := readImage(row, w.options.CameraRoot, w.options.Limits)
 	if err != nil {
@@ -185,13 +196,15 @@ func (w *Worker) look(ctx context.Context, row store.Image) (l look) {
 		return l
 	}
 	defer img.Close()
-	var found []Detection
-	if found, l.took, l.err = w.detect(ctx, img); l.err != nil {
+	found, took, err := w.detect(ctx, img)
+	if err != nil {
+		l.err = err
 		return l
 	}
+	l.calls = []time.Duration{took}
 	l.result = store.DetectionResult{Detector: w.options.Detector.Name(), ImageAt: takenAt, FileType: img.Info.Format.MediaType()}
 	kept := selectDetections(found, w.options.Settings.Latest().DetectionConfidenceThreshold)
-	l.result.Detections, l.err = w.withThumbnails(ctx, row.ID, img, kept)
+	l.result.Detections, l.err = w.withThumbnails(ctx, row.ID, 0, img, kept)
 	return l
 }
 
@@ -237,8 +250,10 @@ func (w *Worker) commit(ctx context.Context, detected []store.Detected) error {
 func (w *Worker) announce(committed []store.Committed) {
 	closed := false
 	for _, c := range committed {
-		w.options.Activity.add()
-		w.options.Observer.Observe(latency.Detect, w.seen[c.Image.ID].took)
+		for _, took := range w.seen[c.Image.ID].calls {
+			w.options.Activity.add()
+			w.options.Observer.Observe(latency.Detect, took)
+		}
 		w.observe(latency.WatchToDetect, &c.Image.SeenAt, c.Image.DetectStartedAt)
 		if c.Batch != nil {
 			w.observe(latency.DetectToBatch, c.Image.DetectStartedAt, c.Image.BatchedAt)
@@ -254,13 +269,9 @@ func (w *Worker) announce(committed []store.Committed) {
 }
 
 // handBack gives images back because the worker was told to stop.
-func (w *Worker) handBack(ctx context.Context, rows []store.Image) error {
+func (w *Worker) handBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout)
 	defer cancel()
-	ids := make([]int64, len(rows))
-	for i, row := range rows {
-		ids[i] = row.ID
-	}
 	clear(w.seen)
-	return w.options.Ledger.GiveBackImages(ctx, ids, w.token)
+	return w.options.Ledger.GiveBackImages(ctx, w.work, w.token) // those that are stored have no claim any more
 }

@@ -63,7 +63,7 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Options of a Worker. Ledger to Log are required, but for Limits and Memory.
+// Options of a Worker. Ledger to Log are required, but for Limits, Memory and Videos.
 type Options struct {
 	Ledger     ledger
 	Detector   Detector
@@ -80,6 +80,8 @@ type Options struct {
 	Limits      picture.Limits
 	// Memory is shared by all workers, so that few large images are decoded at once. Nil has no bound.
 	Memory *picture.Memory
+	// Videos takes pictures out of videos. Nil: videos are given up.
+	Videos videos
 	Log    *slog.Logger
 	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
 	Owner string

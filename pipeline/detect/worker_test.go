@@ -23,6 +23,8 @@ import (
 	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/pipeline/video"
+	"hsi.home.arpa/pipeline/video/videotest"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
@@ -136,6 +138,8 @@ type fixture struct {
 	subfolder  string        // of the camera's folder, for images
 	limit      time.Duration // of one call of the detector
 	atOnce     int           // images that a worker takes together
+	extension  string        // of the names of the images that are added
+	videos     *video.Extractor
 }
 
 func setup(t *testing.T) *fixture {
@@ -143,7 +147,7 @@ func setup(t *testing.T) *fixture {
 	f := &fixture{
 		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
 		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
-		limit: 3 * time.Second, camera: "front",
+		limit: 3 * time.Second, camera: "front", extension: ".jpg", videos: videotest.Extractor(t, video.Options{}),
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
 	for _, camera := range []string{"front", "back"} {
@@ -191,7 +195,7 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 	for range workers {
 		worker := detect.NewWorker(q, detect.Options{
 			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
-			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory, AtOnce: f.atOnce, Cameras: 2,
+			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory, Videos: f.videos, AtOnce: f.atOnce, Cameras: 2,
 		})
 		group.Go(func() {
 			defer ended()
@@ -211,7 +215,7 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 func (f *fixture) add(data []byte) (id int64, path string) {
 	f.t.Helper()
 	f.images++
-	path = filepath.Join(f.root, f.camera, f.subfolder, fmt.Sprintf("%04d.jpg", f.images))
+	path = filepath.Join(f.root, f.camera, f.subfolder, fmt.Sprintf("%04d%s", f.images, f.extension))
 	require.NoError(f.t, os.WriteFile(path, data, 0o600))
 	info, err := os.Stat(path)
 	require.NoError(f.t, err)
