@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"hsi.home.arpa/embedded"
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/pipeline/analyze"
@@ -15,6 +16,7 @@ import (
 	"hsi.home.arpa/pipeline/intake"
 	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/pipeline/queue"
+	"hsi.home.arpa/pipeline/video"
 	"hsi.home.arpa/server/health"
 )
 
@@ -53,9 +55,10 @@ func (a *app) buildPipeline(options Options) error {
 	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
 	memory := picture.NewMemory(decodedBytes)
+	videos := video.New(video.Options{Find: func() (string, []string, error) { return embedded.FindFFmpeg(a.cfg.depsDirs()) }})
 	for i := range parallel.workers {
 		worker := detect.NewWorker(a.detectQueue, detect.Options{
-			Memory: memory,
+			Memory: memory, Videos: videos,
 			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
 			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
 			AtOnce: parallel.atOnce, Cameras: parallel.cameras, Pauses: wait.Pauses,
@@ -66,6 +69,7 @@ func (a *app) buildPipeline(options Options) error {
 	watcher := intake.New(intake.Options{
 		Root: a.cfg.CameraRoot, Ledger: a.db, Log: a.component(pipeline.FileWatcher), Recorded: images.Wake, DedupeWindow: time.Duration(a.cfg.DedupeTTL),
 		Polling: bool(a.cfg.WatcherPolling), PollInterval: time.Duration(a.cfg.WatcherPollingInterval), Now: options.Now,
+		Videos: videos,
 	})
 	a.supervisor.Add(pipeline.Function{
 		Name: pipeline.FileWatcher, Group: pipeline.GroupIntake,
