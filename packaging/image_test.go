@@ -68,24 +68,27 @@ func stage(tb testing.TB, name string) instructions.Stage {
 
 // built is the program as the Dockerfile's own command builds it, once for all tests.
 var built struct {
-	once sync.Once
-	path string
-	err  error
+	once    sync.Once
+	content []byte
+	err     error
 }
 
-// program returns the path of the built program.
+// program returns the path of a copy of the built program.
 func program(tb testing.TB) string {
 	tb.Helper()
+	dir := openDir(tb)
 	built.once.Do(func() {
-		dir, err := os.MkdirTemp("/tmp", "hsi-build-") //nolint:usetesting // for all tests
+		path, err := buildProgram(stage(tb, "build"), dir)
 		if err != nil {
 			built.err = err
 			return
 		}
-		built.path, built.err = buildProgram(stage(tb, "build"), dir)
+		built.content, built.err = os.ReadFile(path)
 	})
 	require.NoError(tb, built.err)
-	return built.path
+	path := filepath.Join(dir, "hsi")
+	require.NoError(tb, os.WriteFile(path, built.content, 0o755))
+	return path
 }
 
 // buildProgram runs the commands of the build stage in the project's folder, which stands for WORKDIR.
@@ -113,7 +116,7 @@ func buildProgram(build instructions.Stage, out string) (string, error) {
 			return "", fmt.Errorf("the build stage has an instruction that this test does not know: %s", command.Name())
 		}
 	}
-	return filepath.Join(out, "hsi"), os.Chmod(out, 0o755)
+	return filepath.Join(out, "hsi"), nil
 }
 
 // unquoted reads the values of an ENV line as the engine does.

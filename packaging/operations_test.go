@@ -14,9 +14,10 @@ func TestOperationsGuide(t *testing.T) {
 	guide := projectFile(t, "docs/OPERATIONS.md")
 	commands := regexp.MustCompile(`(?:exec hsi hsi|^hsi --env-file FILE) ([a-z][a-z -]*)`).FindAllStringSubmatch(guide, -1)
 	require.Greater(t, len(commands), 5)
+	path := program(t)
 	for _, found := range commands {
 		arguments := strings.Fields(found[1])
-		output, exit := try(program(t), append(arguments, "--help")...)
+		output, exit := try(path, append(arguments, "--help")...)
 		require.Zero(t, exit, "hsi %s: %s", found[1], output)
 	}
 	for _, option := range regexp.MustCompile(`scripts/env\.sh (--[a-z]+)`).FindAllStringSubmatch(guide, -1) {
