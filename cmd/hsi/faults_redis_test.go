@@ -17,7 +17,7 @@ import (
 // then. Nothing of it is worked on twice, and what came since goes on.
 func TestFault_RedisStale(t *testing.T) {
 	t.Parallel()
-	w := prepareFaultWorld(t)
+	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // on a slow machine too, no call is given up
 	w.start()
 	w.eventually("ready", w.isReady)
 	release := make(chan struct{})
