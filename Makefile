@@ -129,6 +129,11 @@ bench: deps build ## Measure the server beside bare programs on the same machine
 	@mkdir -p bin && go build -o bin/bench ./bench
 	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" $(BENCH)
 
+.PHONY: soak
+soak: deps build ## Let 32 cameras write one picture a second each for 20 minutes and watch memory and descriptors
+	@mkdir -p bin && go build -o bin/bench ./bench
+	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" -rows soak
+
 .PHONY: chaos
 chaos: deps build ## Kill and disturb everything under load, then compare what came in with what is stored (LONG=1: an hour; SEED=n: again)
 	@go build -buildvcs=false -o bin/chaos ./chaos
