@@ -141,5 +141,5 @@ chaos: deps build ## Kill and disturb everything under load, then compare what c
 
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
-ci: verify contract lint web web-test test build client-test browser-test ## What continuous integration runs
+ci: verify contract lint web web-test test build client-test browser-test chaos ## What continuous integration runs
 	@bin/hsi version
