@@ -43,7 +43,7 @@ const batchWaits = `(
 // yet and due, handed over longer than requeueAfter ago and not claimed since, or claimed under a lease that has
 // ended.
 func (db *DB) WaitingBatches(ctx context.Context, limit int, requeueAfter time.Duration) ([]WaitingBatch, error) {
-	batches, err := list[WaitingBatch](ctx, db, "list waiting batches", `
+	batches, err := listInOrder[WaitingBatch](ctx, db, "list waiting batches", `
 		SELECT id, camera_id, closed_at FROM batches
 		WHERE state IN ('closed', 'queued', 'analyzing') AND `+batchWaits+`
 		ORDER BY closed_at, id LIMIT $1`, limit, requeueAfter.Seconds())

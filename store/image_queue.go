@@ -24,7 +24,7 @@ const (
 // WaitingImages lists up to limit images that can be handed to the queue: not handed over yet and due, handed
 // over longer than requeueAfter ago and not claimed since, or claimed under a lease that has ended. Cameras take
 // turns, oldest image first, so that a camera with a long backlog does not starve the others. The cost follows
-// limit and the number of cameras, not the backlog.
+// limit and the number of cameras, not the backlog, nor what the planner believes of it.
 func (db *DB) WaitingImages(ctx context.Context, limit int, requeueAfter time.Duration) ([]WaitingImage, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -36,7 +36,7 @@ func (db *DB) WaitingImages(ctx context.Context, limit int, requeueAfter time.Du
 	// A camera contributes at most perCamera. When the others have too little to fill the limit it may give more.
 	for perCamera := max(limit/max(cameras, 1), 1) + 1; ; perCamera *= 4 {
 		perCamera = min(perCamera, limit)
-		images, err := list[WaitingImage](ctx, db, "list waiting images", waitingImagesQuery,
+		images, err := listInOrder[WaitingImage](ctx, db, "list waiting images", waitingImagesQuery,
 			limit, perCamera, requeueAfter.Seconds())
 		if err != nil {
 			return nil, err
