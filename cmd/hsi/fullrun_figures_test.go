@@ -119,7 +119,8 @@ func (s *latencySummary) compareCalls(name string, took []time.Duration, diff *d
 	mean := float64(sum) / unit / float64(len(took))
 	diff.check(s.Avg >= mean && s.Avg <= mean+slack, "%s: avg is %.3f ms, the service took %.3f", name, s.Avg, mean)
 	least, most := float64(took[0])/unit, float64(took[len(took)-1])/unit
-	diff.check(s.Min >= least, "%s: min is %.3f ms, the service took at least %.3f", name, s.Min, least)
+	// However busy the machine is, one call of many comes through at once.
+	diff.check(s.Min >= least && s.Min <= 1.9*least, "%s: min is %.3f ms, the service took at least %.3f", name, s.Min, least)
 	diff.check(s.Max >= most, "%s: max is %.3f ms, the service took up to %.3f", name, s.Max, most)
 	median := float64(took[(len(took)-1)/2]) / unit
 	diff.check(s.P50 >= 0.99*median && s.Min <= s.P50 && s.P50 <= s.P95 && s.P95 <= s.P99 && s.P99 <= s.Max,
