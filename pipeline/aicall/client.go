@@ -20,7 +20,7 @@ import (
 type Options struct {
 	// URL is the address of the service, such as http://localhost:8090. A path in it is kept. Required.
 	URL string
-	// APIKey is sent as X-API-Key; empty sends none.
+	// APIKey is sent as Authorize does; empty sends none.
 	APIKey string
 	// ConnectTimeout bounds the connection (default 10 s), ReadTimeout all from then to the end of the reply (default 60 s).
 	ConnectTimeout, ReadTimeout time.Duration
@@ -127,9 +127,7 @@ func (c *Client) post(ctx context.Context, path, contentType string, body []byte
 	}
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("Accept", "application/json")
-	if c.apiKey != "" {
-		request.Header.Set("X-API-Key", c.apiKey)
-	}
+	Authorize(request, c.apiKey)
 	response, err := c.http.Do(request)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
@@ -150,6 +148,18 @@ func (c *Client) post(ctx context.Context, path, contentType string, body []byte
 		return nil, &Failure{Kind: kindOfStatus(response.StatusCode), Err: fmt.Errorf("status %d: %s", response.StatusCode, c.excerpt(reply))}
 	}
 	return reply, nil
+}
+
+// Authorize adds the key that a service asks for, in each way that one of them knows: as X-API-Key, and as a bearer token, which is all
+// that llama.cpp took for long. An address with a login of its own keeps that instead of the token. An empty key adds nothing.
+func Authorize(request *http.Request, apiKey string) {
+	if apiKey == "" {
+		return
+	}
+	request.Header.Set("X-API-Key", apiKey)
+	if request.URL.User == nil {
+		request.Header.Set("Authorization", "Bearer "+apiKey)
+	}
 }
 
 // transportFailure tells a service that is not there from one that broke off in the middle.

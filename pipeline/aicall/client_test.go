@@ -61,6 +61,22 @@ func TestClient_Post(t *testing.T) {
 	require.Equal(t, 1200*time.Millisecond, client.Limit())
 }
 
+// Services differ in where they look for the key. A login that is part of the address belongs to something in front of the service.
+func TestAuthorize(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ url, key, apiKey, authorization string }{
+		{"http://ai", "", "", ""},
+		{"http://ai", "the-key", "the-key", "Bearer the-key"},
+		{"http://user:hunter2@ai", "the-key", "the-key", ""}, // net/http adds the login when it sends
+		{"http://user:hunter2@ai", "", "", ""},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, test.url, http.NoBody)
+		require.NoError(t, err)
+		aicall.Authorize(request, test.key)
+		require.Equal(t, []string{test.apiKey, test.authorization}, []string{request.Header.Get("X-API-Key"), request.Header.Get("Authorization")}, test)
+	}
+}
+
 func TestClient_BoundsTheReply(t *testing.T) {
 	t.Parallel()
 	size := make(chan int, 1)

@@ -198,6 +198,19 @@ func TestNemotron_FollowsTheContract(t *testing.T) {
 	require.Equal(t, 404, do(t, t.Context(), http.MethodPost, n.URL()+"/v1/other", "", nil).status)
 }
 
+// ask sends an X-API-Key alone, which later versions of llama.cpp take and earlier ones do not.
+func TestNemotron_AsksForAKey(t *testing.T) {
+	t.Parallel()
+	n := aitest.NewNemotron(t)
+	n.RequireKey("secret", false)
+	require.Equal(t, 200, ask(t, t.Context(), n, "one").status)
+	n.RequireKey("another", false)
+	require.Equal(t, 401, ask(t, t.Context(), n, "two").status)
+	n.RequireKey("secret", true)
+	require.Equal(t, 401, ask(t, t.Context(), n, "three").status)
+	require.Equal(t, 200, do(t, t.Context(), http.MethodGet, n.URL()+"/health", "", nil).status)
+}
+
 func TestJudge_LevelFitsTheScore(t *testing.T) {
 	t.Parallel()
 	levels := map[string]int{}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -65,12 +66,41 @@ func level(score int) string {
 }
 
 // Nemotron is a scripted llama.cpp server.
-type Nemotron struct{ *service[CompletionCall] }
+type Nemotron struct {
+	*service[CompletionCall]
+
+	key atomic.Pointer[requiredKey] // nil while none is asked for
+}
+
+// requiredKey is what llama.cpp is started with, and whether it is a version that only knows bearer tokens.
+type requiredKey struct {
+	key          string
+	isBearerOnly bool
+}
+
+// RequireKey asks for a key from now on, as llama.cpp does with --api-key: not for the health. Versions until 2025 look for a bearer
+// token only, later ones for X-Api-Key where there is no Authorization at all.
+func (n *Nemotron) RequireKey(key string, isBearerOnly bool) {
+	n.key.Store(&requiredKey{key, isBearerOnly})
+}
+
+// keyOf finds the key of a request as llama.cpp does.
+func (n *Nemotron) keyOf(r *http.Request) string {
+	authorization := r.Header.Get("Authorization")
+	if required := n.key.Load(); authorization == "" && (required == nil || !required.isBearerOnly) {
+		return r.Header.Get("X-Api-Key")
+	}
+	token, isBearer := strings.CutPrefix(authorization, "Bearer ")
+	if !isBearer {
+		return ""
+	}
+	return token
+}
 
 // NewNemotron starts a server that is honest until it is told otherwise. It ends with the test.
 func NewNemotron(tb testing.TB) *Nemotron {
 	tb.Helper()
-	n := &Nemotron{newService[CompletionCall](tb)}
+	n := &Nemotron{service: newService[CompletionCall](tb)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", n.serveHealth)
 	mux.HandleFunc("POST /completion", n.serveCompletion)
@@ -103,8 +133,11 @@ func (n *Nemotron) serveHealth(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *Nemotron) serveCompletion(w http.ResponseWriter, r *http.Request) {
-	call := CompletionCall{Call: Call{StartedAt: time.Now(), APIKey: r.Header.Get("X-API-Key")}}
+	call := CompletionCall{Call: Call{StartedAt: time.Now(), APIKey: n.keyOf(r)}}
 	honest := complete(&call, r)
+	if required := n.key.Load(); required != nil && call.APIKey != required.key {
+		honest = llamaError(http.StatusUnauthorized, "Invalid API Key")
+	}
 	number, behaviour := n.begin(call)
 	n.update(number, func(c *CompletionCall) { c.Behaviour = behaviour.Name })
 	x := &Exchange{Request: r, Subject: call.Prompt, Honest: honest, Loading: llamaLoading(), Fail: llamaError}

@@ -28,7 +28,7 @@ type Call struct {
 	Status int
 	// Behaviour names what was done instead of the honest answer; empty when that was given.
 	Behaviour string
-	// APIKey is the X-API-Key that came with the call.
+	// APIKey is the key that came with the call, where the service looks for it.
 	APIKey string
 }
 

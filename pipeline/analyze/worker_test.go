@@ -189,6 +189,7 @@ func (f *fixture) batch(id int64) store.Batch {
 func TestWorker_StoresWhatTheModelSays(t *testing.T) {
 	t.Parallel()
 	f, model := setup(t), aitest.NewNemotron(t)
+	model.RequireKey("secret", true)
 	b := f.closedBatch()
 	f.run(f.nemotron(model.URL()))
 	event := f.waitEvents(1)[0]

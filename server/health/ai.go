@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"hsi.home.arpa/pipeline/aicall"
 )
 
 // maxHealthBody is how much of an AI service's answer is read, in bytes.
@@ -29,7 +31,7 @@ type caller interface {
 type AIService struct {
 	// URL is the base address of the service; /health is added to it. Empty means that the built-in part is used: always healthy.
 	URL string
-	// APIKey is sent as X-API-Key. Empty sends none.
+	// APIKey is sent as with calls; see aicall.Authorize. Empty sends none.
 	APIKey string
 	// ReadTimeout is how long one of our own calls may take; until then silence counts as busy.
 	ReadTimeout time.Duration
@@ -85,9 +87,7 @@ func (s AIService) probe(client *http.Client) func(ctx context.Context) finding 
 		if err != nil {
 			return failed(err)
 		}
-		if s.APIKey != "" {
-			request.Header.Set("X-API-Key", s.APIKey)
-		}
+		aicall.Authorize(request, s.APIKey)
 		response, err := client.Do(request)
 		if err != nil {
 			return s.withTrouble(failed(err))

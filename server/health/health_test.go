@@ -550,7 +550,7 @@ func TestAIProbe_OverHTTP(t *testing.T) {
 	var path, key atomic.Value
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path.Store(r.URL.Path)
-		key.Store(r.Header.Get("X-API-Key"))
+		key.Store(r.Header.Get("X-API-Key") + " " + r.Header.Get("Authorization"))
 		if strings.HasPrefix(r.URL.Path, "/moved") {
 			http.Redirect(w, r, "/health", http.StatusFound)
 			return
@@ -564,7 +564,7 @@ func TestAIProbe_OverHTTP(t *testing.T) {
 	found := AIService{URL: server.URL + "/base/", APIKey: "k"}.probe(client)(t.Context())
 	require.Equal(t, finding{state: Degraded, text: "model not loaded"}, found)
 	require.Equal(t, "/base/health", path.Load())
-	require.Equal(t, "k", key.Load())
+	require.Equal(t, "k Bearer k", key.Load())
 
 	found = AIService{URL: server.URL + "/moved"}.probe(client)(t.Context())
 	require.Equal(t, "returned HTTP 302", found.text)

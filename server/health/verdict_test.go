@@ -111,6 +111,9 @@ func TestJudge(t *testing.T) {
 		"503 without JSON":       {503, `loading`, Unhealthy, "returned HTTP 503"},
 		"500":                    {500, ``, Unhealthy, "returned HTTP 500"},
 		"404":                    {404, ``, Unhealthy, "returned HTTP 404"},
+		"the last of its kind":   {299, ``, Healthy, "healthy"},
+		"a choice is no answer":  {300, ``, Unhealthy, "returned HTTP 300"},
+		"informational":          {199, ``, Unhealthy, "returned HTTP 199"},
 		"a redirect leads away":  {302, ``, Unhealthy, "returned HTTP 302"},
 		"status of another type": {200, `{"status":1,"model_loaded":"yes"}`, Healthy, "healthy"},
 	} {
