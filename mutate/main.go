@@ -2,12 +2,17 @@
 // run, and lists the changes that no test noticed. Nothing on disk is changed: the compiler is given the changed file by an overlay.
 //
 //	go run ./mutate -per 40 -seed 1 ./server ./gpu …
+//	go run ./mutate -only gpu/nvml.go:92 ./gpu
 //
-// The places are drawn at random, as many in each package. A change that does not compile is drawn again; one that makes the tests
-// hang counts as noticed.
+// The places are drawn at random, as many in each package; -only takes those of the lines that are named instead. A change that does
+// not compile is drawn again. One that makes the tests hang counts as noticed, and the table says how many did: the limit is five
+// times the time that the tests take without a change, so that a busy machine is no reason. While it runs, each change is told with
+// the test that noticed it.
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,15 +24,25 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
+const (
+	// timesPlain and minTimeout bound a run of the tests with a change, measured by the run without one.
+	timesPlain   = 5
+	minTimeout   = time.Minute
+	firstTimeout = 10 * time.Minute
+)
+
 type settings struct {
 	per     int
 	seed    uint64
-	timeout time.Duration
+	timeout time.Duration // 0: timesPlain
+	only    []string      // path:line; empty: all
 }
 
 func main() { os.Exit(command()) }
@@ -38,8 +53,10 @@ func command() int {
 	var s settings
 	flag.IntVar(&s.per, "per", 40, "changes to try in each package")
 	flag.Uint64Var(&s.seed, "seed", 1, "which changes are drawn")
-	flag.DurationVar(&s.timeout, "timeout", 4*time.Minute, "of one run of a package's tests")
+	flag.DurationVar(&s.timeout, "timeout", 0, "of one run of a package's tests (default five times the run without a change)")
+	only := flag.String("only", "", "try just the changes in these lines, as gpu/nvml.go:92,gpu/monitor.go:114")
 	flag.Parse()
+	s.only = strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	if flag.NArg() == 0 {
 		_, _ = fmt.Fprintln(os.Stderr, "mutate: name the packages, as ./server ./gpu")
 		return 2
@@ -53,31 +70,33 @@ func command() int {
 
 // tally is what became of the changes in one package.
 type tally struct {
-	killed, tried int
-	survivors     []string
+	tried, noticed int
+	hung           int // of those noticed
+	survivors      []string
 }
 
 func run(ctx context.Context, s settings, dirs []string, out io.Writer) error {
 	var total tally
-	_, _ = fmt.Fprintf(out, "seed %d, up to %d changes in each package\n\n| package | tried | noticed | |\n|---|---|---|---|\n", s.seed, s.per)
+	_, _ = fmt.Fprintf(out, "seed %d, up to %d changes in each package\n\n| package | tried | noticed | of them by hanging | |\n|---|---|---|---|---|\n", s.seed, s.per)
 	for _, dir := range dirs {
 		t, err := mutatePackage(ctx, s, dir)
 		if err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
-		_, _ = fmt.Fprintf(out, "| `%s` | %d | %d | %.0f %% |\n", strings.TrimPrefix(dir, "./"), t.tried, t.killed, percent(t))
+		_, _ = fmt.Fprintf(out, "| `%s` | %d | %d | %d | %.0f %% |\n", strings.TrimPrefix(dir, "./"), t.tried, t.noticed, t.hung, percent(t))
 		total.tried += t.tried
-		total.killed += t.killed
+		total.noticed += t.noticed
+		total.hung += t.hung
 		total.survivors = append(total.survivors, t.survivors...)
 	}
-	_, _ = fmt.Fprintf(out, "| all | %d | %d | %.1f %% |\n\nNot noticed:\n\n", total.tried, total.killed, percent(total))
+	_, _ = fmt.Fprintf(out, "| all | %d | %d | %d | %.1f %% |\n\nNot noticed:\n\n", total.tried, total.noticed, total.hung, percent(total))
 	for _, survivor := range total.survivors {
 		_, _ = fmt.Fprintf(out, "- %s\n", survivor)
 	}
 	return nil
 }
 
-func percent(t tally) float64 { return 100 * float64(t.killed) / float64(max(t.tried, 1)) }
+func percent(t tally) float64 { return 100 * float64(t.noticed) / float64(max(t.tried, 1)) }
 
 // mutatePackage tries changes in the package of a folder.
 func mutatePackage(ctx context.Context, s settings, dir string) (tally, error) {
@@ -98,30 +117,47 @@ func mutatePackage(ctx context.Context, s settings, dir string) (tally, error) {
 		}
 		mutants = append(mutants, found...)
 	}
+	if len(s.only) > 0 {
+		mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !slices.Contains(s.only, m.place()) })
+		s.per = len(mutants)
+	}
 	random := rand.New(rand.NewPCG(s.seed, uint64(len(mutants)))) //nolint:gosec // not for secrets
 	random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
-	runner := runner{dir: dir, temp: binary, timeout: s.timeout}
+	runner := runner{dir: dir, temp: binary, timeout: cmp.Or(s.timeout, firstTimeout)}
+	began := time.Now()
 	if verdict, output, err := runner.test(ctx, nil); err != nil || verdict != survived {
 		return tally{}, errors.Join(fmt.Errorf("the tests fail without any change: %s", tail(output)), err)
 	}
+	if s.timeout == 0 {
+		runner.timeout = max(minTimeout, timesPlain*time.Since(began))
+	}
+	return tryEach(ctx, &runner, mutants, s.per)
+}
+
+// tryEach tries changes one by one until there were enough that compile.
+func tryEach(ctx context.Context, r *runner, mutants []mutant, enough int) (tally, error) {
 	var t tally
 	for _, m := range mutants {
-		if t.tried == s.per {
+		if t.tried == enough {
 			break
 		}
-		verdict, _, err := runner.test(ctx, &m)
-		switch {
-		case err != nil:
+		verdict, output, err := r.test(ctx, &m)
+		if err != nil {
 			return t, err
-		case verdict == doesNotCompile:
+		}
+		switch verdict {
+		case doesNotCompile:
 			continue
-		case verdict == killed:
-			t.killed++
-		case verdict == survived:
+		case killed:
+			t.noticed++
+		case hung:
+			t.noticed++
+			t.hung++
+		case survived:
 			t.survivors = append(t.survivors, m.String())
 		}
 		t.tried++
-		_, _ = fmt.Fprintf(os.Stderr, "%s %s\n", verdict, m)
+		_, _ = fmt.Fprintf(os.Stderr, "%s %s %s\n", verdict, m, failing(output))
 	}
 	return t, nil
 }
@@ -145,6 +181,7 @@ type verdict string
 
 const (
 	killed         verdict = "noticed"
+	hung           verdict = "noticed by hanging"
 	survived       verdict = "NOT NOTICED"
 	doesNotCompile verdict = "does not compile"
 )
@@ -185,7 +222,7 @@ func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	tests := exec.CommandContext(limited, filepath.Join(r.temp, "t.test"), "-test.failfast", "-test.timeout", (r.timeout - 10*time.Second).String()) //nolint:gosec // just built
+	tests := exec.CommandContext(limited, filepath.Join(r.temp, "t.test"), "-test.failfast", "-test.timeout", "0") //nolint:gosec // just built
 	tests.Dir = r.dir
 	tests.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tests.Cancel = func() error { return syscall.Kill(-tests.Process.Pid, syscall.SIGKILL) }
@@ -194,12 +231,24 @@ func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
 	switch {
 	case ctx.Err() != nil:
 		return "", nil, ctx.Err()
+	case limited.Err() != nil:
+		return hung, output, nil
 	case err != nil:
 		return killed, output, nil
 	default:
 		return survived, output, nil
 	}
 }
+
+// failing names the first test that failed, or how the tests ended otherwise.
+func failing(output []byte) string {
+	if found := failure.FindSubmatch(output); found != nil {
+		return "by " + string(bytes.Join(found[1:], nil))
+	}
+	return ""
+}
+
+var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|^(panic: .{0,80}|fatal error: .{0,80})`)
 
 func tail(output []byte) string {
 	const most = 2000

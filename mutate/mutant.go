@@ -26,7 +26,9 @@ type mutant struct {
 	what, text string
 }
 
-func (m mutant) String() string { return fmt.Sprintf("`%s:%d` %s", m.file.path, m.line, m.what) }
+func (m mutant) String() string { return fmt.Sprintf("`%s` %s", m.place(), m.what) }
+
+func (m mutant) place() string { return fmt.Sprintf("%s:%d", m.file.path, m.line) }
 
 // changed is the whole file with the change. The line directive of the compiler is not needed: lines stay the same.
 func (m mutant) changed() []byte {
@@ -83,6 +85,9 @@ func (f *finder) visit(n ast.Node) bool {
 	case *ast.CallExpr:
 		return !isMessage(f.text(n.Fun))
 	case *ast.IfStmt:
+		if c, ok := n.Cond.(*ast.BinaryExpr); ok && (c.Op == token.EQL || c.Op == token.NEQ) {
+			break // the same as the other operator
+		}
 		f.add(n.Cond.Pos(), n.Cond.End(), "condition negated: "+oneLine(f.text(n.Cond)), "!("+f.text(n.Cond)+")")
 	case *ast.BinaryExpr:
 		if other, ok := swaps[n.Op]; ok {
