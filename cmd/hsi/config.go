@@ -306,7 +306,13 @@ func parseProblems(err error, vars map[string]string) []error {
 // rootCause drops strconv's own words, which repeat the value.
 func rootCause(err error) error {
 	if num, ok := errors.AsType[*strconv.NumError](err); ok {
-		return fmt.Errorf("not a valid number: %w", num.Err)
+		if errors.Is(num.Err, strconv.ErrRange) {
+			return errors.New("is too large or too small a number")
+		}
+		if num.Func == "ParseFloat" {
+			return errors.New("must be a number")
+		}
+		return errors.New("must be a whole number")
 	}
 	return err
 }

@@ -29,7 +29,7 @@ func (c *Config) settings() []setting {
 
 // unsetMeaning says what an empty setting means.
 var unsetMeaning = map[string]string{
-	"EMBEDDED_DEPS_DIR": "none",
+	"EMBEDDED_DEPS_DIR": "no .deps beside the program's folder",
 	"DATABASE_URL":      "embedded",
 	"REDIS_URL":         "embedded",
 	"RTDETR_URL":        "built-in motion detector",
@@ -40,6 +40,9 @@ func (c *Config) print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range c.settings() {
 		shown := s.Value
+		if s.Name == "EMBEDDED_DEPS_DIR" {
+			shown = strings.Join(c.depsDirs(), " ")
+		}
 		if shown == "" {
 			shown = "none"
 			if meaning, ok := unsetMeaning[s.Name]; ok {

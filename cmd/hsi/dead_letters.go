@@ -83,15 +83,21 @@ func timeOrDash(t *time.Time) string {
 }
 
 type requeueDeadLetters struct {
-	IDs   []int64 `arg:"" optional:"" help:"Image ids."`
+	IDs   []int64 `arg:"" optional:"" name:"id" help:"Image ids, as the list shows them."`
 	Cause string  `help:"All with exactly this cause."`
 	All   bool    `help:"All."`
 }
 
 // Run makes the selected images wait again and says how many.
 func (c requeueDeadLetters) Run(ctx context.Context) error {
-	if !c.All && c.Cause == "" && len(c.IDs) == 0 {
-		return startError{errors.New("say which: image ids, --cause or --all")}
+	chosen := 0
+	for _, given := range []bool{c.All, c.Cause != "", len(c.IDs) > 0} {
+		if given {
+			chosen++
+		}
+	}
+	if chosen != 1 {
+		return startError{errors.New("say which images, in one of these ways: image ids, --cause, --all")}
 	}
 	cfg, err := settingsFromEnvironment()
 	if err != nil {
@@ -103,7 +109,7 @@ func (c requeueDeadLetters) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(os.Stdout, "%d images wait again\n", count)
+		_, err = fmt.Fprintf(os.Stdout, "images that wait again: %d\n", count)
 		return err
 	})
 }

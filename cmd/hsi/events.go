@@ -18,18 +18,24 @@ import (
 // queryTimeout bounds what a command line tool waits for the database.
 const queryTimeout = 10 * time.Second
 
+// maxEvents bounds what one call prints.
+const maxEvents = 10_000
+
 type eventsCommand struct {
-	Limit int `help:"How many events to print." default:"20"`
+	Limit int `help:"How many events to print, 1 to 10000." default:"20"`
 }
 
 // Run prints the newest events, oldest first, from the database of a running server.
 func (c eventsCommand) Run(ctx context.Context) error {
+	if c.Limit < 1 || c.Limit > maxEvents {
+		return startError{fmt.Errorf("--limit: must be from 1 to %d", maxEvents)}
+	}
 	cfg, err := settingsFromEnvironment()
 	if err != nil {
 		return err
 	}
 	return withDatabase(ctx, cfg, queryTimeout, func(ctx context.Context, db *store.DB) error {
-		events, err := db.LatestEvents(ctx, min(max(c.Limit, 1), 10_000))
+		events, err := db.LatestEvents(ctx, c.Limit)
 		if err != nil {
 			return err
 		}

@@ -50,14 +50,13 @@ func realMain(ctx context.Context, args []string, options Options) int {
 	var commands cli
 	parser, err := kong.New(&commands, kong.Name("hsi"),
 		kong.Description("Home Security Intelligence: camera pictures in, risk-scored events and the System API out."),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(options), kong.UsageOnError())
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(options))
 	if err != nil {
 		panic(err) // the command structure above is wrong: every run would fail
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		parser.Errorf("%s", err)
-		return exitUsage
+		return reportUsage(parser, err)
 	}
 	if commands.EnvFile != "" {
 		if err := godotenv.Load(commands.EnvFile); err != nil {
@@ -65,6 +64,19 @@ func realMain(ctx context.Context, args []string, options Options) int {
 		}
 	}
 	return report(parsed.Run())
+}
+
+// reportUsage says what is wrong with the command line. Where no command was found it lists those that there are.
+func reportUsage(parser *kong.Kong, err error) int {
+	if failed, ok := errors.AsType[*kong.ParseError](err); ok {
+		if chosen := failed.Context.Selected(); chosen == nil || len(chosen.Children) > 0 {
+			parser.Stdout = parser.Stderr
+			_ = failed.Context.PrintUsage(false) // what is wrong follows in any case
+			fmt.Fprintln(parser.Stderr)
+		}
+	}
+	parser.Errorf("%s", err)
+	return exitUsage
 }
 
 // startError is a failure that the person who starts the server must mend: it exits with 2.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -37,14 +39,17 @@ func probe(ctx context.Context, cfg Config, ready bool, w io.Writer) error {
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}}
 	resp, err := client.Do(req)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // its own words repeat the address
+	}
 	if err != nil {
-		return fmt.Errorf("probe %s: %w", address, err)
+		return fmt.Errorf("no answer from %s: is the server running with these settings? (%w)", address, err)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return fmt.Errorf("probe %s: %w", address, err)
 	}
-	if _, err := fmt.Fprintf(w, "%s\n", body); err != nil {
+	if _, err := fmt.Fprintf(w, "%s\n", bytes.TrimSpace(body)); err != nil {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
