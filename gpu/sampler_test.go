@@ -149,6 +149,8 @@ func TestSampler_StuckDriver(t *testing.T) {
 		require.Nil(t, got.Sample)
 		require.Equal(t, gpu.StateLost, got.State)
 		require.Equal(t, "the GPU driver does not answer a call", got.Message)
+		require.Equal(t, time.Now(), got.Attempted, "each interval tells anew that it is stuck")
+		require.GreaterOrEqual(t, got.Failures, 11)
 
 		close(release)
 		after(time.Millisecond)
