@@ -90,25 +90,50 @@ type endpoint struct {
 	percent    float64 // the target
 }
 
+// served is what a server did under load.
+type served struct {
+	perSecond float64
+	// cpu is the processor time of the server's process for each answer. Other programs on the machine disturb it less than perSecond.
+	cpu time.Duration
+}
+
+// load loads one address of the process with wrk.
+func (w *world) load(ctx context.Context, pid int, url string) (served, error) {
+	before, err := cpuTime(pid)
+	if err != nil {
+		return served{}, err
+	}
+	began := time.Now()
+	perSecond, err := w.wrk(ctx, url)
+	if err != nil {
+		return served{}, err
+	}
+	took := time.Since(began)
+	after, err := cpuTime(pid)
+	return served{perSecond: perSecond, cpu: time.Duration(float64(after-before) / (perSecond * took.Seconds()))}, err
+}
+
 // compare loads our address and the bare server's in turn and adds a row with the median of the rounds' ratios.
-func (w *world) compare(ctx context.Context, t *table, e endpoint, ours, theirs string) error {
+func (w *world) compare(ctx context.Context, t *table, e endpoint, s *site, bare *bareServer) error {
 	var ratios, rates, bareRates []float64
+	var cpu, bareCPU []time.Duration
 	for range w.rounds {
-		rate, err := w.wrk(ctx, ours)
+		ours, err := w.load(ctx, s.cmd.Process.Pid, s.baseURL+e.path)
 		if err != nil {
 			return err
 		}
-		bareRate, err := w.wrk(ctx, theirs)
+		theirs, err := w.load(ctx, bare.cmd.Process.Pid, bare.baseURL+e.path)
 		if err != nil {
 			return err
 		}
-		ratios, rates, bareRates = append(ratios, 100*rate/bareRate), append(rates, rate), append(bareRates, bareRate)
+		ratios, rates, bareRates = append(ratios, 100*ours.perSecond/theirs.perSecond), append(rates, ours.perSecond), append(bareRates, theirs.perSecond)
+		cpu, bareCPU = append(cpu, ours.cpu), append(bareCPU, theirs.cpu)
 	}
 	ratio := median(ratios)
 	t.add(row{
 		what:     e.name,
-		measured: fmt.Sprintf("%s, %.0f %%", rate(median(rates)), ratio),
-		compared: "bare server " + rate(median(bareRates)),
+		measured: fmt.Sprintf("%s, %.0f %%, CPU %s", rate(median(rates)), ratio, short(median(cpu))),
+		compared: fmt.Sprintf("bare server %s, CPU %s", rate(median(bareRates)), short(median(bareCPU))),
 		target:   fmt.Sprintf("≥ %.0f %%", e.percent),
 		ok:       ratio >= e.percent,
 	})
@@ -151,7 +176,7 @@ func httpRows(ctx context.Context, w *world, t *table) error {
 	}
 	defer bareServer.close()
 	for _, e := range endpoints {
-		if err := w.compare(ctx, t, e, s.baseURL+e.path, bareServer.baseURL+e.path); err != nil {
+		if err := w.compare(ctx, t, e, s, bareServer); err != nil {
 			return err
 		}
 	}
@@ -188,8 +213,8 @@ func historyRows(ctx context.Context, w *world, t *table) error {
 	defer bareServer.close()
 	for _, limit := range []int{300, 5000} {
 		path := fmt.Sprintf("/api/system/gpu/history?limit=%d", limit)
-		e := endpoint{name: fmt.Sprintf("gpu/history, %d rows, asked again (%d kB)", limit, len(bodies[path])/1000), percent: 25}
-		if err := w.compare(ctx, t, e, s.baseURL+path, bareServer.baseURL+path); err != nil {
+		e := endpoint{name: fmt.Sprintf("gpu/history, %d rows, asked again (%d kB)", limit, len(bodies[path])/1000), path: path, percent: 25}
+		if err := w.compare(ctx, t, e, s, bareServer); err != nil {
 			return err
 		}
 		if err := w.notModified(ctx, t, s, path); err != nil {

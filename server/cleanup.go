@@ -22,6 +22,7 @@ func (s *Server) RunCleanup(ctx context.Context, request gen.RunCleanupRequestOb
 		case <-ctx.Done():
 		}
 	}()
+	defer s.counts.forget()
 	report, err := s.options.Cleanup.Cleanup(ctx, dryRun)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ func (s *Server) ListDeadLetters(ctx context.Context, request gen.ListDeadLetter
 
 // RequeueDeadLetters lets dead letters be tried again.
 func (s *Server) RequeueDeadLetters(ctx context.Context, request gen.RequeueDeadLettersRequestObject) (gen.RequeueDeadLettersResponseObject, error) {
+	defer s.depths.forget()
 	requeued, err := s.options.DeadLetters.RequeueDeadLetters(ctx, fromAPIDeadLetterSelection(*request.Body), toActor(requesterOf(ctx)))
 	if err != nil {
 		return nil, err

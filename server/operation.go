@@ -13,10 +13,12 @@ import (
 	"hsi.home.arpa/gen"
 )
 
-// inMemory are the operations that answer from memory. They need no deadline, because they wait for nothing.
+// inMemory are the operations that answer from memory. They need no deadline, because they wait for nothing but a kept figure, which
+// has its own.
 var inMemory = map[string]bool{
 	"getLiveness": true, "getReadinessProbe": true, "getHealth": true, "getReadiness": true,
 	"getGPUStats": true, "getSeverity": true, "getPipelineLatency": true,
+	"getSystemConfig": true, "getStats": true, "getStorage": true, "getTelemetry": true,
 }
 
 // longRunning are the operations that bring a deadline of their own and may run for minutes.
@@ -32,7 +34,9 @@ type operation struct {
 	needsKey bool
 	inMemory bool
 	isLong   bool
-	timeout  time.Duration // zero: the usual one
+	// looksAtRequester: the handler wants to know who asks, or what the client knows already.
+	looksAtRequester bool
+	timeout          time.Duration // zero: the usual one
 }
 
 // operations reads the contract.
@@ -44,14 +48,16 @@ func operations(doc *openapi3.T) (map[string]*operation, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read the contract: %w", err)
 			}
-			id := specified.OperationID
+			id, needsKey := specified.OperationID, specified.Security != nil && len(*specified.Security) > 0
 			found[id] = &operation{
 				validator: v,
 				probe:     isProbe(path),
-				needsKey:  specified.Security != nil && len(*specified.Security) > 0,
+				needsKey:  needsKey,
 				inMemory:  inMemory[id],
 				isLong:    longRunning[id],
 				timeout:   timeouts[id],
+
+				looksAtRequester: needsKey || specified.Responses.Status(http.StatusNotModified) != nil,
 			}
 		}
 	}
@@ -66,7 +72,7 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 		}
 		return func(c echo.Context) error {
 			r := c.Request()
-			from := requester{actor: anonymous, requestID: c.Response().Header().Get("X-Request-Id"), ifNoneMatch: strings.Join(r.Header.Values("If-None-Match"), ",")}
+			from := requester{actor: anonymous}
 			if op.needsKey {
 				actor, err := s.keys.actor(r)
 				if err != nil {
@@ -77,7 +83,11 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 			if err := op.check(r); err != nil {
 				return err
 			}
-			ctx := withRequester(r.Context(), from)
+			ctx := r.Context()
+			if op.looksAtRequester {
+				from.requestID, from.ifNoneMatch = c.Response().Header().Get("X-Request-Id"), strings.Join(r.Header.Values("If-None-Match"), ",")
+				ctx = withRequester(ctx, from)
+			}
 			switch {
 			case op.isLong:
 				liftDeadlines(c.Response(), s.now())
@@ -86,7 +96,9 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 				ctx, cancel = context.WithTimeout(ctx, max(op.timeout, s.options.RequestTimeout))
 				defer cancel()
 			}
-			c.SetRequest(r.WithContext(ctx))
+			if ctx != r.Context() {
+				c.SetRequest(r.WithContext(ctx))
+			}
 			return next(c)
 		}
 	}

@@ -96,7 +96,7 @@ func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
-		name := strings.Repeat("x", 8000)
+		name := strings.Repeat("x", 3000) // 15 MB in all: more than both ends of a connection hold, and encoded in time by a busy machine
 		samples := make([]store.GPUSample, 5000)
 		for i := range samples {
 			samples[i] = store.GPUSample{RecordedAt: time.Unix(int64(i), 0), GPUName: &name}

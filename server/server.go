@@ -139,6 +139,8 @@ type Options struct {
 
 	// strict are more middlewares around the handlers, for tests.
 	strict []gen.StrictMiddlewareFunc
+	// keepFigures is how long a figure of the database is answered again. Defaults to the constant of the same name.
+	keepFigures time.Duration
 }
 
 // Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine that
@@ -150,11 +152,12 @@ type Server struct {
 	now       func() time.Time
 	startedAt time.Time
 
-	counts   joined[store.Counts]
-	depths   joined[store.QueueDepths]
-	config   joined[store.SystemConfig]
+	counts   *kept[store.Counts]
+	depths   *kept[store.QueueDepths]
+	config   *kept[store.SystemConfig]
 	revision joined[string]
 	history  *histories
+	bodies   bodies
 
 	hosts   *hostCheck
 	origins *origins
@@ -178,6 +181,9 @@ func New(options Options) (*Server, error) {
 	if options.RequestTimeout == 0 {
 		options.RequestTimeout = DefaultRequestTimeout
 	}
+	if options.keepFigures == 0 {
+		options.keepFigures = keepFigures
+	}
 	s := &Server{
 		options: options, log: options.Log, now: options.Now, startedAt: options.Now(),
 		proxies: options.TrustedProxies, stopping: make(chan struct{}), history: newHistories(),
@@ -189,9 +195,9 @@ func New(options Options) (*Server, error) {
 	if err := errors.Join(options.missing(), options.Severity.Validate(), hostErr, originErr, keyErr); err != nil {
 		return nil, err
 	}
-	s.counts = joined[store.Counts]{read: options.Store.Counts, timeout: options.RequestTimeout}
-	s.depths = joined[store.QueueDepths]{read: options.Store.QueueDepths, timeout: options.RequestTimeout}
-	s.config = joined[store.SystemConfig]{read: options.Config.Get, timeout: options.RequestTimeout}
+	s.counts = newKept(options.Store.Counts, &options)
+	s.depths = newKept(options.Store.QueueDepths, &options)
+	s.config = newKept(options.Config.Get, &options)
 	s.revision = joined[string]{read: options.Store.GPUSamplesRevision, timeout: options.RequestTimeout}
 	doc, err := gen.GetSpec()
 	if err != nil {

@@ -13,9 +13,9 @@ func (s *Server) GetStats(ctx context.Context, _ gen.GetStatsRequestObject) (gen
 		return nil, err
 	}
 	return gen.GetStats200JSONResponse{
-		TotalCameras:    counts.Cameras,
-		TotalEvents:     counts.Events,
-		TotalDetections: counts.Detections,
+		TotalCameras:    counts.value.Cameras,
+		TotalEvents:     counts.value.Events,
+		TotalDetections: counts.value.Detections,
 		UptimeSeconds:   s.now().Sub(s.startedAt).Seconds(),
 	}, nil
 }

@@ -2,9 +2,18 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"hsi.home.arpa/gen"
+	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/media"
 )
+
+// storage is what GetStorage answers from.
+type storage struct {
+	files  media.Report
+	counts figure[store.Counts]
+}
 
 // GetStorage returns what the disk, the files and the tables come to.
 func (s *Server) GetStorage(ctx context.Context, _ gen.GetStorageRequestObject) (gen.GetStorageResponseObject, error) {
@@ -12,10 +21,10 @@ func (s *Server) GetStorage(ctx context.Context, _ gen.GetStorageRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	countedAt := s.now()
 	counts, err := s.counts.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return gen.GetStorage200JSONResponse(toAPIStorage(files, counts, countedAt)), nil
+	body, err := s.bodies.storage.of(storage{files, counts}, equal, func(all storage) any { return toAPIStorage(all.files, all.counts.value, all.counts.at) })
+	return ready{http.StatusOK, body}, err
 }

@@ -21,9 +21,9 @@ func (s *Server) GetTelemetry(ctx context.Context, _ gen.GetTelemetryRequestObje
 		return nil, err
 	}
 	return gen.GetTelemetry200JSONResponse{
-		Queues:    gen.QueueDepths{DetectionQueue: depths.Detection, AnalysisQueue: depths.Analysis},
+		Queues:    gen.QueueDepths{DetectionQueue: depths.value.Detection, AnalysisQueue: depths.value.Analysis},
 		Latencies: gen.StageLatencies{Watch: summaries[0], Detect: summaries[1], Batch: summaries[2], Analyze: summaries[3]},
-		Timestamp: s.now().UTC(),
+		Timestamp: depths.at.UTC(),
 	}, nil
 }
 

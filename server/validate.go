@@ -74,7 +74,7 @@ func (v *validator) check(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	items := checkQuery(r.URL.RawQuery, v.query)
+	query, items := checkQuery(r.URL.RawQuery, v.query)
 	switch {
 	case v.refusesBody && len(body) > 0:
 		items = append(items, gen.ValidationErrorItem{Loc: []string{"body"}, Msg: "this operation takes no body; parameters go into the query", Type: "unexpected"})
@@ -90,8 +90,9 @@ func (v *validator) check(r *http.Request) error {
 		return nil
 	}
 	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-		Request: r,
-		Route:   v.route,
+		Request:     r,
+		Route:       v.route,
+		QueryParams: query,
 		Options: &openapi3filter.Options{
 			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, // the key was checked before
 			KeepValidatedValue: true,
@@ -158,14 +159,14 @@ func isJSON(contentType []string) bool {
 }
 
 // checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters, and other ways to write a boolean or
-// an integer, such as 1 or True and +5 or 007.
-func checkQuery(raw string, known map[string]*openapi3.Schema) []gen.ValidationErrorItem {
+// an integer, such as 1 or True and +5 or 007. It returns the parameters too, so that they are read once.
+func checkQuery(raw string, known map[string]*openapi3.Schema) (url.Values, []gen.ValidationErrorItem) {
 	if raw == "" {
-		return nil
+		return nil, nil
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil || !utf8.ValidString(raw) {
-		return []gen.ValidationErrorItem{{Loc: []string{"query"}, Msg: "cannot be read: wrong percent encoding or separator", Type: "parse"}}
+		return values, []gen.ValidationErrorItem{{Loc: []string{"query"}, Msg: "cannot be read: wrong percent encoding or separator", Type: "parse"}}
 	}
 	var items []gen.ValidationErrorItem
 	for name, sent := range values {
@@ -190,7 +191,7 @@ func checkQuery(raw string, known map[string]*openapi3.Schema) []gen.ValidationE
 		items = append(items, item)
 	}
 	slices.SortFunc(items, func(a, b gen.ValidationErrorItem) int { return slices.Compare(a.Loc, b.Loc) })
-	return items
+	return values, items
 }
 
 // toItems words the errors of openapi3filter, one item per field. loc is where the error was found so far.
@@ -205,7 +206,7 @@ func toItems(loc []string, err error) []gen.ValidationErrorItem {
 		return items
 	case *openapi3filter.RequestError:
 		if found.Parameter != nil {
-			return toItems([]string{found.Parameter.In, found.Parameter.Name}, found.Err)
+			return withExample(found.Parameter, toItems([]string{found.Parameter.In, found.Parameter.Name}, found.Err))
 		}
 		return toItems([]string{"body"}, found.Err)
 	case *openapi3.SchemaError:
@@ -231,6 +232,20 @@ func toItems(loc []string, err error) []gen.ValidationErrorItem {
 		item.Msg, item.Type = "must not be empty", "missing"
 	}
 	return []gen.ValidationErrorItem{item}
+}
+
+// withExample says what a parameter of the wrong form looks like when it is right: a pattern tells a person nothing.
+func withExample(parameter *openapi3.Parameter, items []gen.ValidationErrorItem) []gen.ValidationErrorItem {
+	names := slices.Sorted(maps.Keys(parameter.Examples))
+	if len(names) == 0 || parameter.Examples[names[0]].Value == nil {
+		return items
+	}
+	for i := range items {
+		if items[i].Type == "pattern" {
+			items[i].Msg += fmt.Sprintf(", such as %v", parameter.Examples[names[0]].Value.Value)
+		}
+	}
+	return items
 }
 
 // parseReason turns "an invalid integer" into "a valid integer".

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/store"
+)
+
+// keepFigures is how long a figure of the database is answered again. The contract allows 1 s; a tenth of it makes the database
+// answer each question at most ten times per second, however many clients ask.
+const keepFigures = 100 * time.Millisecond
+
+// kept gives the last read of a figure for a moment, and joins the requests that need a new one. What cannot be read again is an
+// error, not the old figure.
+type kept[T any] struct {
+	joined  joined[figure[T]]
+	timeout time.Duration // of a request that has to wait
+	keep    time.Duration
+	now     func() time.Time
+
+	mu      sync.Mutex
+	last    figure[T] // guarded by mu
+	changes int       // guarded by mu; counts forget
+}
+
+// figure is what a read found.
+type figure[T any] struct {
+	value T
+	at    time.Time // when the read began; zero: never
+}
+
+func newKept[T any](read func(ctx context.Context) (T, error), options *Options) *kept[T] {
+	k := &kept[T]{timeout: options.RequestTimeout, keep: options.keepFigures, now: options.Now}
+	k.joined = joined[figure[T]]{timeout: options.RequestTimeout, read: func(ctx context.Context) (figure[T], error) {
+		k.mu.Lock()
+		found, changes := figure[T]{at: k.now()}, k.changes
+		k.mu.Unlock()
+		var err error
+		if found.value, err = read(ctx); err != nil {
+			return figure[T]{}, err
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if changes == k.changes {
+			k.last = found
+		}
+		return found, nil
+	}}
+	return k
+}
+
+// get returns a figure that was read at most a moment ago. It waits no longer than the timeout.
+func (k *kept[T]) get(ctx context.Context) (figure[T], error) {
+	k.mu.Lock()
+	last := k.last
+	k.mu.Unlock()
+	if !last.at.IsZero() && k.now().Sub(last.at) < k.keep {
+		return last, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	return k.joined.get(ctx)
+}
+
+// forget is called after a change: no later request gets what was read before it.
+func (k *kept[T]) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last = figure[T]{}
+	k.changes++
+}
+
+// encoding keeps the encoded form of the value that was answered last. The zero value is ready.
+type encoding[T any] struct {
+	last atomic.Pointer[encoded[T]]
+}
+
+type encoded[T any] struct {
+	value T
+	body  []byte
+}
+
+// bodies are the answers that are kept encoded. Each is a function of what it is made from.
+type bodies struct {
+	health    encoding[health.Report]
+	readiness encoding[health.Readiness]
+	severity  encoding[store.SeverityThresholds]
+	config    encoding[store.SystemConfig]
+	storage   encoding[storage]
+}
+
+func equal[T comparable](a, b T) bool { return a == b }
+
+// of returns the body for the value, which is encoded only when it differs from the last one.
+func (e *encoding[T]) of(value T, equal func(a, b T) bool, toAPI func(T) any) ([]byte, error) {
+	if last := e.last.Load(); last != nil && equal(last.value, value) {
+		return last.body, nil
+	}
+	body, err := json.Marshal(toAPI(value))
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	e.last.Store(&encoded[T]{value: value, body: body})
+	return body, nil
+}
+
+// ready is an answer that is encoded already.
+type ready struct {
+	status int
+	body   []byte
+}
+
+func (r ready) write(w http.ResponseWriter) error {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(r.body)))
+	w.WriteHeader(r.status)
+	_, err := w.Write(r.body)
+	return err
+}
+
+// VisitGetHealthResponse implements gen.GetHealthResponseObject.
+func (r ready) VisitGetHealthResponse(w http.ResponseWriter) error { return r.write(w) }
+
+// VisitGetReadinessResponse implements gen.GetReadinessResponseObject.
+func (r ready) VisitGetReadinessResponse(w http.ResponseWriter) error { return r.write(w) }
+
+// VisitGetSeverityResponse implements gen.GetSeverityResponseObject.
+func (r ready) VisitGetSeverityResponse(w http.ResponseWriter) error { return r.write(w) }
+
+// VisitGetStorageResponse implements gen.GetStorageResponseObject.
+func (r ready) VisitGetStorageResponse(w http.ResponseWriter) error { return r.write(w) }
+
+// VisitGetSystemConfigResponse implements gen.GetSystemConfigResponseObject.
+func (r ready) VisitGetSystemConfigResponse(w http.ResponseWriter) error { return r.write(w) }
