@@ -57,7 +57,7 @@ func Classify(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if hasKind(err) {
+	if knownKind(err) != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	// The driver reports an ended context in many ways; the context itself is the only sure witness.
@@ -73,15 +73,29 @@ func Classify(ctx context.Context, op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-func hasKind(err error) bool {
+// Outward returns an error of the same kind in words of our own, for what everybody may read, such as the cause of a dead letter. What
+// the server and the driver said stays behind: it names tables and quotes what was stored.
+func Outward(err error) error {
+	kind := knownKind(err)
+	switch _, said := errors.AsType[*pq.Error](err); {
+	case kind == nil:
+		return errors.New("the database refused it")
+	case said || isConnectionError(err):
+		return fmt.Errorf("the database refused it: %w", kind)
+	}
+	return err // this package found it out by itself
+}
+
+// knownKind returns which of the kinds above an error has, nil when it has none.
+func knownKind(err error) error {
 	for _, kind := range []error{
 		ErrNotFound, ErrConflict, ErrInvalid, ErrUnavailable, ErrClaimLost, ErrForeignDatabase, ErrNewerDatabase,
 	} {
 		if errors.Is(err, kind) {
-			return true
+			return kind
 		}
 	}
-	return false
+	return nil
 }
 
 // kindOf decides the kind of a driver error, nil when it is none we know.

@@ -152,15 +152,25 @@ func (w *Worker) process(ctx context.Context, claim store.BatchClaim, work store
 		Reasoning: storableText(verdict.Reasoning),
 		Analyzer:  w.options.Analyzer.Name(),
 	})
-	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrConflict) {
-		return &unusableError{err: err}
-	}
 	if err != nil {
-		return err
+		return w.notStored(ctx, claim, err)
 	}
 	w.options.Observer.Observe(latency.Analyze, took)
 	w.announce(ctx, work.Batch, event)
 	return nil
+}
+
+// notStored turns the error of a commit into one that may become the cause of a dead letter.
+func (w *Worker) notStored(ctx context.Context, claim store.BatchClaim, err error) error {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClaimLost) || ctx.Err() != nil {
+		return err
+	}
+	w.log.WarnContext(ctx, "event was not stored", "batch_id", claim.BatchID, "error", err)
+	failure := fmt.Errorf("store the event: %w", store.Outward(err))
+	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrConflict) {
+		return &unusableError{err: failure}
+	}
+	return failure
 }
 
 // analyze calls the analyzer. Its own limit ends the call; the one here is for an analyzer that does not keep it.

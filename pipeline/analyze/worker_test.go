@@ -318,6 +318,29 @@ func TestWorker_GivesABatchUpAfterItsAttempts(t *testing.T) {
 	require.Empty(t, f.events())
 }
 
+// What PostgreSQL says names tables and quotes rows: it goes to the log, and the cause, which everybody may read, is in our own words.
+func TestWorker_TheCauseHasNoWordsOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	for statement, cause := range map[string]string{
+		`ALTER TABLE events ADD CONSTRAINT inner_words CHECK (risk_score < 0)`: "store the event: the database refused it: invalid value",
+		`CREATE FUNCTION inner_words() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''inner_words''; END';
+		 CREATE TRIGGER inner_words BEFORE INSERT ON events EXECUTE FUNCTION inner_words()`: "failed 5 times: store the event: the database refused it",
+	} {
+		f := setup(t)
+		b := f.closedBatch()
+		storetest.Exec(t, f.db, `UPDATE batches SET attempts = 4`)
+		storetest.Exec(t, f.db, statement)
+		stop := f.run(scripted{func(context.Context) (analyze.Verdict, error) {
+			return analyze.Verdict{RiskScore: 50, Summary: "x"}, nil
+		}})
+		require.Eventually(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered }, 20*time.Second, 5*time.Millisecond)
+		stop()
+		require.Equal(t, cause, *f.batch(b.ID).Reason)
+		require.Contains(t, f.log.String(), "inner_words")
+		require.Empty(t, storetest.Query[string](t, f.db, `SELECT reason FROM images WHERE reason LIKE '%inner_words%' OR last_error LIKE '%inner_words%'`))
+	}
+}
+
 func TestWorker_GivesUpWhatSomethingDiesOver(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

@@ -1,6 +1,8 @@
 package detect_test
 
 import (
+	"context"
+	"image"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
@@ -52,5 +55,31 @@ func TestWorker_PoisonAmongGoodImages(t *testing.T) {
 			require.Equal(t, 12, f.count(`SELECT count(*) FROM images WHERE state = 'batched' AND attempts = 1`))
 			require.Zero(t, f.count(`SELECT count(*) FROM detections WHERE image_id = $1`, poisoned))
 		})
+	}
+}
+
+// What PostgreSQL says names tables and quotes rows; the cause, which everybody may read, is in our own words. One image that it does
+// not take spoils no other.
+func TestWorker_TheCauseHasNoWordsOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	for statement, cause := range map[string]string{
+		`ALTER TABLE detections ADD CONSTRAINT inner_words CHECK (file_path NOT LIKE '%0001.jpg')`: "store the result: the database refused it: invalid value",
+		`CREATE FUNCTION inner_words() RETURNS trigger LANGUAGE plpgsql AS
+		 'BEGIN IF NEW.file_path LIKE ''%0001.jpg'' THEN RAISE EXCEPTION ''inner_words''; END IF; RETURN NEW; END';
+		 CREATE TRIGGER inner_words BEFORE INSERT ON detections FOR EACH ROW EXECUTE FUNCTION inner_words()`: "failed 5 times: store the result: the database refused it",
+	} {
+		f := setup(t)
+		f.atOnce = 4
+		bad, _ := f.add(aitest.Picture(1))
+		good, _ := f.add(aitest.Picture(2))
+		storetest.Exec(t, f.ledger.DB, `UPDATE images SET attempts = 4`)
+		storetest.Exec(t, f.ledger.DB, statement)
+		stop := f.run(scripted(func(context.Context, *detect.Image) ([]detect.Detection, error) {
+			return []detect.Detection{{ObjectType: "person", Confidence: 0.9, Box: image.Rect(1, 1, 20, 20)}}, nil
+		}), 1)
+		require.Equal(t, cause, *f.wait(bad, store.ImageDeadLettered).Reason)
+		f.wait(good, store.ImageBatched)
+		stop()
+		require.Empty(t, storetest.Query[string](t, f.ledger.DB, `SELECT last_error FROM images WHERE last_error LIKE '%inner_words%'`))
 	}
 }

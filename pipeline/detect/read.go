@@ -34,7 +34,7 @@ func openRecorded(row store.Image, root string) (*os.File, error) {
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		err = fmt.Errorf("look at image: %w", err)
+		err = fmt.Errorf("look at image: %w", withoutPath(err))
 	case !info.Mode().IsRegular() || info.Size() != row.SizeBytes:
 		err = &lostError{reason: store.ReasonReplaced}
 	default:
@@ -56,7 +56,7 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	}
 	data := make([]byte, row.SizeBytes)
 	if _, err := io.ReadFull(file, data); err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
+		return nil, fmt.Errorf("read image: %w", withoutPath(err))
 	}
 	// The bytes decide, not the file's time: that may change alone, and stay when the bytes change.
 	if sum := sha256.Sum256(data); row.SHA256 == nil || hex.EncodeToString(sum[:]) != *row.SHA256 {

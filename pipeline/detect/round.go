@@ -239,10 +239,13 @@ func (w *Worker) commit(ctx context.Context, detected []store.Detected) error {
 			}
 		}
 		return nil
-	case errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrConflict):
-		err = &Unusable{Err: err}
 	}
-	w.seen[detected[0].ImageID] = look{err: err}
+	w.log.WarnContext(ctx, "result was not stored", "image_id", detected[0].ImageID, "error", err)
+	failure := fmt.Errorf("store the result: %w", store.Outward(err))
+	if errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrConflict) {
+		failure = &Unusable{Err: failure}
+	}
+	w.seen[detected[0].ImageID] = look{err: failure}
 	return nil
 }
 

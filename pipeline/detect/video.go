@@ -110,7 +110,7 @@ func isRecorded(ctx context.Context, file *os.File, row store.Image) error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("read video: %w", err)
+			return fmt.Errorf("read video: %w", withoutPath(err))
 		}
 	}
 	if row.SHA256 == nil || hex.EncodeToString(hash.Sum(nil)) != *row.SHA256 {

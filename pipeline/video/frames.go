@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"regexp"
@@ -73,6 +74,9 @@ func (e *Extractor) Frames(ctx context.Context, video *os.File, each func(ctx co
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
+		if wrapped, ok := errors.AsType[*fs.PathError](err); ok {
+			err = wrapped.Err // where it lies is nobody's business who reads why a video was given up
+		}
 		return fmt.Errorf("run ffmpeg: %w", err)
 	}
 	if err := confine(cmd.Process.Pid, e.options); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -323,4 +324,18 @@ printf -- '--ffmpeg\r\nContent-length: %d\r\n\r\n%s\r\n--ffmpeg\r\n' ${#limits} 
 	require.Regexp(t, `Max core file size +0 +0`, said)
 	require.NotContains(t, said, "WRITTEN")
 	require.NotContains(t, said, "HOME=", "nothing of our environment")
+}
+
+// The error may become the cause of a dead letter, which everybody may read.
+func TestFrames_AnErrorHasNoPath(t *testing.T) {
+	t.Parallel()
+	notAProgram := filepath.Join(t.TempDir(), "ffmpeg")
+	require.NoError(t, os.WriteFile(notAProgram, nil, 0o600))
+	extractor := video.New(video.Options{Find: func() (string, []string, error) { return notAProgram, nil, nil }})
+	file, err := os.Open(notAProgram)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	err = extractor.Frames(t.Context(), file, func(context.Context, video.Frame) error { return nil })
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.EqualError(t, err, "run ffmpeg: permission denied")
 }
