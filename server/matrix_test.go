@@ -213,7 +213,7 @@ func TestParameters(t *testing.T) {
 	require.JSONEq(t, `{"detail":[
 		{"loc":["query","aaa"],"msg":"unknown parameter","type":"unknown"},
 		{"loc":["query","zzz"],"msg":"unknown parameter","type":"unknown"},
-		{"loc":["query","since"],"msg":"does not have the documented form","type":"pattern"},
+		{"loc":["query","since"],"msg":"does not have the documented form, such as 2025-12-23T09:00:00Z","type":"pattern"},
 		{"loc":["query","limit"],"msg":"number must be at least 1","type":"minimum"}]}`, string(got.body))
 }
 
