@@ -194,7 +194,7 @@ type runner struct {
 
 // test builds the tests with the change and runs them.
 func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
-	args := []string{"test", "-c", "-o", filepath.Join(r.temp, "t.test")}
+	args := []string{"test", "-c", "-ldflags=-s -w", "-o", filepath.Join(r.temp, "t.test")}
 	if m != nil {
 		changed := filepath.Join(r.temp, "changed.go")
 		if err := os.WriteFile(changed, m.changed(), 0o600); err != nil {

@@ -79,7 +79,8 @@ func (f *finder) add(from, to token.Pos, what, text string) {
 	})
 }
 
-// visit looks at one node. What only words a message is left out: log calls, and the making of error texts.
+// visit looks at one node. What only words a message is left out: log calls, and the making of error texts. So is the locking of a
+// mutex: without it the program stops at once, or only the race detector sees it, and neither says anything about the tests.
 func (f *finder) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.CallExpr:
@@ -97,7 +98,7 @@ func (f *finder) visit(n ast.Node) bool {
 		other := map[token.Token]string{token.INC: "--", token.DEC: "++"}[n.Tok]
 		f.add(n.TokPos, n.TokPos+2, "counts the other way: "+f.text(n), other)
 	case *ast.ExprStmt:
-		if call, ok := n.X.(*ast.CallExpr); ok && !isMessage(f.text(call.Fun)) {
+		if call, ok := n.X.(*ast.CallExpr); ok && !isMessage(f.text(call.Fun)) && !isLocking(call) {
 			f.add(n.Pos(), n.End(), "left out: "+oneLine(f.text(n)), lines(f.text(n)))
 		}
 	case *ast.ReturnStmt:
@@ -122,6 +123,12 @@ func isMessage(function string) bool {
 		return true
 	}
 	return false
+}
+
+// isLocking tells calls that lock or unlock.
+func isLocking(call *ast.CallExpr) bool {
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	return ok && slices.Contains([]string{"Lock", "Unlock", "RLock", "RUnlock"}, selector.Sel.Name)
 }
 
 func oneLine(text string) string {

@@ -19,7 +19,11 @@ func f(a, b int) (int, error) {
 		a++
 		log.Info("not this", a+b)
 	}
+	mu.Lock()
 	g()
+	if a == b {
+		g()
+	}
 	for range 3 {
 		continue
 	}
@@ -36,7 +40,7 @@ func f(a, b int) (int, error) {
 	}
 	require.ElementsMatch(t, []string{
 		"condition negated: `a < b && b > 0`", "|| for &&: `a < b && b > 0`", "<= for <: `a < b`", ">= for >: `b > 0`",
-		"counts the other way: a++", "left out: `g()`", "break for continue", "- for +: `a + b`", "error dropped: `return a + b, err`",
+		"counts the other way: a++", "left out: `g()`", "left out: `g()`", "!= for ==: `a == b`", "break for continue", "- for +: `a + b`", "error dropped: `return a + b, err`",
 	}, texts)
 	require.Contains(t, string(mutants[0].changed()), "if !(a < b && b > 0) {")
 }
