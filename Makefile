@@ -104,7 +104,7 @@ GENERATED := gen web/client/src/generated
 
 .PHONY: verify
 verify: generate ## Fail when generated code differs from what is committed
-	@git diff --exit-code -- $(GENERATED) || { echo "generated code differs from openapi.yaml: run make generate and commit"; exit 1; }
+	@git diff --stat --exit-code -- $(GENERATED) || { echo "made anew from openapi.yaml just now, the files above are not those that are committed: commit them together with openapi.yaml"; exit 1; }
 	@test -z "$$(git status --porcelain -- $(GENERATED))" || { git status --short -- $(GENERATED); echo "generated files are not committed"; exit 1; }
 
 .PHONY: contract
