@@ -97,7 +97,7 @@ func withDatabase(ctx context.Context, cfg Config, timeout time.Duration, use fu
 		err = use(ctx, db)
 	}
 	if errors.Is(err, store.ErrUnavailable) {
-		return fmt.Errorf("the database does not answer: is the server running with these settings? (%w)", err)
+		return fmt.Errorf("the database does not answer: is the server running, with these settings and as this user? (%w)", err)
 	}
 	return err
 }
