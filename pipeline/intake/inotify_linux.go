@@ -22,6 +22,7 @@ const watchMask = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix
 // notifier tells what happens below a folder, as the kernel sees it.
 type notifier struct {
 	file *os.File
+	open openFunc
 	emit func(ctx context.Context, n notice) error
 
 	mu      sync.Mutex
@@ -30,13 +31,15 @@ type notifier struct {
 }
 
 // newNotifier makes a notifier that watches nothing yet.
-func newNotifier(emit func(ctx context.Context, n notice) error) (*notifier, error) {
+func newNotifier(open openFunc, emit func(ctx context.Context, n notice) error) (*notifier, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("start inotify: %w", err)
 	}
 	// A non-blocking descriptor goes through the runtime's poller, so that Close ends a read.
-	return &notifier{file: os.NewFile(uintptr(fd), "inotify"), emit: emit, folders: make(map[int32]string), ids: make(map[string]fileID)}, nil
+	return &notifier{
+		file: os.NewFile(uintptr(fd), "inotify"), open: open, emit: emit, folders: make(map[int32]string), ids: make(map[string]fileID),
+	}, nil
 }
 
 // addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error. Links are not followed, but for
@@ -50,7 +53,7 @@ func (n *notifier) addTree(ctx context.Context, dir string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		return fmt.Errorf("watch folder: %w", unreadable.err)
+		return fmt.Errorf("watch folder: %w", unreadable)
 	}
 	return err
 }
@@ -61,7 +64,7 @@ func (n *notifier) addAll(ctx context.Context, dir string) error {
 		return err
 	}
 	var below []string
-	err := eachEntry(ctx, dir, func(entry fs.DirEntry) error {
+	err := eachEntry(ctx, n.open, dir, func(entry fs.DirEntry) error {
 		if entry.IsDir() && !ignoredFolder(entry.Name()) {
 			below = append(below, filepath.Join(dir, entry.Name()))
 		}
@@ -195,7 +198,7 @@ func (n *notifier) handleEvent(ctx context.Context, watch int32, mask uint32, na
 			return nil
 		}
 		// Watched before it is scanned, so that nothing falls between.
-		if err := n.addTree(ctx, path); err != nil {
+		if err := leaveOutUnreadable(n.addTree(ctx, path)); err != nil {
 			return err
 		}
 		return n.emit(ctx, notice{path: path, folder: true})

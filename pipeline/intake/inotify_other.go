@@ -11,7 +11,7 @@ import (
 // notifier is not there on this system: folders are polled.
 type notifier struct{}
 
-func newNotifier(func(context.Context, notice) error) (*notifier, error) {
+func newNotifier(openFunc, func(context.Context, notice) error) (*notifier, error) {
 	return nil, errors.New("no file notifications on this system")
 }
 

@@ -51,6 +51,8 @@ type scanner struct {
 	link func(ctx context.Context, path string)
 	// trouble is told about folders that cannot be read; the rest proceeds.
 	trouble func(ctx context.Context, path string, err error)
+	// open opens a folder.
+	open openFunc
 	// passed, when set, spares the look-up of files that an earlier scan found recorded.
 	passed *passedSet
 
@@ -109,7 +111,7 @@ func (s *scanner) walk(ctx context.Context, dir string) error {
 		}
 	}
 	var below []string // entered after this folder is closed, so that depth costs no descriptors
-	err := eachEntry(ctx, dir, func(entry fs.DirEntry) error {
+	err := eachEntry(ctx, s.open, dir, func(entry fs.DirEntry) error {
 		if !entry.IsDir() {
 			return s.file(ctx, at, entry)
 		}
@@ -139,8 +141,8 @@ func (e *folderError) Error() string { return e.err.Error() }
 func (e *folderError) Unwrap() error { return e.err }
 
 // eachEntry calls visit for each entry of a folder, in no order. It keeps few of them in memory: a folder may hold a million files.
-func eachEntry(ctx context.Context, dir string, visit func(entry fs.DirEntry) error) error {
-	folder, err := os.Open(dir)
+func eachEntry(ctx context.Context, open openFunc, dir string, visit func(entry fs.DirEntry) error) error {
+	folder, err := open(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return &folderError{err: err}
 	}

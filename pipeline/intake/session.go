@@ -66,7 +66,8 @@ type session struct {
 	scanBegan  time.Time
 	checkDueAt time.Time
 
-	links []string // links to folders, which are not followed
+	links      []string           // links to folders, which are not followed
+	unreadable []unreadableFolder // folders that are left out until they can be read
 
 	checking  bool
 	checked   chan folderCheck
@@ -104,7 +105,7 @@ func (s *session) listen(ctx context.Context) error {
 	if s.w.options.Polling {
 		return nil
 	}
-	notifier, err := newNotifier(func(ctx context.Context, n notice) error {
+	notifier, err := newNotifier(s.w.open, func(ctx context.Context, n notice) error {
 		select {
 		case <-ctx.Done():
 			return nil

@@ -41,17 +41,26 @@ func (s *session) say() {
 	switch {
 	case s.databaseAway:
 		s.alive.Say("waiting for the database")
-	case len(s.links) == 0:
-		s.alive.Say("")
+	case len(s.unreadable) > 0:
+		s.alive.Say(s.about(s.unreadable[0].path, "cannot be read and is left out until it can", len(s.unreadable)))
+	case len(s.links) > 0:
+		s.alive.Say(s.about(s.links[0], "is a link to a folder and is not followed: bind-mount the folder there instead", len(s.links)))
 	default:
-		name, err := filepath.Rel(s.w.options.Root, s.links[0])
-		if err != nil {
-			name = filepath.Base(s.links[0])
-		}
-		message := fmt.Sprintf("%s is a link to a folder and is not followed: bind-mount the folder there instead", storablePath(name))
-		if more := len(s.links) - 1; more > 0 {
-			message += fmt.Sprintf(" (and %d more)", more)
-		}
-		s.alive.Say(message)
+		s.alive.Say("")
 	}
+}
+
+// about says something of the first of a number of folders.
+func (s *session) about(path, what string, count int) string {
+	name, err := filepath.Rel(s.w.options.Root, path)
+	switch {
+	case err != nil:
+		name = filepath.Base(path)
+	case name == ".":
+		name = "the camera folder"
+	}
+	if count > 1 {
+		what += fmt.Sprintf(" (and %d more)", count-1)
+	}
+	return storablePath(name) + " " + what
 }

@@ -34,6 +34,8 @@ type scanEnd struct {
 	dir   string
 	err   error
 	links []string // links to folders
+	// unreadable folders were left out.
+	unreadable []unreadableFolder
 }
 
 // scanEnded plans the next scan of the whole. A scan of one folder does not put it off.
@@ -49,6 +51,7 @@ func (s *session) scanEnded(ctx context.Context, end scanEnd) {
 		s.scanWithin(options.CheckInterval)
 		return
 	}
+	s.unreadableScanned(ctx, end.dir, end.unreadable)
 	s.linksScanned(end.dir, end.links)
 	if s.crowded {
 		s.crowded = false

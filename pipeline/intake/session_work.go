@@ -46,9 +46,12 @@ func (s *session) scanAll(ctx context.Context) error {
 func (s *session) scan(ctx context.Context, dir string) scanEnd {
 	startedAt := s.w.now()
 	fresh := 0
-	var links []string
+	var (
+		links      []string
+		unreadable []unreadableFolder
+	)
 	scan := scanner{
-		root: s.w.options.Root, known: s.w.known, folder: s.w.ensureCamera,
+		root: s.w.options.Root, open: s.w.open, known: s.w.known, folder: s.w.ensureCamera,
 		emit: func(ctx context.Context, found []candidate) error {
 			fresh += len(found)
 			select {
@@ -62,8 +65,10 @@ func (s *session) scan(ctx context.Context, dir string) scanEnd {
 			links = append(links, path)
 			s.w.linkFound(ctx, path)
 		},
-		trouble: func(ctx context.Context, path string, err error) {
-			s.w.log.WarnContext(ctx, "folder cannot be read", "path", storablePath(path), "error", err)
+		trouble: func(_ context.Context, path string, err error) {
+			if len(unreadable) < maxUnreadable {
+				unreadable = append(unreadable, unreadableFolder{path: path, err: err})
+			}
 		},
 	}
 	if s.notifier == nil {
@@ -79,5 +84,5 @@ func (s *session) scan(ctx context.Context, dir string) scanEnd {
 		s.w.log.DebugContext(ctx, "camera folders scanned", "path", storablePath(dir), "files", scan.count, "new", fresh,
 			"took", s.w.now().Sub(startedAt))
 	}
-	return scanEnd{dir: dir, err: err, links: links}
+	return scanEnd{dir: dir, err: err, links: links, unreadable: unreadable}
 }

@@ -86,7 +86,7 @@ type Watcher struct {
 	links   onceSet // links that were told about
 	// unreadable has the files that were told about because we may not read them.
 	unreadable onceSet
-	open       func(path string, flags int, mode os.FileMode) (*os.File, error)
+	open       openFunc
 	clock      databaseClock
 	real       string // Root without links; set when a session starts, before anything else runs
 }
@@ -115,6 +115,9 @@ func setDefault(d *time.Duration, value time.Duration) {
 }
 
 func (w *Watcher) realRoot() string { return w.real }
+
+// openFunc opens a file or a folder, as os.OpenFile does.
+type openFunc func(path string, flags int, mode os.FileMode) (*os.File, error)
 
 // fileID identifies a folder.
 type fileID struct{ device, inode uint64 }

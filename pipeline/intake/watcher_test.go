@@ -116,6 +116,7 @@ type fixture struct {
 	alive   *alive
 	stop    func()
 	woken   atomic.Int64
+	open    func(path string, flags int, mode os.FileMode) (*os.File, error) // instead of the system's
 }
 
 // setup prepares a fixture; start runs it.
@@ -137,6 +138,9 @@ func (f *fixture) start() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	done := make(chan error, 1)
 	watcher := intake.New(f.options)
+	if f.open != nil {
+		watcher.SetOpen(f.open)
+	}
 	go func() { done <- watcher.Run(ctx, f.alive) }()
 	f.stop = sync.OnceFunc(func() {
 		cancel()

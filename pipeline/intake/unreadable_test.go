@@ -1,0 +1,53 @@
+package intake_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// One folder that cannot be read, also one that comes while the others are watched, is left out and named, and stops nothing. Once it
+// can be read what is in it is found, and what comes is heard of.
+func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		var locked atomic.Bool
+		locked.Store(true)
+		f.open = func(path string, flags int, mode os.FileMode) (*os.File, error) {
+			if locked.Load() && strings.Contains(path, "locked") {
+				return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+			}
+			return os.OpenFile(path, flags, mode)
+		}
+		says := func(want string) {
+			t.Helper()
+			require.Eventually(t, func() bool { return f.alive.says() == want }, 15*time.Second, 5*time.Millisecond, "says %q", f.alive.says())
+		}
+		f.write("locked/a.jpg", picture(t, 1)) // there before the start
+		f.write("front/b.jpg", picture(t, 2))
+		f.start()
+		f.expect("front front/b.jpg seen")
+		says("locked cannot be read and is left out until it can")
+
+		f.write("locked too/c.jpg", picture(t, 3)) // a new camera, and a new folder of one
+		f.write("front/locked/d.jpg", picture(t, 4))
+		f.write("front/e.jpg", picture(t, 5))
+		f.expect("front front/b.jpg seen", "front front/e.jpg seen")
+		require.Eventually(t, func() bool { return strings.HasSuffix(f.alive.says(), "(and 2 more)") }, 15*time.Second, 5*time.Millisecond)
+
+		require.NoError(t, os.RemoveAll(filepath.Join(f.root, "locked too")))
+		locked.Store(false)
+		f.expect("front front/b.jpg seen", "front front/e.jpg seen", "front front/locked/d.jpg seen", "locked locked/a.jpg seen")
+		says("")
+		f.write("locked/f.jpg", picture(t, 6))
+		f.expect("front front/b.jpg seen", "front front/e.jpg seen", "front front/locked/d.jpg seen", "locked locked/a.jpg seen",
+			"locked locked/f.jpg seen")
+	})
+}
