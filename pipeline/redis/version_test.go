@@ -91,18 +91,34 @@ func TestClassify_RepliesThatPass(t *testing.T) {
 	}
 }
 
+// connections counts the clients that the server knows.
+func connections(t *testing.T, observer rueidis.Client) int {
+	t.Helper()
+	list, err := observer.Do(t.Context(), observer.B().ClientList().Build()).ToString()
+	require.NoError(t, err)
+	return len(regexp.MustCompile(`(?m)^id=`).FindAllString(list, -1))
+}
+
+func TestClient_CloseEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	server := embeddedtest.NewRedis(t)
+	observer, err := open(t, server.URL()).Conn(t.Context())
+	require.NoError(t, err)
+	alone := connections(t, observer)
+	client := open(t, server.URL())
+	require.NoError(t, client.Ping(t.Context()))
+	require.Greater(t, connections(t, observer), alone)
+	client.Close()
+	require.Eventually(t, func() bool { return connections(t, observer) == alone }, 5*time.Second, 5*time.Millisecond)
+}
+
 // Close waits for a connection that is being made, and ends it.
 func TestClient_CloseWhileConnecting(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.NewRedis(t)
 	observer, err := open(t, server.URL()).Conn(t.Context())
 	require.NoError(t, err)
-	clients := func() int {
-		list, err := observer.Do(t.Context(), observer.B().ClientList().Build()).ToString()
-		require.NoError(t, err)
-		return len(regexp.MustCompile(`(?m)^id=`).FindAllString(list, -1))
-	}
-	alone := clients()
+	alone := connections(t, observer)
 	client := open(t, server.URL())
 	server.Pause(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -122,5 +138,5 @@ func TestClient_CloseWhileConnecting(t *testing.T) {
 	server.Resume(t)
 	require.Error(t, <-asked)
 	<-closed
-	require.Eventually(t, func() bool { return clients() == alone }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return connections(t, observer) == alone }, 5*time.Second, 5*time.Millisecond)
 }
