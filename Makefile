@@ -139,6 +139,14 @@ chaos: deps build ## Kill and disturb everything under load, then compare what c
 	@go build -buildvcs=false -o bin/chaos ./chaos
 	@exec bin/chaos -hsi bin/hsi $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
 
+MUTATED := ./gpu ./server ./server/health ./store ./store/media ./store/retention ./store/logsink ./pipeline \
+	$(addprefix ./pipeline/,aicall analyze batch detect intake latency picture queue redis video)
+
+.PHONY: mutate
+mutate: ## Run the tests with changes made to the code and list those that no test notices: make mutate PKGS=./gpu PER=20 SEED=1
+	@scripts/deps.sh postgres redis ffmpeg
+	go run ./mutate -per $(or $(PER),12) -seed $(or $(SEED),1) $(or $(PKGS),$(MUTATED))
+
 .PHONY: ci
 ci: export HSI_RETENTION_SEEDS := 1000
 ci: verify contract lint web web-test test build client-test browser-test chaos ## What continuous integration runs
