@@ -57,7 +57,7 @@ func printEvents(w io.Writer, events []store.Event) error {
 			score = fmt.Sprint(*e.RiskScore)
 		}
 		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%s\t%s",
-			e.ID, e.StartedAt.Local().Format(time.DateTime), e.CameraID, score, orDash(e.RiskLevel), orDash(e.Analyzer), orDash(e.Summary)))
+			e.ID, e.StartedAt.Local().Format(time.DateTime+" MST"), e.CameraID, score, orDash(e.RiskLevel), orDash(e.Analyzer), orDash(e.Summary)))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(table, line); err != nil {

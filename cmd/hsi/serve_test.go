@@ -91,6 +91,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 	printed, code := runCommand(t, p.env, "events")
 	require.Zero(t, code, printed)
 	require.Contains(t, printed, "demo")
+	require.Regexp(t, `\d\d:\d\d:\d\d [A-Z+-]`, printed, "with the zone of its time")
 	printed, code = runCommand(t, p.env, "dead-letters", "list")
 	require.Zero(t, code, printed)
 	require.Equal(t, "no dead letters\n", printed)
@@ -115,6 +116,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 	took = p.stop()
 	require.Less(t, took, 20*time.Second)
 	t.Logf("stopped in %v", took)
+	require.Regexp(t, `(?s)"msg":"stopping".*"msg":"stopped"[^\n]*\n$`, p.log(), "its last word is about itself")
 	requireNothingLeft(t, p)
 
 	p.start()
