@@ -56,14 +56,19 @@ func (a *app) buildPipeline(options Options) error {
 	a.addWorker(pipeline.AnalysisWorker, "analyzer", func(ctx context.Context, h *pipeline.Heartbeat) error { return analyzer.Run(ctx, h) })
 	memory := picture.NewMemory(decodedBytes)
 	videos := video.New(video.Options{Find: func() (string, []string, error) { return embedded.FindFFmpeg(a.cfg.depsDirs()) }})
+	detection := detect.Options{
+		Memory: memory, Videos: videos,
+		Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
+		Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
+		AtOnce: parallel.atOnce, Cameras: parallel.cameras, Pauses: wait.Pauses,
+		Log: a.component(pipeline.DetectionWorker), Now: options.Now,
+	}
+	if parallel.videosApart {
+		detection.PassVideosTo = detect.NewVideoWorker(detection)
+		a.addWorker(pipeline.DetectionWorker, "videos", func(ctx context.Context, h *pipeline.Heartbeat) error { return detection.PassVideosTo.Run(ctx, h) })
+	}
 	for i := range parallel.workers {
-		worker := detect.NewWorker(a.detectQueue, detect.Options{
-			Memory: memory, Videos: videos,
-			Ledger: a.db, Detector: detector, Settings: a.configs, Thumbnails: a.media, Observer: a.latency, Activity: a.activity,
-			Owner: a.claimOwner.run, CameraRoot: a.cfg.CameraRoot, DetectLimit: detectLimit, BatchClosed: batches.Wake,
-			AtOnce: parallel.atOnce, Cameras: parallel.cameras, Pauses: wait.Pauses,
-			Log: a.component(pipeline.DetectionWorker), Now: options.Now,
-		})
+		worker := detect.NewWorker(a.detectQueue, detection)
 		a.addWorker(pipeline.DetectionWorker, fmt.Sprintf("detector %d", i+1), func(ctx context.Context, h *pipeline.Heartbeat) error { return worker.Run(ctx, h) })
 	}
 	watcher := intake.New(intake.Options{
@@ -105,6 +110,8 @@ type parallel struct {
 	// workers is how many there are, atOnce how many images each of them claims together, cameras of how many cameras it then works
 	// on at the same time.
 	workers, atOnce, cameras int
+	// videosApart says that videos are worked on beside the images.
+	videosApart bool
 }
 
 // motionAtOnce is how many images the built-in detector claims and stores together. It needs little time for each, so that the way
@@ -112,10 +119,11 @@ type parallel struct {
 const motionAtOnce = 32
 
 // newDetector chooses the detector, how long one call may take, and how images are shared out. The built-in detector compares each
-// image with the ones before it, so one worker takes those of a camera one after the other.
+// image with the ones before it, so one worker takes those of a camera one after the other; a video would hold up all cameras there.
+// RT-DETR is never called more often at once than is set, and with several workers a video holds up one of them.
 func (a *app) newDetector(wait aiPauses) (detector detect.Detector, limit time.Duration, how parallel, err error) {
 	if a.cfg.RTDETRURL == "" {
-		return detect.NewMotion(), builtInLimit, parallel{workers: 1, atOnce: motionAtOnce, cameras: runtime.GOMAXPROCS(0)}, nil
+		return detect.NewMotion(), builtInLimit, parallel{workers: 1, atOnce: motionAtOnce, cameras: runtime.GOMAXPROCS(0), videosApart: true}, nil
 	}
 	a.rtdetr, err = detect.NewRTDETR(detect.RTDETROptions{
 		URL: string(a.cfg.RTDETRURL), APIKey: string(a.cfg.RTDETRAPIKey),

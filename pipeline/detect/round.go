@@ -35,6 +35,9 @@ func (w *Worker) handleOne(ctx context.Context, alive heartbeat, id int64) error
 	done := alive.Step(Lease(w.options.DetectLimit))
 	defer done()
 	row, err := w.options.Ledger.ClaimImage(ctx, id, w.token, Lease(w.options.DetectLimit))
+	if err == nil && isVideo(row) && w.options.PassVideosTo != nil {
+		return w.passOn(ctx, row)
+	}
 	if err == nil && isVideo(row) {
 		// It takes longer than an image may. A claim that goes on counts no attempt.
 		defer alive.Step(w.videoLease())()

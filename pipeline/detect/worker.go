@@ -82,7 +82,9 @@ type Options struct {
 	Memory *picture.Memory
 	// Videos takes pictures out of videos. Nil: videos are given up.
 	Videos videos
-	Log    *slog.Logger
+	// PassVideosTo works on the videos instead of this worker. Nil: the worker does, and all that it has to do waits meanwhile.
+	PassVideosTo *VideoWorker
+	Log          *slog.Logger
 	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
 	Owner string
 	// AtOnce is how many images are claimed and stored together; those of one camera are detected in order. Defaults to 1.
@@ -113,19 +115,19 @@ func Lease(detectLimit time.Duration) time.Duration { return detectLimit + callS
 
 // NewWorker makes a worker that takes images from q under a name of its own. It does not start.
 func NewWorker(q *queue.Queue, options Options) *Worker {
+	w := newWorker(options)
+	w.consumer = q.NewConsumer(queue.ConsumerOptions{
+		Name: options.Owner + options.Detector.Name() + "-" + rand.Text(), Lease: Lease(options.DetectLimit), AtOnce: options.AtOnce, Pauses: options.Pauses,
+	})
+	return w
+}
+
+// newWorker makes a worker that takes nothing by itself.
+func newWorker(options Options) *Worker {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Worker{
-		options: options,
-		consumer: q.NewConsumer(queue.ConsumerOptions{
-			Name: options.Owner + options.Detector.Name() + "-" + rand.Text(), Lease: Lease(options.DetectLimit), AtOnce: options.AtOnce, Pauses: options.Pauses,
-		}),
-		log:  options.Log,
-		now:  options.Now,
-		away: make(map[string]bool),
-		seen: make(map[int64]look),
-	}
+	return &Worker{options: options, log: options.Log, now: options.Now, away: make(map[string]bool), seen: make(map[int64]look)}
 }
 
 // Run detects images until ctx ends. Redis, the database or the detector being away is waited for.

@@ -140,6 +140,7 @@ type fixture struct {
 	atOnce     int           // images that a worker takes together
 	extension  string        // of the names of the images that are added
 	videos     *video.Extractor
+	apart      bool // videos have a worker of their own
 }
 
 func setup(t *testing.T) *fixture {
@@ -192,11 +193,16 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 			return err == nil && state.Length >= waiting
 		}, 10*time.Second, time.Millisecond)
 	}
+	options := detect.Options{
+		Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
+		CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory, Videos: f.videos, AtOnce: f.atOnce, Cameras: 2,
+	}
+	if f.apart {
+		options.PassVideosTo = detect.NewVideoWorker(options)
+		group.Go(func() { _ = options.PassVideosTo.Run(ctx, f.alive) })
+	}
 	for range workers {
-		worker := detect.NewWorker(q, detect.Options{
-			Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
-			CameraRoot: f.root, DetectLimit: f.limit, BatchClosed: func() {}, Log: log, Memory: memory, Videos: f.videos, AtOnce: f.atOnce, Cameras: 2,
-		})
+		worker := detect.NewWorker(q, options)
 		group.Go(func() {
 			defer ended()
 			_ = worker.Run(ctx, f.alive)
