@@ -36,6 +36,18 @@ func TestCommandLine_SaysWhatIsWrong(t *testing.T) {
 	require.Equal(t, 1, strings.Count(output, "\n"), output)
 }
 
+// A command that only reads names the folder that is missing, and does not make it.
+func TestCommandLine_MakesNoDataDir(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(reachableDir(t), "data")
+	for _, line := range []string{"events", "dead-letters list", "dead-letters requeue --all", "check"} {
+		output, code := runCommand(t, []string{"DATA_DIR=" + dir}, strings.Fields(line)...)
+		require.Equal(t, exitUsage, code, output)
+		require.Contains(t, output, "DATA_DIR: there is no folder "+dir, line)
+		require.NoDirExists(t, dir, line)
+	}
+}
+
 func TestCommandLine_ProbeNamesTheAddressOnce(t *testing.T) {
 	t.Parallel()
 	port := strconv.Itoa(freePort(t))

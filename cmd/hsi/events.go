@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -78,6 +79,10 @@ func orDash(s *string) string {
 func withDatabase(ctx context.Context, cfg Config, timeout time.Duration, use func(ctx context.Context, db *store.DB) error) error {
 	url := string(cfg.DatabaseURL)
 	if url == "" {
+		// Asking where the database is would make its folders.
+		if _, err := os.Stat(cfg.DataDir); errors.Is(err, fs.ErrNotExist) {
+			return startError{fmt.Errorf("DATA_DIR: there is no folder %s: set it to that of the server, or start the server first", cfg.DataDir)}
+		}
 		postgres, err := embedded.NewPostgres(embedded.PostgresOptions{
 			DataDir: cfg.DataDir, BinDirs: cfg.depsDirs(), Log: slog.New(slog.DiscardHandler),
 		})
