@@ -79,13 +79,19 @@ func (f *finder) add(from, to token.Pos, what, text string) {
 	})
 }
 
-// visit looks at one node. What only words a message is left out: log calls, and the making of error texts. So is the locking of a
-// mutex: without it the program stops at once, or only the race detector sees it, and neither says anything about the tests.
+// visit looks at one node. What only words a message is left out: log calls, whether one is made, and the making of error texts. So
+// is the locking of a mutex: without it the program stops at once, or only the race detector sees it, and neither says anything about the tests.
 func (f *finder) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.CallExpr:
 		return !isMessage(f.text(n.Fun))
 	case *ast.IfStmt:
+		if f.onlyTells(n) {
+			if n.Init != nil {
+				ast.Inspect(n.Init, f.visit)
+			}
+			return false
+		}
 		if c, ok := n.Cond.(*ast.BinaryExpr); ok && (c.Op == token.EQL || c.Op == token.NEQ) {
 			break // the same as the other operator
 		}
@@ -113,6 +119,20 @@ func (f *finder) visit(n ast.Node) bool {
 		}
 	}
 	return true
+}
+
+// onlyTells tells whether nothing but log lines hangs on a condition.
+func (f *finder) onlyTells(n *ast.IfStmt) bool {
+	for _, statement := range n.Body.List {
+		expression, ok := statement.(*ast.ExprStmt)
+		if !ok {
+			return false
+		}
+		if call, ok := expression.X.(*ast.CallExpr); !ok || !isMessage(f.text(call.Fun)) {
+			return false
+		}
+	}
+	return n.Else == nil
 }
 
 // isMessage tells calls whose outcome is words for people.

@@ -20,6 +20,9 @@ func f(a, b int) (int, error) {
 		log.Info("not this", a+b)
 	}
 	mu.Lock()
+	if err := h(a + b); err != nil {
+		log.Warn("nor this")
+	}
 	g()
 	if a == b {
 		g()
@@ -40,7 +43,7 @@ func f(a, b int) (int, error) {
 	}
 	require.ElementsMatch(t, []string{
 		"condition negated: `a < b && b > 0`", "|| for &&: `a < b && b > 0`", "<= for <: `a < b`", ">= for >: `b > 0`",
-		"counts the other way: a++", "left out: `g()`", "left out: `g()`", "!= for ==: `a == b`", "break for continue", "- for +: `a + b`", "error dropped: `return a + b, err`",
+		"counts the other way: a++", "left out: `g()`", "left out: `g()`", "!= for ==: `a == b`", "break for continue", "- for +: `a + b`", "- for +: `a + b`", "error dropped: `return a + b, err`",
 	}, texts)
 	require.Contains(t, string(mutants[0].changed()), "if !(a < b && b > 0) {")
 }
