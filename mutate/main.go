@@ -229,17 +229,35 @@ func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
 	tests.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tests.Cancel = func() error { return syscall.Kill(-tests.Process.Pid, syscall.SIGKILL) }
 	tests.WaitDelay = 5 * time.Second
-	output, err := tests.CombinedOutput()
+	output := &watched{failed: cancel}
+	tests.Stdout, tests.Stderr = output, output
+	err := tests.Run()
 	switch {
 	case ctx.Err() != nil:
 		return "", nil, ctx.Err()
+	case err != nil && failure.Match(output.text.Bytes()):
+		return killed, output.text.Bytes(), nil
 	case limited.Err() != nil:
-		return hung, output, nil
+		return hung, output.text.Bytes(), nil
 	case err != nil:
-		return killed, output, nil
+		return killed, output.text.Bytes(), nil
 	default:
-		return survived, output, nil
+		return survived, output.text.Bytes(), nil
 	}
+}
+
+// watched is the output of tests, which ends them as soon as one has failed: others may hang then.
+type watched struct {
+	failed func()
+	text   bytes.Buffer
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.text.Write(p)
+	if failure.Match(w.text.Bytes()) {
+		w.failed()
+	}
+	return n, err
 }
 
 // failing names the first test that failed, or how the tests ended otherwise.
