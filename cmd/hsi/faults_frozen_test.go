@@ -134,8 +134,8 @@ func TestFault_OldClaimMeetsNew(t *testing.T) {
 // work; nothing is lost or done twice, and the one that slept works again without a restart.
 func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	t.Parallel()
-	const lease = 38 * time.Second // 1 s to connect, 2 s to read, 5 s and 30 s of slack
-	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=2", "NEMOTRON_READ_TIMEOUT=2")
+	const lease = 44 * time.Second // 1 s to connect, 8 s to read, 5 s and 30 s of slack
+	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=8", "NEMOTRON_READ_TIMEOUT=8")
 	w.start()
 	w.eventually("ready", w.isReady)
 	first, other := w.process, w.second()

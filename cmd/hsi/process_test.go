@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait for something that must happen; a test that waits so long has failed.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // process is a running hsi command.
 type process struct {

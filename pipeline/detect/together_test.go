@@ -335,13 +335,13 @@ func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 	for name, atOnce := range map[string]int{"one at a time": 1, "several together": 32} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const backlog = 20_000
+			const backlog = 10_000
 			f := setup(t)
 			f.atOnce = atOnce
 			f.addSeveral(2) // both cameras have a picture
 			f.camera = "front"
 			f.addBacklog(backlog)
-			ticker := time.NewTicker(4 * time.Millisecond) // a detector of at most 250 images a second
+			ticker := time.NewTicker(20 * time.Millisecond) // slow beside all else that is done here, also on a busy machine
 			t.Cleanup(ticker.Stop)
 			var fronts atomic.Int64
 			backAt := make(chan int64, 10)
@@ -359,7 +359,7 @@ func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 				return nil, nil
 			}), 1)
 			next := func() int64 {
-				timeout := time.NewTimer(30 * time.Second)
+				timeout := time.NewTimer(time.Minute)
 				defer timeout.Stop()
 				select {
 				case at := <-backAt:
@@ -369,11 +369,11 @@ func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 					return 0
 				}
 			}
-			next() // the one from the beginning
-			require.Eventually(t, func() bool { return fronts.Load() > 300 }, 20*time.Second, time.Millisecond, "it runs at its pace")
+			require.Less(t, next(), int64(160), "the one from the beginning")
+			require.Eventually(t, func() bool { return fronts.Load() > 100 }, time.Minute, time.Millisecond, "it runs at its pace")
 			f.camera = "back"
-			before := fronts.Load()
 			f.add(aitest.Picture(9))
+			before := fronts.Load() // it waits from now on
 			after := next()
 			t.Logf("%d of %d waiting images came first", after-before, backlog)
 			require.Less(t, after-before, int64(160))

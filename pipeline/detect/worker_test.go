@@ -140,7 +140,8 @@ type fixture struct {
 	atOnce     int           // images that a worker takes together
 	extension  string        // of the names of the images that are added
 	videos     *video.Extractor
-	apart      bool // videos have a worker of their own
+	apart      bool   // videos have a worker of their own
+	wake       func() // tells the dispatcher of new images, as the intake does
 }
 
 func setup(t *testing.T) *fixture {
@@ -148,7 +149,7 @@ func setup(t *testing.T) *fixture {
 	f := &fixture{
 		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
 		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
-		limit: 3 * time.Second, camera: "front", extension: ".jpg", videos: videotest.Extractor(t, video.Options{}),
+		limit: 3 * time.Second, camera: "front", extension: ".jpg", wake: func() {}, videos: videotest.Extractor(t, video.Options{}),
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
 	for _, camera := range []string{"front", "back"} {
@@ -183,6 +184,7 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 	memory := picture.NewMemory(1) // room for one decoded image: one that is kept stops all that follow
 	q := queue.New(client.Conn, queue.Detect, log)
 	dispatcher := queue.NewDispatcher(q, detect.NewSource(f.ledger, f.samples))
+	f.wake = dispatcher.Wake
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var group sync.WaitGroup
 	group.Go(func() { _ = dispatcher.Run(ctx, &alive{}) })
@@ -231,6 +233,7 @@ func (f *fixture) add(data []byte) (id int64, path string) {
 		SHA256:   hex.EncodeToString(sum[:]), State: store.ImageSeen, DedupeWindow: f.dedupe,
 	})
 	require.NoError(f.t, err)
+	f.wake()
 	return recorded.ID, path
 }
 
@@ -243,7 +246,7 @@ func (f *fixture) wait(id int64, state store.ImageState) store.Image {
 		img, err = f.ledger.Image(f.t.Context(), id)
 		require.NoError(f.t, err)
 		return img.State == state
-	}, 20*time.Second, 5*time.Millisecond, "not %s", state)
+	}, time.Minute, 5*time.Millisecond, "not %s", state)
 	return img
 }
 
