@@ -43,7 +43,8 @@ type settings struct {
 	seed    uint64
 	timeout time.Duration // 0: timesPlain
 	only    []string      // path:line; empty: all
-	tests   string        // a regular expression; empty: all
+	tests   string        // which tests to run, a regular expression; empty: all
+	skip    string        // which of them not to, likewise; empty: none
 }
 
 func main() { os.Exit(command()) }
@@ -57,6 +58,7 @@ func command() int {
 	flag.DurationVar(&s.timeout, "timeout", 0, "of one run of a package's tests (default five times the run without a change)")
 	only := flag.String("only", "", "try just the changes in these lines, as gpu/nvml.go:92,gpu/monitor.go:114")
 	flag.StringVar(&s.tests, "run", "", "run just the tests that this regular expression matches")
+	flag.StringVar(&s.skip, "skip", "", "run all but the tests that this regular expression matches")
 	flag.Parse()
 	s.only = strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	if flag.NArg() == 0 {
@@ -125,7 +127,7 @@ func mutatePackage(ctx context.Context, s settings, dir string) (tally, error) {
 	}
 	random := rand.New(rand.NewPCG(s.seed, uint64(len(mutants)))) //nolint:gosec // not for secrets
 	random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
-	runner := runner{dir: dir, temp: binary, tests: s.tests, timeout: cmp.Or(s.timeout, firstTimeout)}
+	runner := runner{dir: dir, temp: binary, tests: s.tests, skip: s.skip, timeout: cmp.Or(s.timeout, firstTimeout)}
 	began := time.Now()
 	if verdict, output, err := runner.test(ctx, nil); err != nil || verdict != survived {
 		return tally{}, errors.Join(fmt.Errorf("the tests fail without any change: %s", tail(output)), err)
@@ -190,8 +192,8 @@ const (
 
 // runner runs the tests of one package.
 type runner struct {
-	dir, temp, tests string
-	timeout          time.Duration
+	dir, temp, tests, skip string
+	timeout                time.Duration
 }
 
 // test builds the tests with the change and runs them.
@@ -224,7 +226,7 @@ func (r *runner) test(ctx context.Context, m *mutant) (verdict, []byte, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	tests := exec.CommandContext(limited, filepath.Join(r.temp, "t.test"), "-test.failfast", "-test.timeout", "0", "-test.run", r.tests) //nolint:gosec // just built
+	tests := exec.CommandContext(limited, filepath.Join(r.temp, "t.test"), "-test.failfast", "-test.timeout", "0", "-test.run", r.tests, "-test.skip", r.skip) //nolint:gosec // just built
 	tests.Dir = r.dir
 	tests.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	tests.Cancel = func() error { return syscall.Kill(-tests.Process.Pid, syscall.SIGKILL) }
