@@ -78,4 +78,4 @@ func markNamed(ctx context.Context, db sqlx.QueryerContext, r *root, marks []mar
 
 // marksQuery is the query for those of the paths $1 that are marked.
 var marksQuery = strings.TrimSpace(`
-	SELECT DISTINCT path FROM media_deletions WHERE md5(path) = ANY (SELECT md5(p) FROM unnest($1::text[]) AS p) AND path = ANY ($1)`)
+	SELECT DISTINCT path FROM media_deletions WHERE path = ANY ($1)`)

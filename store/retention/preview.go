@@ -96,7 +96,7 @@ func (s *Service) dueFiles(kind media.Kind, p plan) (query string, args []any) {
 			SELECT i.file_path AS path, i.size_bytes, i.mtime FROM images AS i
 			WHERE (i.state = 'expired' OR ` + imageExpires + `)
 				AND NOT EXISTS (SELECT FROM media_deletions AS m
-					WHERE md5(m.path) = md5(i.file_path) AND m.image_id = i.id AND m.not_before > $2)`, []any{p.cutoff, p.at}
+					WHERE m.path = i.file_path AND m.image_id = i.id AND m.not_before > $2)`, []any{p.cutoff, p.at}
 		}
 		return `
 		SELECT DISTINCT i.file_path AS path, i.size_bytes, i.mtime FROM images AS i JOIN media_deletions AS m ON m.image_id = i.id

@@ -13,7 +13,8 @@ import (
 	"hsi.home.arpa/store/media"
 )
 
-// sweepEvery is after how many transactions marked files are removed, so that marks do not pile up.
+// sweepEvery is after how many transactions marked files are removed, so that marks do not pile up. That goes on beside the next
+// transactions; not more than twice as many are ahead of it.
 const sweepEvery = 10
 
 // timedBatchFactor is how much larger transactions may be for tables whose rows hang on nothing.
@@ -32,7 +33,15 @@ type run struct {
 	conn    *sqlx.Conn
 	sweeper *media.Sweeper
 	report  *Report
-	batches int // transactions since the last sweep
+	batches int              // transactions since the last sweep
+	sweeps  chan sweepResult // of the sweep that is under way; nil when there is none
+}
+
+// sweepResult is how a sweep ended.
+type sweepResult struct {
+	removed  media.Removed
+	err      error
+	panicked any
 }
 
 // run deletes everything that is due. It goes on with the other tables when one fails, unless nothing can work any more.
@@ -47,6 +56,11 @@ func (s *Service) run(ctx context.Context, conn *sqlx.Conn, p plan, report *Repo
 		}
 	}()
 	r := &run{service: s, plan: p, conn: conn, sweeper: sweeper, report: report}
+	defer func() {
+		if sweepErr := r.awaitSweep(ctx); sweepErr != nil && err == nil {
+			err = sweepErr
+		}
+	}()
 	s.step(ctx, "begin")
 	var failures []error
 	for _, part := range []func(context.Context) error{
@@ -224,7 +238,7 @@ func (r *run) originals(ctx context.Context) error {
 				WITH page AS (
 					SELECT i.id, i.file_path FROM images AS i
 					WHERE i.state = 'expired' AND i.id > $1
-						AND NOT EXISTS (SELECT FROM media_deletions AS m WHERE md5(m.path) = md5(i.file_path) AND m.image_id = i.id)
+						AND NOT EXISTS (SELECT FROM media_deletions AS m WHERE m.path = i.file_path AND m.image_id = i.id)
 					ORDER BY i.id LIMIT $2
 				), marked AS (
 					INSERT INTO media_deletions (kind, path, image_id, marked_at) SELECT 'image', file_path, id, $3 FROM page
@@ -246,12 +260,45 @@ func (r *run) originals(ctx context.Context) error {
 
 // sweep removes the files that are marked.
 func (r *run) sweep(ctx context.Context) error {
+	if err := r.beginSweep(ctx); err != nil {
+		return err
+	}
+	return r.awaitSweep(ctx)
+}
+
+// beginSweep lets the files that are marked be removed beside what the run does next.
+func (r *run) beginSweep(ctx context.Context) error {
+	if err := r.awaitSweep(ctx); err != nil {
+		return err
+	}
 	r.service.step(ctx, "before sweep")
 	r.batches = 0
-	removed, err := r.sweeper.Sweep(ctx)
-	r.report.take(removed)
-	if err != nil && !r.plan.mayIgnore(err) {
-		return err
+	ended := make(chan sweepResult, 1)
+	r.sweeps = ended
+	go func() {
+		var result sweepResult
+		defer func() {
+			result.panicked = recover()
+			ended <- result
+		}()
+		result.removed, result.err = r.sweeper.Sweep(ctx)
+	}()
+	return nil
+}
+
+// awaitSweep waits for the end of the sweep that is under way, which ends with ctx.
+func (r *run) awaitSweep(ctx context.Context) error {
+	if r.sweeps == nil {
+		return nil
+	}
+	result := <-r.sweeps
+	r.sweeps = nil
+	if result.panicked != nil {
+		panic(result.panicked)
+	}
+	r.report.take(result.removed)
+	if result.err != nil && !r.plan.mayIgnore(result.err) {
+		return result.err
 	}
 	r.service.step(ctx, "after sweep")
 	return nil
@@ -262,7 +309,7 @@ func (r *run) maybeSweep(ctx context.Context) error {
 	if r.batches < sweepEvery {
 		return nil
 	}
-	return r.sweep(ctx)
+	return r.beginSweep(ctx)
 }
 
 // mayIgnore tells whether an error is about the cameras' folder, which matters only when originals are deleted.
