@@ -13,8 +13,9 @@ import (
 // size of a data set.
 type size struct{ detections, logs, samples, thumbnails, clips, images int }
 
-func (w *world) size() size {
-	n := func(full int) int { return max(int(float64(full)*w.scale), 10) }
+// sizeOf is the data set at a scale.
+func sizeOf(scale float64) size {
+	n := func(full int) int { return max(int(float64(full)*scale), 10) }
 	return size{detections: n(1_000_000), logs: n(1_000_000), samples: n(518_400), thumbnails: n(150_000), clips: n(10_000), images: n(32_000)}
 }
 
@@ -31,29 +32,33 @@ func (w *world) site(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	w.main = s
+	return s, s.fill(ctx, sizeOf(w.scale))
+}
+
+// fill loads a data set and starts the server on it.
+func (s *site) fill(ctx context.Context, n size) error {
 	began := time.Now()
 	if err := s.start(ctx); err != nil { // migrates
-		return nil, err
+		return err
 	}
 	if err := s.halt(); err != nil {
-		return nil, err
+		return err
 	}
-	n := w.size()
 	if err := s.load(ctx, n, historyDays); err != nil {
-		return nil, err
+		return err
 	}
 	if err := ledgerFiles(ctx, s, "garden", n.images); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.exec(ctx, `VACUUM ANALYZE`); err != nil {
-		return nil, err
+		return err
 	}
-	w.log.InfoContext(ctx, "data set loaded", "took", time.Since(began).Round(time.Second).String())
+	s.w.log.InfoContext(ctx, "data set loaded", "site", s.name, "took", time.Since(began).Round(time.Second).String())
 	if err := s.start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	// The files are counted after the start.
-	return s, s.await(ctx, "the files are counted", func() bool { return status(ctx, s.baseURL+"/api/system/storage") == 200 })
+	return s.await(ctx, "the files are counted", func() bool { return status(ctx, s.baseURL+"/api/system/storage") == 200 })
 }
 
 func (s *site) exec(ctx context.Context, query string, args ...any) error {

@@ -94,6 +94,7 @@ var groups = []group{ //nolint:gochecknoglobals // a constant table
 	{name: "frames", measure: frames},
 	{name: "scan", measure: scan},
 	{name: "cleanup", measure: cleanup},
+	{name: "flat", measure: flat, asked: true},
 	{name: "soak", measure: soak, asked: true},
 }
 

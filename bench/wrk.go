@@ -140,13 +140,9 @@ func (w *world) compare(ctx context.Context, t *table, e endpoint, s *site, bare
 	return nil
 }
 
-// httpRows are the endpoints that answer from memory or from kept figures.
-func httpRows(ctx context.Context, w *world, t *table) error {
-	s, err := w.site(ctx)
-	if err != nil {
-		return err
-	}
-	endpoints := []endpoint{
+// endpoints are those that answer from memory or from kept figures.
+func endpoints() []endpoint {
+	return []endpoint{
 		{"GET /health", "/health", 65},
 		{"GET /ready", "/ready", 50},
 		{"GET /api/system/health", "/api/system/health", 50},
@@ -159,8 +155,16 @@ func httpRows(ctx context.Context, w *world, t *table) error {
 		{"GET /api/system/telemetry", "/api/system/telemetry", 50},
 		{"GET /api/system/pipeline-latency, 60 min", "/api/system/pipeline-latency?window_minutes=60", 50},
 	}
+}
+
+// httpRows compares the endpoints with the bare server.
+func httpRows(ctx context.Context, w *world, t *table) error {
+	s, err := w.site(ctx)
+	if err != nil {
+		return err
+	}
 	bodies := map[string][]byte{}
-	for _, e := range endpoints {
+	for _, e := range endpoints() {
 		if err := s.await(ctx, e.path, func() bool { return status(ctx, s.baseURL+e.path) == http.StatusOK }); err != nil {
 			return err
 		}
@@ -175,7 +179,7 @@ func httpRows(ctx context.Context, w *world, t *table) error {
 		return err
 	}
 	defer bareServer.close()
-	for _, e := range endpoints {
+	for _, e := range endpoints() {
 		if err := w.compare(ctx, t, e, s, bareServer); err != nil {
 			return err
 		}
