@@ -1,6 +1,10 @@
 package health
 
 import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,4 +39,36 @@ func TestMonitor_RedisVersion(t *testing.T) {
 		until(t, 3*time.Second, func() bool { return b.Health().Services.Redis.State == Unhealthy })
 		require.Nil(t, b.Health().Services.Redis.Details)
 	})
+}
+
+// A client that gives up by itself, before the health check's time is over, has met silence too.
+func TestMonitor_ATimeoutOfTheClientIsSilence(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "while our own call runs", func(b *bench) {
+		t := b.t
+		began := time.Now()
+		b.busy.since.Store(&began)
+		b.ai.set(func(context.Context) error { return &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded} })
+		pass(10 * time.Second)
+		require.Equal(t, "busy", b.Health().Services.AI.Details["rtdetr"])
+		require.Equal(t, Healthy, b.Health().State)
+	})
+}
+
+func TestNew_NeedsAllThatItProbes(t *testing.T) {
+	t.Parallel()
+	whole := Options{Database: &dependency{}, Redis: &dependency{}, Workers: workerList{}, Log: slog.New(slog.DiscardHandler)}
+	_, err := New(whole)
+	require.NoError(t, err)
+	for name, drop := range map[string]func(o *Options){
+		"database": func(o *Options) { o.Database = nil },
+		"redis":    func(o *Options) { o.Redis = nil },
+		"workers":  func(o *Options) { o.Workers = nil },
+		"log":      func(o *Options) { o.Log = nil },
+	} {
+		options := whole
+		drop(&options)
+		_, err := New(options)
+		require.ErrorContains(t, err, "required", name)
+	}
 }
