@@ -30,6 +30,7 @@ type settings struct {
 	seconds time.Duration
 	rounds  int
 	soak    time.Duration
+	frame   int // width of the pictures of frames
 	only    []string
 	keep    bool
 }
@@ -59,6 +60,7 @@ func command() int {
 	flag.IntVar(&s.rounds, "rounds", 3, "rounds; the median counts")
 	flag.StringVar(&only, "rows", "", "measure only these groups: "+strings.Join(groupNames(), ", "))
 	flag.DurationVar(&s.soak, "soak", 20*time.Minute, "how long the group soak takes; it is measured only when asked for")
+	flag.IntVar(&s.frame, "frame", smallFrame, "width of the pictures of the group frames; the height is three quarters of it")
 	flag.BoolVar(&s.keep, "keep", false, "keep the data")
 	flag.Parse()
 	if only != "" {
