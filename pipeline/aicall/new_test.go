@@ -1,6 +1,9 @@
 package aicall_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,4 +36,14 @@ func TestNew_Defaults(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, test.limit, client.Limit())
 	}
+}
+
+// A login without a password has no secret that could be taken out of what the service says.
+func TestClient_EmptyPassword(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "plain words", http.StatusBadRequest) }))
+	t.Cleanup(server.Close)
+	client := open(t, strings.Replace(server.URL, "http://", "http://user:@", 1))
+	_, err := post(t.Context(), client, "/", nil)
+	require.ErrorContains(t, err, "status 400: plain words")
 }
