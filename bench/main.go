@@ -92,6 +92,7 @@ var groups = []group{ //nolint:gochecknoglobals // a constant table
 	{name: "latency", measure: openLoop},
 	{name: "counters", measure: counters},
 	{name: "histogram", measure: histogram},
+	{name: "sample", measure: sample},
 	{name: "detector", measure: detector},
 	{name: "frames", measure: frames},
 	{name: "scan", measure: scan},

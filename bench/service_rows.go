@@ -149,25 +149,44 @@ func statusBytes(pid int, name string) (int64, error) {
 	return 0, fmt.Errorf("no %s in /proc/%d/status", name, pid)
 }
 
-var benchLine = regexp.MustCompile(`(?m)^BenchmarkObserve\S*\s+\d+\s+([0-9.]+) ns/op`)
+var benchLine = regexp.MustCompile(`(?m)^Benchmark\S*\s+\d+\s+([0-9.]+) ns/op`)
 
-// histogram runs the Go benchmark of recording one latency.
-func histogram(ctx context.Context, w *world, t *table) error {
-	output, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkObserve", "-count", strconv.Itoa(w.rounds),
-		"hsi.home.arpa/pipeline/latency").CombinedOutput()
+// goBenchmark runs Go benchmarks of a package and returns the time of one operation in each run.
+func (w *world) goBenchmark(ctx context.Context, pattern, pkg string) ([]time.Duration, error) {
+	output, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-count", strconv.Itoa(w.rounds),
+		"hsi.home.arpa/"+pkg).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("go test -bench: %w: %s", err, output)
+		return nil, fmt.Errorf("go test -bench: %w: %s", err, output)
 	}
 	var times []time.Duration
 	for _, found := range benchLine.FindAllSubmatch(output, -1) {
 		ns, err := strconv.ParseFloat(string(found[1]), 64)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		times = append(times, time.Duration(max(ns, 1)))
 	}
 	if len(times) == 0 {
-		return fmt.Errorf("no BenchmarkObserve in: %s", output)
+		return nil, fmt.Errorf("no %s in: %s", pattern, output)
+	}
+	return times, nil
+}
+
+// sample runs the Go benchmark of reading the graphics card, with a driver library that answers at once.
+func sample(ctx context.Context, w *world, t *table) error {
+	times, err := w.goBenchmark(ctx, "^BenchmarkRead$", "gpu")
+	if err != nil {
+		return err
+	}
+	t.add(row{what: "GPU sample, our part (no card: a driver library that answers at once)", measured: short(median(times)), noTarget: true})
+	return nil
+}
+
+// histogram runs the Go benchmark of recording one latency.
+func histogram(ctx context.Context, w *world, t *table) error {
+	times, err := w.goBenchmark(ctx, "^BenchmarkObserve", "pipeline/latency")
+	if err != nil {
+		return err
 	}
 	worst := slices.Max(times)
 	t.add(row{what: "recording one latency (no Redis round trip)", measured: short(worst) + ", worst", target: "≤ 1 µs", ok: worst <= time.Microsecond})
