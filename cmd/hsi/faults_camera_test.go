@@ -53,9 +53,12 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 	})
 	if disks != nil {
 		w.within("mount", func() {
-			unmounted("camera_disk_hidden", func() { disks.mount("1m", w.cameras) }, func() {
-				const noticed = "camera folder was exchanged or is gone"
-				before := strings.Count(w.output.String(), noticed)
+			const noticed = "camera folder was exchanged or is gone"
+			before := 0
+			unmounted("camera_disk_hidden", func() {
+				before = strings.Count(w.output.String(), noticed) // it may notice before the detection worker does
+				disks.mount("1m", w.cameras)
+			}, func() {
 				w.eventually("the watcher notices", func() bool { return strings.Count(w.output.String(), noticed) > before })
 				w.feed(8, time.Millisecond, usual) // the cameras go on writing where the server cannot see it
 			}, func() { disks.unmount(w.cameras) })

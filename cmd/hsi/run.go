@@ -64,10 +64,12 @@ func run(ctx context.Context, cfg Config, options Options) error {
 		return startError{err}
 	}
 	a.announce(ctx, listener.Addr())
-	context.AfterFunc(ctx, func() { a.log.InfoContext(ctx, "stopping") })
+	asked := context.AfterFunc(ctx, func() { a.log.InfoContext(ctx, "stopping") })
 	err = runStages(ctx, a.log, stopBudget, a.stages(listener))
 	a.close()
-	a.plainLog.InfoContext(ctx, "stopped")
+	if !asked() { // else it ends by itself, and the error says why
+		a.plainLog.InfoContext(ctx, "stopped")
+	}
 	if fatalForUser(err) {
 		return startError{err}
 	}
