@@ -157,7 +157,7 @@ func detector(ctx context.Context, w *world, t *table) error {
 	t.add(row{
 		what: "close of a file → POST to the detector, 1080p, 20/s", measured: fmt.Sprintf("p50 %s, p99 %s", short(p50), short(p99)),
 		compared: fmt.Sprintf("CPU per image: server %s, database %s", short(ours/images), short(database/images)),
-		target: "p50 ≤ 60 ms, p99 ≤ 300 ms", ok: p50 <= 60*time.Millisecond && p99 <= 300*time.Millisecond,
+		target:   "p50 ≤ 60 ms, p99 ≤ 300 ms", ok: p50 <= 60*time.Millisecond && p99 <= 300*time.Millisecond,
 	})
 	return nil
 }
