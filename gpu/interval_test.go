@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,20 +25,18 @@ func TestSampler_Interval(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				reads := 0
+				var reads atomic.Int64
 				log := slog.New(slog.DiscardHandler)
-				sampler := gpu.NewSampler(&source{read: func(context.Context) (gpu.Sample, error) { reads++; return watts(1), nil }},
+				sampler := gpu.NewSampler(&source{read: func(context.Context) (gpu.Sample, error) { reads.Add(1); return watts(1), nil }},
 					gpu.Options{Log: log, Interval: test.set})
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan error, 1)
 				go func() { ended <- sampler.Run(ctx) }()
 				synctest.Wait()
 				after(3*test.want - time.Millisecond)
-				synctest.Wait()
-				require.Equal(t, 3, reads)
+				require.EqualValues(t, 3, reads.Load())
 				after(time.Millisecond)
-				synctest.Wait()
-				require.Equal(t, 4, reads)
+				require.EqualValues(t, 4, reads.Load())
 				cancel()
 				require.NoError(t, <-ended)
 				monitor := gpu.NewMonitor(sampler, nil, nil, log)
