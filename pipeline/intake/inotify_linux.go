@@ -28,6 +28,7 @@ type notifier struct {
 	mu      sync.Mutex
 	folders map[int32]string  // guarded by mu; watch descriptor to path
 	ids     map[string]fileID // guarded by mu; what was watched under a path
+	missed  map[string]bool   // guarded by mu; folders that could not be watched with all below them
 }
 
 // newNotifier makes a notifier that watches nothing yet.
@@ -39,6 +40,7 @@ func newNotifier(open openFunc, emit func(ctx context.Context, n notice) error) 
 	// A non-blocking descriptor goes through the runtime's poller, so that Close ends a read.
 	return &notifier{
 		file: os.NewFile(uintptr(fd), "inotify"), open: open, emit: emit, folders: make(map[int32]string), ids: make(map[string]fileID),
+		missed: make(map[string]bool),
 	}, nil
 }
 
@@ -46,6 +48,7 @@ func newNotifier(open openFunc, emit func(ctx context.Context, n notice) error) 
 // a dir that is one and ends with a separator.
 func (n *notifier) addTree(ctx context.Context, dir string) error {
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		n.noteMissed(dir, false)
 		return nil //nolint:nilerr // gone or hidden; the scan says so
 	}
 	err := n.addAll(ctx, dir)
@@ -60,16 +63,18 @@ func (n *notifier) addTree(ctx context.Context, dir string) error {
 
 // addAll is addTree for what is a folder. Folders below it that cannot be read are left out; the scan says so.
 func (n *notifier) addAll(ctx context.Context, dir string) error {
-	if err := n.add(filepath.Clean(dir)); err != nil {
+	watched, err := n.add(filepath.Clean(dir))
+	if err != nil {
 		return err
 	}
 	var below []string
-	err := eachEntry(ctx, n.open, dir, func(entry fs.DirEntry) error {
+	err = eachEntry(ctx, n.open, dir, func(entry fs.DirEntry) error {
 		if entry.IsDir() && !ignoredFolder(entry.Name()) {
 			below = append(below, filepath.Join(dir, entry.Name()))
 		}
 		return nil
 	})
+	n.noteMissed(dir, !watched || err != nil)
 	if err != nil {
 		return err
 	}
@@ -82,33 +87,52 @@ func (n *notifier) addAll(ctx context.Context, dir string) error {
 	return nil
 }
 
-// add watches one folder.
-func (n *notifier) add(dir string) error {
+// add watches one folder, unless it is gone or hidden from us.
+func (n *notifier) add(dir string) (watched bool, err error) {
 	conn, err := n.file.SyscallConn()
 	if err != nil {
-		return fmt.Errorf("watch folder: %w", err)
+		return false, fmt.Errorf("watch folder: %w", err)
 	}
 	// Looked at before it is watched: if it is exchanged in between, the next check sees another one and watches that.
 	info, err := os.Stat(dir)
 	if err != nil {
-		return nil // gone, or hidden from us; the scan says so
+		return false, nil // it is noted as missed
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var watch int
 	var addErr error
 	if err := conn.Control(func(fd uintptr) { watch, addErr = unix.InotifyAddWatch(int(fd), dir, watchMask) }); err != nil {
-		return fmt.Errorf("watch folder: %w", err)
+		return false, fmt.Errorf("watch folder: %w", err)
 	}
 	switch {
 	case errors.Is(addErr, unix.ENOENT), errors.Is(addErr, unix.ENOTDIR), errors.Is(addErr, unix.EACCES):
-		return nil
+		return false, nil
 	case addErr != nil:
-		return fmt.Errorf("watch folder %s: %w", dir, addErr)
+		return false, fmt.Errorf("watch folder %s: %w", dir, addErr)
 	}
 	n.folders[int32(watch)] = dir //nolint:gosec // the kernel's watch descriptors are 32 bits
 	n.ids[dir] = folderID(info)
-	return nil
+	return true, nil
+}
+
+// noteMissed remembers a folder that could not be watched with all below it, or forgets it. A scan that comes later may be able to read
+// it, and then nobody else would know that what comes next is not heard.
+func (n *notifier) noteMissed(dir string, missed bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if dir = filepath.Clean(dir); missed {
+		n.missed[dir] = true
+	} else {
+		delete(n.missed, dir)
+	}
+}
+
+// missedFolders lists the folders that are to be watched once they can be.
+func (n *notifier) missedFolders() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Sorted(maps.Keys(n.missed))
 }
 
 // watched lists the folders that are watched.

@@ -19,6 +19,7 @@ func (*notifier) addTree(context.Context, string) error { return nil }
 func (*notifier) run(context.Context) error             { return nil }
 func (*notifier) close()                                {}
 func (*notifier) watched() []string                     { return nil }
+func (*notifier) missedFolders() []string               { return nil }
 func (*notifier) exchanged(string) bool                 { return false }
 
 // folderID cannot be told on this system; folders that are exchanged are noticed by the scans.

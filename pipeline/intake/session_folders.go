@@ -75,18 +75,24 @@ func (s *session) checkFolders(ctx context.Context) {
 	dirs = append(dirs, s.unchecked[:turn]...)
 	s.unchecked = s.unchecked[turn:]
 
-	unreadable := slices.Clone(s.unreadable)
+	leftOut := s.notifier.missedFolders()
+	for _, folder := range s.unreadable {
+		leftOut = append(leftOut, filepath.Clean(folder.path))
+	}
+	slices.Sort(leftOut)
+	leftOut = slices.Compact(leftOut)
+	leftOut = leftOut[:min(maxUnreadable, len(leftOut))]
 
 	s.checking = true
 	s.spawn(guarded(func() error {
 		var check folderCheck
-		for _, folder := range unreadable {
-			opened, err := s.w.open(folder.path, os.O_RDONLY, 0)
+		for _, dir := range leftOut {
+			opened, err := s.w.open(dir, os.O_RDONLY, 0)
 			if err == nil {
 				_ = opened.Close() // nothing was read
 			}
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				check.readable = append(check.readable, folder.path)
+				check.readable = append(check.readable, dir)
 			}
 		}
 		for _, dir := range dirs {

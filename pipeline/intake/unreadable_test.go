@@ -51,3 +51,26 @@ func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
 			"locked locked/f.jpg seen")
 	})
 }
+
+// A folder that cannot be read when it comes, as one whose owner is set a moment later, but can be when it is scanned: what comes below it
+// later is heard of all the same.
+func TestWatcher_AFolderThatCanBeReadAMomentLater(t *testing.T) {
+	t.Parallel()
+	f := setup(t, false)
+	var refused atomic.Bool
+	f.open = func(path string, flags int, mode os.FileMode) (*os.File, error) {
+		if filepath.Base(path) == "late" && refused.CompareAndSwap(false, true) {
+			return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission}
+		}
+		return os.OpenFile(path, flags, mode)
+	}
+	f.write("front/a.jpg", picture(t, 1))
+	f.write(".coming/day/b.jpg", picture(t, 2))
+	f.start()
+	f.expect("front front/a.jpg seen")
+	require.NoError(t, os.Rename(filepath.Join(f.root, ".coming"), filepath.Join(f.root, "late")))
+	f.expect("front front/a.jpg seen", "late late/day/b.jpg seen")
+	require.True(t, refused.Load())
+	f.write("late/day/c.jpg", picture(t, 3))
+	f.expect("front front/a.jpg seen", "late late/day/b.jpg seen", "late late/day/c.jpg seen")
+}
