@@ -82,7 +82,7 @@ func TestFault_OldClaimMeetsNew(t *testing.T) {
 		if frozen == first {
 			awake = other
 		}
-		w.process = awake // the one that answers
+		awake.tb, w.process = w.tb, awake // the one that answers, for this part of the test
 		frozen.signal(syscall.SIGSTOP)
 		begun := time.Now()
 		w.stepDatabaseClock(pastTheLease)
@@ -123,6 +123,7 @@ func TestFault_OldClaimMeetsNew(t *testing.T) {
 			w.model.Script)
 		require.Equal(w.tb, events+1, w.count("SELECT count(*) FROM events"))
 	})
+	first.tb, other.tb = t, t
 	l := w.requireAccounted(false)
 	w.requireThumbnails(l, 1)
 	w.requireNoFindings()

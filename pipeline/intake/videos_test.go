@@ -28,6 +28,9 @@ func TestWatcher_AcceptsVideosWhereThereIsFFmpeg(t *testing.T) {
 			f.write("front/"+name, []byte("the bytes of "+name))
 		}
 		f.write("front/empty.mp4", nil)
+		// The same bytes are a duplicate of what was recorded before, and of two found at once either may be first.
+		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
+			"front front/empty.mp4 filtered/empty_file")
 		f.write("front/again.mp4", []byte("the bytes of a.mp4"))
 		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
 			"front front/empty.mp4 filtered/empty_file", "front front/again.mp4 filtered/duplicate")
