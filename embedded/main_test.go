@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hsi.home.arpa/embedded"
+	"hsi.home.arpa/internal/logtest"
 )
 
 // supervisorVariable makes the test binary a supervisor of both servers on the DATA_DIR that it names.
@@ -108,32 +109,15 @@ func newDataDir(t *testing.T) string {
 }
 
 // testLog keeps what is logged and shows it when the test fails.
-func testLog(t *testing.T) (*slog.Logger, *logBuffer) {
+func testLog(t *testing.T) (*slog.Logger, *logtest.Output) {
 	t.Helper()
-	buffer := &logBuffer{}
+	buffer := &logtest.Output{}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(buffer.String())
 		}
 	})
 	return slog.New(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: slog.LevelDebug})), buffer
-}
-
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // server is what both servers have in common.

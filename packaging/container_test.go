@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/logtest"
 )
 
 // container is a started image. Its processes run in namespaces of their own where this test may make them (as root), else directly
@@ -106,7 +108,7 @@ func (c *container) startEngine(dir string) {
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	problems := &lockedBuffer{}
+	problems := &logtest.Output{}
 	c.engine.Stderr = problems
 	input, err := c.engine.StdinPipe()
 	require.NoError(c.tb, err)

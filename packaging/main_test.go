@@ -3,12 +3,10 @@
 package packaging
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -89,22 +87,4 @@ func findTool(tb testing.TB, name string) (path string, env []string) {
 	}
 	require.Fail(tb, "not found: "+name, "make deps fetches it")
 	return "", nil
-}
-
-// lockedBuffer collects the output of a process.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer // guarded by mu
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

@@ -161,7 +161,7 @@ func TestInternalErrors(t *testing.T) {
 				if isProbeID(id) {
 					continue
 				}
-				lines := s.log.about(id)
+				lines := s.about(id)
 				require.Len(t, lines, 1, id)
 				require.Contains(t, lines[0], `"level":"ERROR"`)
 				if name != "no answer" {
@@ -512,5 +512,5 @@ func TestDeadline(t *testing.T) {
 	close(release)
 	<-left
 	<-left
-	require.Contains(t, f.log.lines()[0], `"level":"WARN"`)
+	require.Contains(t, f.log.String(), `"level":"WARN"`)
 }

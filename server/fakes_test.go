@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/contracttest"
@@ -45,7 +44,7 @@ type fakes struct {
 	latency   func(stage latency.Stage, windowMinutes int) (latency.Summary, error)
 	media     func() (media.Report, error)
 	cleanup   func(ctx context.Context, dryRun bool) (retention.Report, error)
-	log       *logBuffer
+	log       *logtest.Output
 }
 
 func (f *fakes) Health() health.Report       { return f.health() }
@@ -127,7 +126,7 @@ func newFakes(tb testing.TB) *fakes {
 	}
 	config := store.SystemConfig{RetentionDays: 30, BatchWindow: 90 * time.Second, BatchIdleTimeout: 30 * time.Second, DetectionConfidenceThreshold: 0.5}
 	return &fakes{
-		log: &logBuffer{},
+		log: &logtest.Output{},
 		health: func() health.Report {
 			return health.Report{State: health.Healthy, Services: healthyServices(probed), At: probed}
 		},
@@ -251,7 +250,7 @@ type testServer struct {
 	server *Server
 	url    string
 	addr   string
-	log    *logBuffer
+	log    *logtest.Output
 }
 
 // start starts a server on the fakes; change may alter its options.
@@ -333,29 +332,10 @@ func example(tb testing.TB, name string) string {
 	return string(content)
 }
 
-// logBuffer collects the log of a server.
-type logBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-// lines returns what was logged so far.
-func (l *logBuffer) lines() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Split(strings.TrimSpace(l.buffer.String()), "\n")
-}
-
-// about returns the lines of the request with this id.
-func (l *logBuffer) about(requestID string) []string {
+// about returns the log lines of the request with this id.
+func (s *testServer) about(requestID string) []string {
 	var found []string
-	for _, line := range l.lines() {
+	for line := range strings.SplitSeq(s.log.String(), "\n") {
 		if strings.Contains(line, fmt.Sprintf(`"request_id":%q`, requestID)) {
 			found = append(found, line)
 		}

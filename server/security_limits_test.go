@@ -148,7 +148,7 @@ func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 		// The answer is larger than what the kernel keeps for both ends, and nobody reads it. Its line is logged when it was given up.
 		ticker := time.NewTicker(200 * time.Millisecond)
 		defer ticker.Stop()
-		for len(s.log.about("never-read")) == 0 {
+		for len(s.about("never-read")) == 0 {
 			<-ticker.C
 			require.Less(t, time.Since(begun), WriteTimeout+slack)
 		}

@@ -14,13 +14,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/server/contracttest"
 )
 
@@ -32,7 +32,7 @@ type process struct {
 	tb      testing.TB
 	cmd     *exec.Cmd
 	exited  chan struct{}
-	output  *lockedBuffer
+	output  *logtest.Output
 	BaseURL string
 	DataDir string
 	env     []string
@@ -42,14 +42,14 @@ type process struct {
 }
 
 // command prepares the hsi command with an environment of its own.
-func command(tb testing.TB, env []string, args ...string) (*exec.Cmd, *lockedBuffer) {
+func command(tb testing.TB, env []string, args ...string) (*exec.Cmd, *logtest.Output) {
 	tb.Helper()
 	exe, err := os.Executable()
 	require.NoError(tb, err)
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append([]string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "EMBEDDED_DEPS_DIR=" + depsDir(tb)}, env...)
 	cmd.Dir = tb.TempDir()
-	output := &lockedBuffer{}
+	output := &logtest.Output{}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd, output
@@ -234,22 +234,4 @@ func freePort(tb testing.TB) int {
 	require.NoError(tb, err)
 	defer listener.Close()
 	return listener.Addr().(*net.TCPAddr).Port
-}
-
-// lockedBuffer collects the output of a process.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer // guarded by mu
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/aitest"
 )
 
@@ -56,7 +57,7 @@ func requireNoSecret(tb testing.TB, where, text string) {
 // wire collects every byte that a client gets to see.
 type wire struct {
 	base http.RoundTripper
-	seen *lockedBuffer
+	seen *logtest.Output
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -100,13 +101,13 @@ type secretWorld struct {
 	postgres *embeddedtest.PostgresServer
 	redis    *embeddedtest.RedisServer
 	admin    string
-	seen     *lockedBuffer
+	seen     *logtest.Output
 	printed  strings.Builder
 }
 
 func newSecretWorld(t *testing.T, env ...string) *secretWorld {
 	t.Helper()
-	w := &secretWorld{postgres: embeddedtest.NewPostgres(t), redis: embeddedtest.NewRedis(t), seen: &lockedBuffer{}}
+	w := &secretWorld{postgres: embeddedtest.NewPostgres(t), redis: embeddedtest.NewRedis(t), seen: &logtest.Output{}}
 	w.admin = w.postgres.URL()
 	db := sqlx.MustConnect("postgres", w.admin)
 	for _, statement := range []string{

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/server/contracttest"
 	"hsi.home.arpa/store/storetest"
 )
@@ -361,7 +362,7 @@ func TestServe_AsAnOrdinaryUser(t *testing.T) {
 	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", own, "serve")
 	cmd.Dir = dir
 	cmd.Env = []string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(dir, "data"), "API_PORT=" + strconv.Itoa(port), "EMBEDDED_DEPS_DIR=" + depsDir(t)}
-	output := &lockedBuffer{}
+	output := &logtest.Output{}
 	cmd.Stdout, cmd.Stderr = output, output
 	require.NoError(t, cmd.Start())
 	p := &process{tb: t, cmd: cmd, output: output, exited: make(chan struct{}), BaseURL: "http://127.0.0.1:" + strconv.Itoa(port), DataDir: dir}

@@ -1,7 +1,6 @@
 package analyze_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/analyze"
 	"hsi.home.arpa/pipeline/latency"
@@ -59,24 +59,6 @@ func (a *alive) says() string {
 	return a.message
 }
 
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
-}
-
 // faultyLedger is the real store, whose first commits do not reach the database.
 type faultyLedger struct {
 	*store.DB
@@ -97,7 +79,7 @@ type fixture struct {
 	db      *store.DB
 	samples *samples
 	alive   *alive
-	log     *lockedBuffer
+	log     *logtest.Output
 	images  int
 	limit   time.Duration // of one call of the analyzer
 	refuse  int64         // commits that do not reach the database
@@ -105,7 +87,7 @@ type fixture struct {
 
 func setup(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, db: storetest.New(t), samples: &samples{all: map[latency.Stage][]time.Duration{}}, alive: &alive{}, log: &lockedBuffer{}, limit: 5 * time.Second}
+	f := &fixture{t: t, db: storetest.New(t), samples: &samples{all: map[latency.Stage][]time.Duration{}}, alive: &alive{}, log: &logtest.Output{}, limit: 5 * time.Second}
 	require.NoError(t, f.db.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "Front Door", FolderPath: "/cameras/front"}))
 	return f
 }

@@ -1,41 +1,23 @@
 package intake_test
 
 import (
-	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/logtest"
 )
-
-// logBook collects log lines.
-type logBook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBook) count(what string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Count(b.text.String(), what)
-}
 
 func TestWatcher_TellsAboutLinksThatItDoesNotFollow(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
-		book := &logBook{}
+		book := &logtest.Output{}
 		f.options.Log = slog.New(slog.NewTextHandler(book, nil))
 		f.options.ScanInterval = 100 * time.Millisecond
 		elsewhere := t.TempDir()
@@ -54,12 +36,12 @@ func TestWatcher_TellsAboutLinksThatItDoesNotFollow(t *testing.T) {
 		require.NoError(t, os.Symlink(elsewhere, filepath.Join(f.root, "back", "day")))
 		says("(and 1 more)")
 		require.NoError(t, os.Symlink("/nowhere/at/all.jpg", filepath.Join(f.root, "back", "dangling.jpg")))
-		require.Eventually(t, func() bool { return book.count("link to a file that is not there") > 0 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return book.Count("link to a file that is not there") > 0 }, 10*time.Second, 5*time.Millisecond)
 		f.expect("back back/b.jpg seen")
 		scans := f.ledger.scans.Load()
 		require.Eventually(t, func() bool { return f.ledger.scans.Load() > scans+5 }, 10*time.Second, 5*time.Millisecond)
-		require.Equal(t, 2, book.count("link to a folder is not followed"), "each is told once")
-		require.Equal(t, 1, book.count("link to a file that is not there"))
+		require.Equal(t, 2, book.Count("link to a folder is not followed"), "each is told once")
+		require.Equal(t, 1, book.Count("link to a file that is not there"))
 
 		require.NoError(t, os.Remove(filepath.Join(f.root, "front")))
 		require.NoError(t, os.Remove(filepath.Join(f.root, "back", "day")))

@@ -1,10 +1,8 @@
 package latency_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,28 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/latency"
 )
 
-// log collects what was logged.
-type logText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logText) lines() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), "\n")
-}
-
-func run(t *testing.T, url string, log *logText) (recorder *latency.Recorder, stop func()) {
+func run(t *testing.T, url string, log *logtest.Output) (recorder *latency.Recorder, stop func()) {
 	t.Helper()
 	option, err := rueidis.ParseURL(url)
 	require.NoError(t, err)
@@ -76,7 +57,7 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 	t.Parallel()
 	redis := embeddedtest.NewRedis(t)
 	redis.Stop(t)
-	var log logText
+	var log logtest.Output
 	r, stop := run(t, redis.URL(), &log)
 	r.Observe(latency.Detect, time.Second)
 	_, err := r.Summary(latency.Detect, 60)
@@ -106,13 +87,13 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 	require.Error(t, r.Run(t.Context()), "a second Run is refused")
 	stop()
 	// Three outages with a beginning and an end each; on a busy machine one more may be seen. Logging each try would give dozens.
-	require.LessOrEqual(t, log.lines(), 8)
+	require.LessOrEqual(t, log.Count("\n"), 8)
 }
 
 func TestRun_WritesTheLastSamplesWhenItStops(t *testing.T) {
 	t.Parallel()
 	redis := embeddedtest.NewRedis(t)
-	var log logText
+	var log logtest.Output
 	first, stop := run(t, redis.URL(), &log)
 	waitForCount(t, first, 0)
 	for range 100 {
@@ -121,13 +102,13 @@ func TestRun_WritesTheLastSamplesWhenItStops(t *testing.T) {
 	stop()
 	second, _ := run(t, redis.URL(), &log)
 	waitForCount(t, second, 100)
-	require.Zero(t, log.lines(), "an orderly stop logs no failure")
+	require.Zero(t, log.Count("\n"), "an orderly stop logs no failure")
 }
 
 func TestObserve_FromManyGoroutines(t *testing.T) {
 	t.Parallel()
 	redis := embeddedtest.NewRedis(t)
-	var log logText
+	var log logtest.Output
 	r, _ := run(t, redis.URL(), &log)
 	var workers sync.WaitGroup
 	for worker := range 8 {

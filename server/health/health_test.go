@@ -1,7 +1,6 @@
 package health
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/store"
 )
@@ -117,38 +116,20 @@ func (b *busySince) BusySince() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// logBuffer collects a log that is read while it is written.
-type logBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.String()
-}
-
 // bench is a monitor with scripted dependencies on a virtual clock.
 type bench struct {
 	t *testing.T
 	*Monitor
 	database, redis, ai, storage *dependency
 	busy                         *busySince
-	log                          *logBuffer
+	log                          *logtest.Output
 	stop                         func()
 }
 
 // newBench must be called within a synctest bubble. Everything works at first.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &logBuffer{}}
+	b := &bench{t: t, database: &dependency{}, redis: &dependency{}, ai: &dependency{}, storage: &dependency{}, busy: &busySince{}, log: &logtest.Output{}}
 	for _, d := range []*dependency{b.database, b.redis, b.ai, b.storage} {
 		d.set(works)
 	}
@@ -435,9 +416,9 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 }
 
 // startingMonitor runs a monitor whose database and Redis refuse, until test is done. It must be called within a synctest bubble.
-func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *logBuffer)) {
+func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *logtest.Output)) {
 	t.Helper()
-	database, redis, log := &dependency{}, &dependency{}, &logBuffer{}
+	database, redis, log := &dependency{}, &dependency{}, &logtest.Output{}
 	database.set(refuses)
 	redis.set(refuses)
 	m, err := New(Options{Database: database, Redis: redis, Workers: workerList{}, Grace: grace, Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -455,11 +436,11 @@ func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, da
 func TestMonitor_GraceOfTheStart(t *testing.T) {
 	t.Parallel()
 	const grace = 10 * time.Second
-	count := func(log *logBuffer, level, message, service string) int {
+	count := func(log *logtest.Output, level, message, service string) int {
 		return strings.Count(log.String(), fmt.Sprintf("level=%s msg=%q service=%s", level, message, service))
 	}
-	for name, test := range map[string]func(m *Monitor, database, redis *dependency, log *logBuffer){
-		"up in time": func(m *Monitor, database, redis *dependency, log *logBuffer) {
+	for name, test := range map[string]func(m *Monitor, database, redis *dependency, log *logtest.Output){
+		"up in time": func(m *Monitor, database, redis *dependency, log *logtest.Output) {
 			pass(5 * time.Second)
 			require.Equal(t, Unhealthy, m.Health().State, "the verdict does not wait")
 			require.Equal(t, "Database unavailable: connection refused", m.Health().Services.Database.Message)
@@ -474,7 +455,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 			}
 			require.NotContains(t, log.String(), "healthy again")
 		},
-		"still down at the end": func(_ *Monitor, database, _ *dependency, log *logBuffer) {
+		"still down at the end": func(_ *Monitor, database, _ *dependency, log *logtest.Output) {
 			pass(grace - time.Millisecond)
 			require.NotContains(t, log.String(), "WARN")
 			pass(interval)
@@ -487,7 +468,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 			require.Equal(t, 1, count(log, "INFO", "service healthy again", "database"), log.String())
 			require.Equal(t, 1, count(log, "WARN", "service not healthy", "redis"), log.String())
 		},
-		"lost again within the grace": func(_ *Monitor, database, _ *dependency, log *logBuffer) {
+		"lost again within the grace": func(_ *Monitor, database, _ *dependency, log *logtest.Output) {
 			database.set(works)
 			pass(2 * time.Second)
 			database.set(refuses)
@@ -503,7 +484,7 @@ func TestMonitor_GraceOfTheStart(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			startingMonitor(t, 0, func(_ *Monitor, _, _ *dependency, log *logBuffer) {
+			startingMonitor(t, 0, func(_ *Monitor, _, _ *dependency, log *logtest.Output) {
 				require.Equal(t, 1, count(log, "WARN", "service not healthy", "database"), log.String())
 				require.NotContains(t, log.String(), "not ready yet")
 			})

@@ -1,7 +1,6 @@
 package logsink_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/storetest"
@@ -61,28 +61,10 @@ func (w *fakeWriter) got() []store.LogEntry {
 	return append([]store.LogEntry(nil), w.entries...)
 }
 
-// buffer is what the next handler writes to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 type bundle struct {
 	sink    *logsink.Sink
 	log     *slog.Logger
-	console *buffer
+	console *logtest.Output
 	stop    func()
 }
 
@@ -91,7 +73,7 @@ func setup(t *testing.T, w interface {
 }, options logsink.Options,
 ) bundle {
 	t.Helper()
-	console := &buffer{}
+	console := &logtest.Output{}
 	options.Next = slog.NewTextHandler(console, &slog.HandlerOptions{Level: slog.LevelInfo})
 	if options.Interval == 0 {
 		options.Interval = time.Millisecond

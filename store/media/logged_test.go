@@ -1,41 +1,21 @@
 package media_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
 )
 
-// logBuffer collects a log that is read while it is written.
-type logBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buffer.Write(p)
-}
-
-func (l *logBuffer) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.buffer.String(), text)
-}
-
-func logTo(log *logBuffer) func(*media.Options) {
+func logTo(log *logtest.Output) func(*media.Options) {
 	return func(o *media.Options) { o.Log = slog.New(slog.NewTextHandler(log, nil)) }
 }
 
@@ -43,7 +23,7 @@ func logTo(log *logBuffer) func(*media.Options) {
 func TestSweep_NamesSomeOfManyFailures(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ failures, more int }{{20, 0}, {22, 1}} {
-		var log logBuffer
+		var log logtest.Output
 		e := setup(t, logTo(&log))
 		first := e.write(t, "x")
 		for i := range test.failures {
@@ -54,16 +34,16 @@ func TestSweep_NamesSomeOfManyFailures(t *testing.T) {
 		removed, err := e.Sweep(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, int64(test.failures), removed.Failed)
-		require.Equal(t, min(test.failures, 20), log.count("not a regular file"))
-		require.Equal(t, test.more, log.count(`msg="more media files not removed, will try again" count=2`))
-		require.Equal(t, test.more, log.count("more media files"))
+		require.Equal(t, min(test.failures, 20), log.Count("not a regular file"))
+		require.Equal(t, test.more, log.Count(`msg="more media files not removed, will try again" count=2`))
+		require.Equal(t, test.more, log.Count("more media files"))
 	}
 }
 
 func TestRun_LogsOnlyLeftoversThatItRemoved(t *testing.T) {
 	t.Parallel()
 	for _, left := range []int{0, 1} {
-		var log logBuffer
+		var log logtest.Output
 		e := setup(t, logTo(&log))
 		if left > 0 {
 			e.mark(t, media.Mark{Kind: media.Thumbnail, Path: e.write(t, "left over")})
@@ -73,7 +53,7 @@ func TestRun_LogsOnlyLeftoversThatItRemoved(t *testing.T) {
 		stop := e.run(t)
 		require.Eventually(t, func() bool { return e.marks(t) == 0 }, waitFor, tick)
 		stop()
-		require.Equal(t, left, log.count("removed media files that were left over"))
+		require.Equal(t, left, log.Count("removed media files that were left over"))
 	}
 }
 
