@@ -86,66 +86,109 @@ func (p *process) peakMiB() (mib int) {
 
 func person(i int) []aitest.Detection { return usual(5*i + 1) }
 
+// aiTrial is an AI service that fails in every way for all its work, and always in one way for one piece of it.
+type aiTrial struct {
+	*world
+	name    string
+	service interface {
+		Start()
+		Stop()
+		SetBehaviour(b aitest.Behaviour)
+	}
+	poisoned func(subject string) bool
+	poison   aitest.Behaviour
+	// waiting counts what waits for the service, without the piece that is poisoned. It is negative while work is on its way to it.
+	waiting func() int64
+	// invented counts what would have been made up.
+	invented string
+	// met waits until two answers of that name were given to work that is not poisoned.
+	met func(behaviour string)
+}
+
+func (a *aiTrial) behave(b aitest.Behaviour) {
+	a.service.SetBehaviour(except(b, a.poisoned, a.poison))
+}
+
+// survive lets the service fail in one way: work waits, nothing is made up, and it is done once the service works again.
+func (a *aiTrial) survive(fault misbehaviour) {
+	a.within(fault.name, func() {
+		done := func() bool { return a.waiting() == 0 }
+		a.waitRecorded()
+		a.eventually("all is done", done)
+		stored, before := a.count(a.invented), a.peakMiB()
+		heal := func() { a.behave(aitest.Behaviour{}) }
+		if fault.stopped {
+			a.service.Stop()
+			heal = a.service.Start
+		}
+		a.behave(fault.behaviour)
+		defer heal()
+		a.feed(2, time.Millisecond, person)
+		a.waitRecorded()
+		told := never
+		if begun := time.Now(); fault.stopped {
+			a.eventually("it is told", func() bool { return a.look().services["ai"].Status == "degraded" })
+			told = time.Since(begun)
+		} else {
+			a.met(fault.behaviour.Name)
+		}
+		a.eventually("work waits", func() bool { return a.waiting() == 2 })
+		require.Equal(a.tb, stored, a.count(a.invented), a.invented)
+		a.stayReady(0)
+		heal()
+		begun := time.Now()
+		a.eventually("all is done", done)
+		measured(a.tb, a.name+": "+fault.name, "work waits, nothing is invented", told, time.Since(begun))
+		require.Less(a.tb, a.peakMiB()-before, 90, "MiB for one reply")
+	})
+}
+
+// giveUp waits until the poisoned piece, and nothing else, is a dead letter that names its cause, and tries it again with a service
+// that works. All images are accounted for in the end.
+func (a *aiTrial) giveUp(deadLetters, cause string) {
+	a.within("one piece is never answered sensibly", func() {
+		a.eventually("it is given up", func() bool { return a.count(deadLetters) == 1 })
+		printed, code := runCommand(a.tb, a.env, "dead-letters", "list")
+		require.Zero(a.tb, code, printed)
+		require.Contains(a.tb, printed, "IMG_00000.jpg")
+		require.Contains(a.tb, printed, cause)
+		a.service.SetBehaviour(aitest.Behaviour{})
+		printed, code = runCommand(a.tb, a.env, "dead-letters", "requeue", "--all")
+		require.Zero(a.tb, code, printed)
+	})
+	a.waitFinished()
+	l := a.requireAccounted(false)
+	a.requireThumbnails(l, 0)
+	a.requireNoFindings()
+	a.stop()
+}
+
 // The detector fails in every way, for all images: they wait, nothing is invented, no image is given up, and all goes on at once when
 // the detector does. One image that the detector never answers sensibly is given up with the cause, and can be tried again.
 func TestFault_DetectorMisbehaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "RTDETR_READ_TIMEOUT=2")
 	poisoned := func(file string) bool { return file == "IMG_00000.jpg" }
-	behave := func(b aitest.Behaviour) { w.detector.SetBehaviour(except(b, poisoned, aitest.NaNConfidence())) }
-	behave(aitest.Behaviour{})
-	w.feed(4, time.Millisecond, person)
-	const waiting = "SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting') AND file_path NOT LIKE '%/IMG_00000.jpg'"
-	for _, fault := range append(misbehaviours, detectorMisbehaviours...) {
-		w.within(fault.name, func() {
-			w.waitRecorded()
-			w.eventually("all are detected", func() bool { return w.count(waiting) == 0 })
-			detections, before := w.count("SELECT count(*) FROM detections"), w.peakMiB()
-			heal := func() { behave(aitest.Behaviour{}) }
-			if fault.stopped {
-				w.detector.Stop()
-				heal = w.detector.Start
-			}
-			behave(fault.behaviour)
-			defer heal()
-			w.feed(2, time.Millisecond, person)
-			w.waitRecorded()
-			detected := never
-			if begun := time.Now(); fault.stopped {
-				w.eventually("it is told", func() bool { return w.look().services["ai"].Status == "degraded" })
-				detected = time.Since(begun)
-			} else {
-				w.detector.Wait("two tries", func(calls []aitest.DetectCall) bool {
-					return 2 <= count(calls, func(c aitest.DetectCall) bool {
-						return c.Behaviour == fault.behaviour.Name && !c.IsUnderWay() && !poisoned(c.FileName)
-					})
+	a := &aiTrial{
+		world: w, name: "detector", service: w.detector, poisoned: poisoned, poison: aitest.NaNConfidence(),
+		waiting: func() int64 {
+			return w.count(`SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting') AND file_path NOT LIKE '%/IMG_00000.jpg'`)
+		},
+		invented: "SELECT count(*) FROM detections",
+		met: func(behaviour string) {
+			w.detector.Wait("two tries", func(calls []aitest.DetectCall) bool {
+				return 2 <= count(calls, func(c aitest.DetectCall) bool {
+					return c.Behaviour == behaviour && !c.IsUnderWay() && !poisoned(c.FileName)
 				})
-			}
-			require.Equal(w.tb, int64(2), w.count(waiting), "images wait")
-			require.Equal(w.tb, detections, w.count("SELECT count(*) FROM detections"), "invented detections")
-			w.stayReady(0)
-			heal()
-			begun := time.Now()
-			w.eventually("all are detected", func() bool { return w.count(waiting) == 0 })
-			measured(w.tb, "detector: "+fault.name, "images wait, nothing is invented", detected, time.Since(begun))
-			require.Less(w.tb, w.peakMiB()-before, 90, "MiB for one reply")
-		})
+			})
+		},
 	}
-	w.within("one image is never answered sensibly", func() {
-		w.eventually("it is given up", func() bool { return w.count("SELECT count(*) FROM images WHERE state = 'dead_lettered'") == 1 })
-		printed, code := runCommand(w.tb, w.env, "dead-letters", "list")
-		require.Zero(w.tb, code, printed)
-		require.Contains(w.tb, printed, "IMG_00000.jpg")
-		require.Contains(w.tb, printed, "failed 5 times")
-		w.detector.SetBehaviour(aitest.Behaviour{})
-		printed, code = runCommand(w.tb, w.env, "dead-letters", "requeue", "--all")
-		require.Zero(w.tb, code, printed)
-	})
-	w.waitFinished()
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 0)
-	w.requireNoFindings()
-	w.stop()
+	a.behave(aitest.Behaviour{})
+	w.feed(4, time.Millisecond, person)
+	for _, fault := range append(misbehaviours, detectorMisbehaviours...) {
+		a.survive(fault)
+	}
+	a.giveUp("SELECT count(*) FROM images WHERE state = 'dead_lettered'", "failed 5 times")
 }
 
 // The language model fails in every way, for all batches: they wait, no score is invented, no batch is given up, and all goes on when
@@ -155,81 +198,49 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "NEMOTRON_READ_TIMEOUT=2")
 	poisoned := func(prompt string) bool { return strings.Contains(prompt, "bus (conf") }
-	behave := func(b aitest.Behaviour) { w.model.SetBehaviour(except(b, poisoned, aitest.Score("150"))) }
-	behave(aitest.Behaviour{})
+	detected := func() bool { return w.queues()[0] == 0 }
+	a := &aiTrial{
+		world: w, name: "model", service: w.model, poisoned: poisoned, poison: aitest.Score("150"),
+		waiting: func() int64 {
+			if !detected() {
+				return -1
+			}
+			// The images of the batch that is given up follow it.
+			return w.count(`SELECT count(*) FROM batches AS b WHERE event_id IS NULL AND NOT EXISTS
+				(SELECT FROM detections AS d WHERE d.batch_id = b.id AND d.object_type = 'bus')`)
+		},
+		invented: "SELECT count(*) FROM events",
+		met: func(behaviour string) {
+			w.model.Wait("two tries", func(calls []aitest.CompletionCall) bool {
+				return 2 <= count(calls, func(c aitest.CompletionCall) bool {
+					return c.Behaviour == behaviour && !c.IsUnderWay() && !poisoned(c.Prompt)
+				})
+			})
+		},
+	}
+	a.behave(aitest.Behaviour{})
 	w.feed(1, time.Millisecond, func(int) []aitest.Detection {
 		return []aitest.Detection{{Class: "bus", Confidence: 0.95, Box: aitest.Box{X: 10, Y: 10, Width: 60, Height: 60}}}
 	})
-	// The images of the batch that is given up follow it.
-	waiting := func() int64 {
-		return w.count(`SELECT count(*) FROM batches AS b WHERE event_id IS NULL AND NOT EXISTS
-			(SELECT FROM detections AS d WHERE d.batch_id = b.id AND d.object_type = 'bus')`)
-	}
-	detected := func() bool { return w.queues()[0] == 0 }
 	w.waitRecorded()
 	w.eventually("the first image is detected", detected)
 	for _, fault := range append(misbehaviours, modelMisbehaviours...) {
-		w.within(fault.name, func() {
-			w.eventually("all are analyzed", func() bool { return detected() && waiting() == 0 })
-			events, before := w.count("SELECT count(*) FROM events"), w.peakMiB()
-			heal := func() { behave(aitest.Behaviour{}) }
-			if fault.stopped {
-				w.model.Stop()
-				heal = w.model.Start
-			}
-			behave(fault.behaviour)
-			defer heal()
-			w.feed(2, time.Millisecond, person)
-			w.waitRecorded()
-			told := never
-			if begun := time.Now(); fault.stopped {
-				w.eventually("it is told", func() bool { return w.look().services["ai"].Status == "degraded" })
-				told = time.Since(begun)
-			} else {
-				w.model.Wait("two tries", func(calls []aitest.CompletionCall) bool {
-					return 2 <= count(calls, func(c aitest.CompletionCall) bool {
-						return c.Behaviour == fault.behaviour.Name && !c.IsUnderWay() && !poisoned(c.Prompt)
-					})
-				})
-			}
-			w.eventually("batches wait", func() bool { return detected() && waiting() == 2 })
-			require.Equal(w.tb, events, w.count("SELECT count(*) FROM events"), "invented events")
-			w.stayReady(0)
-			heal()
-			begun := time.Now()
-			w.eventually("all are analyzed", func() bool { return waiting() == 0 })
-			measured(w.tb, "model: "+fault.name, "batches wait, no score is invented", told, time.Since(begun))
-			require.Less(w.tb, w.peakMiB()-before, 90, "MiB for one reply")
-		})
+		a.survive(fault)
 	}
 	for name, behaviour := range map[string]aitest.Behaviour{
 		"talks around its JSON": aitest.TalksAround(), "JSON in a code block": aitest.CodeFence(), "level that does not fit the score": aitest.WrongLevel(),
 	} {
 		w.within(name, func() {
-			behave(aitest.Behaviour{Answer: behaviour.Answer}) // the verdict is the honest one: what the event says is compared below
+			a.behave(aitest.Behaviour{Answer: behaviour.Answer}) // the verdict is the honest one: what the event says is compared below
 			w.feed(1, time.Millisecond, person)
 			w.waitRecorded()
 			w.eventually("it is understood", func() bool {
-				return detected() && w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 && waiting() == 0
+				return a.waiting() == 0 && w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0
 			})
 			measured(w.tb, "model: "+name, "the verdict is understood", never, never)
 		})
 	}
-	w.within("one batch is never judged sensibly", func() {
-		w.eventually("it is given up", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'dead_lettered'") == 1 })
-		printed, code := runCommand(w.tb, w.env, "dead-letters", "list")
-		require.Zero(w.tb, code, printed)
-		require.Contains(w.tb, printed, "IMG_00000.jpg")
-		require.Contains(w.tb, printed, "150 is out of range")
-		w.model.SetBehaviour(aitest.Behaviour{})
-		printed, code = runCommand(w.tb, w.env, "dead-letters", "requeue", "--all")
-		require.Zero(w.tb, code, printed)
-	})
-	w.waitFinished()
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 0)
-	w.requireNoFindings()
-	w.stop()
+	a.giveUp("SELECT count(*) FROM batches WHERE state = 'dead_lettered'", "150 is out of range")
 }
 
 func count[C any](calls []C, is func(C) bool) (n int) {
