@@ -6,24 +6,10 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"time"
-)
-
-// Names of the workers that readiness lists, in the order in which it lists them.
-const (
-	GPUMonitor      = "gpu_monitor"
-	CleanupService  = "cleanup_service"
-	DetectionWorker = "detection_worker"
-	AnalysisWorker  = "analysis_worker"
-	FileWatcher     = "file_watcher"
-	BatchWorker     = "batch_worker"
 )
 
 // Stop groups, in the order in which they stop: first what takes in new work, then what finishes it, then the rest.
@@ -64,21 +50,6 @@ func Plain(run func(ctx context.Context) error) func(context.Context, *Heartbeat
 	}
 }
 
-// WorkerStatus is what readiness shows of one worker.
-type WorkerStatus struct {
-	Name    string
-	Running bool
-	// Message is what the worker waits for or why it does not run, and how often it was started again; empty when there is
-	// nothing to say. It is public, so it has no texts of errors.
-	Message string
-	// Restarts counts how often functions of this worker were started again since the process started.
-	Restarts int
-
-	// lastFailure is why one was started again last, and when.
-	lastFailure   string
-	lastFailureAt time.Time
-}
-
 // Options of a Supervisor.
 type Options struct {
 	Log *slog.Logger
@@ -100,19 +71,6 @@ type Supervisor struct {
 	mu      sync.Mutex
 	members []*member // guarded by mu
 	started bool      // guarded by mu
-}
-
-// member is one function and its state.
-type member struct {
-	Function
-	heartbeat *Heartbeat
-
-	mu            sync.Mutex
-	running       bool      // guarded by mu
-	message       string    // guarded by mu; why it does not run
-	restarts      int       // guarded by mu
-	lastFailure   string    // guarded by mu; of those that led to a restart
-	lastFailureAt time.Time // guarded by mu
 }
 
 // New makes a supervisor that runs nothing yet.
@@ -250,145 +208,6 @@ func (s *Supervisor) logFailure(ctx context.Context, m *member, err error, attem
 		attrs = append(attrs, "stack", string(panicked.stack))
 	}
 	s.log.ErrorContext(ctx, "worker failed", attrs...)
-}
-
-// panicError is a panic turned into an error.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-func runSafely(ctx context.Context, m *member) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &panicError{value: value, stack: debug.Stack()}
-		}
-	}()
-	return m.Run(ctx, m.currentHeartbeat())
-}
-
-func (m *member) setRunning() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running = true
-	m.message = ""
-	m.heartbeat = newHeartbeat(m.heartbeat.now) // steps that the last run left open are gone with it
-}
-
-func (m *member) setStopped(message string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running = false
-	m.message = message
-}
-
-// setFailed notes the failure number attempt in a row, which leads to a restart.
-func (m *member) setFailed(attempt int, kind string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.running = false
-	m.message = fmt.Sprintf("failed, starts again (failure %d in a row)", attempt)
-	m.restarts++
-	m.lastFailure, m.lastFailureAt = kind, m.heartbeat.now()
-}
-
-// kindOfFailure says in public words how a function failed. The cause is in the log.
-func kindOfFailure(err error) string {
-	switch _, panicked := errors.AsType[*panicError](err); {
-	case panicked:
-		return "a panic"
-	case errors.Is(err, errReturned):
-		return "it ended by itself"
-	}
-	return "an error"
-}
-
-func (m *member) currentHeartbeat() *Heartbeat {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.heartbeat
-}
-
-func (m *member) isRunning() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.running
-}
-
-func (m *member) status() WorkerStatus {
-	m.mu.Lock()
-	heartbeat := m.heartbeat
-	status := WorkerStatus{
-		Name: m.Name, Running: m.running, Message: m.message, Restarts: m.restarts,
-		lastFailure: m.lastFailure, lastFailureAt: m.lastFailureAt,
-	}
-	m.mu.Unlock()
-	if status.Running {
-		status.Running, status.Message = heartbeat.verdict(m.FreshFor)
-	}
-	return status
-}
-
-// Workers lists the six workers of readiness, always all of them and in a fixed order. A worker that nobody registered is
-// reported as not running. Functions with other names are supervised without being listed.
-func (s *Supervisor) Workers() []WorkerStatus {
-	s.mu.Lock()
-	members := slices.Clone(s.members)
-	s.mu.Unlock()
-	names := [...]string{GPUMonitor, CleanupService, DetectionWorker, AnalysisWorker, FileWatcher, BatchWorker}
-	statuses := make([]WorkerStatus, 0, len(names))
-	for _, name := range names {
-		statuses = append(statuses, combine(name, members))
-	}
-	return statuses
-}
-
-// combine makes one status from all functions of a worker: it runs when all of them run, and the message is the first one of a
-// function that does not run, else what they have to say, each text once.
-func combine(name string, members []*member) WorkerStatus {
-	combined := WorkerStatus{Name: name, Running: true}
-	found := false
-	var messages []string
-	for _, m := range members {
-		if m.Name != name {
-			continue
-		}
-		found = true
-		status := m.status()
-		combined.Restarts += status.Restarts
-		if status.lastFailureAt.After(combined.lastFailureAt) {
-			combined.lastFailure, combined.lastFailureAt = status.lastFailure, status.lastFailureAt
-		}
-		switch {
-		case combined.Running && !status.Running:
-			combined.Running, messages = false, []string{status.Message}
-		case combined.Running && status.Message != "" && !slices.Contains(messages, status.Message):
-			messages = append(messages, status.Message)
-		}
-	}
-	if !found {
-		return WorkerStatus{Name: name, Message: "not started"}
-	}
-	combined.Message = strings.Join(messages, "; ")
-	combined.tellRestarts()
-	return combined
-}
-
-// tellRestarts adds to the message how often the worker was started again.
-func (w *WorkerStatus) tellRestarts() {
-	if w.Restarts == 0 {
-		return
-	}
-	often := "once"
-	if w.Restarts > 1 {
-		often = fmt.Sprintf("%d times", w.Restarts)
-	}
-	if w.Message != "" {
-		w.Message += "; "
-	}
-	w.Message += fmt.Sprintf("started again %s, last after %s", often, w.lastFailure)
 }
 
 func defaultBackoff(attempt int) time.Duration {
