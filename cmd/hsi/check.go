@@ -21,7 +21,7 @@ const checkTimeout = 2 * time.Hour
 var errFindings = errors.New("the check found disagreements; `hsi check --repair` mends what is safe to mend")
 
 type checkCommand struct {
-	Repair bool `help:"Mend what is safe to mend: nothing that a person could miss is removed."`
+	Repair bool
 }
 
 // Run checks that rows, files, counters and the ledger agree, beside the running server. It exits with 0 when they do or when all

@@ -14,12 +14,15 @@ import (
 func TestCommandLine_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for line, wants := range map[string][]string{
-		"":                                    {"dead-letters requeue", "hsi: error: expected one of"}, // the list of commands comes before it
-		"evnts":                               {"dead-letters requeue", `did you mean "events"?`},
-		"dead-letters":                        {"dead-letters requeue", `hsi: error: expected one of "list"`},
+		"":                                    {"dead-letters", "hsi: say which: check, config, dead-letters,"}, // the list of commands comes before it
+		"evnts":                               {"dead-letters", `hsi: there is no command "evnts", did you mean "events"?`},
+		"dead-letters":                        {"Let them be tried again", "hsi: say which: list, requeue"},
 		"events --limit 0":                    {"--limit: must be from 1 to 10000"},
 		"events --limit 10001":                {"--limit: must be from 1 to 10000"},
-		"events --nope":                       {"unknown flag --nope"},
+		"events --nope":                       {"hsi: unknown flag: --nope"},
+		"events now":                          {`hsi: unexpected argument "now"`},
+		"--env-file /nowhere/e events":        {"hsi: --env-file: open /nowhere/e: no such file or directory"},
+		"dead-letters requeue all":            {`hsi: "all" is not the id of an image`},
 		"dead-letters requeue":                {"image ids, --cause, --all"},
 		"dead-letters requeue 3 --all":        {"image ids, --cause, --all"},
 		"dead-letters requeue 3 --cause gone": {"image ids, --cause, --all"},

@@ -7,19 +7,19 @@ import (
 	"os"
 )
 
-type serveCommand struct{}
+type serveCommand struct{ options Options }
 
 // Run starts the server and returns when it has stopped.
-func (serveCommand) Run(ctx context.Context, options Options) error {
+func (c serveCommand) Run(ctx context.Context) error {
 	cfg, err := settingsFromEnvironment()
 	if err != nil {
 		return err
 	}
-	return run(ctx, cfg, options)
+	return run(ctx, cfg, c.options)
 }
 
 type probeCommand struct {
-	Ready bool `help:"Ask for readiness instead."`
+	Ready bool // ask for readiness instead
 }
 
 // Run prints the answer of the running server.
@@ -34,7 +34,7 @@ func (c probeCommand) Run(ctx context.Context) error {
 type configCommand struct{}
 
 // Run prints the settings.
-func (configCommand) Run() error {
+func (configCommand) Run(context.Context) error {
 	cfg, err := settingsFromEnvironment()
 	if err != nil {
 		return err
@@ -42,19 +42,15 @@ func (configCommand) Run() error {
 	return cfg.print(os.Stdout)
 }
 
-type keyCommand struct {
-	New newKeyCommand `cmd:"" help:"Print a new random API key and the hash to configure."`
-}
-
 type newKeyCommand struct{}
 
 // Run prints the key.
-func (newKeyCommand) Run() error { return printNewAPIKey(os.Stdout) }
+func (newKeyCommand) Run(context.Context) error { return printNewAPIKey(os.Stdout) }
 
 type versionCommand struct{}
 
 // Run prints the version of the build.
-func (versionCommand) Run() error {
+func (versionCommand) Run(context.Context) error {
 	_, err := fmt.Fprintln(os.Stdout, buildVersion())
 	return err
 }

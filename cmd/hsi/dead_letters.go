@@ -18,13 +18,8 @@ const requeueTimeout = 5 * time.Minute
 // deadLetterPage is how many dead letters one query reads.
 const deadLetterPage = 500
 
-type deadLettersCommand struct {
-	List    listDeadLetters    `cmd:"" help:"Print the images that could not be processed, with their causes."`
-	Requeue requeueDeadLetters `cmd:"" help:"Let them be tried again."`
-}
-
 type listDeadLetters struct {
-	Cause string `help:"Only those with exactly this cause."`
+	Cause string
 }
 
 // Run prints every selected dead letter.
@@ -83,9 +78,9 @@ func timeOrDash(t *time.Time) string {
 }
 
 type requeueDeadLetters struct {
-	IDs   []int64 `arg:"" optional:"" name:"id" help:"Image ids, as the list shows them."`
-	Cause string  `help:"All with exactly this cause."`
-	All   bool    `help:"All."`
+	IDs   []int64
+	Cause string
+	All   bool
 }
 
 // Run makes the selected images wait again and says how many.

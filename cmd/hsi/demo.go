@@ -11,9 +11,12 @@ import (
 	"hsi.home.arpa/pipeline/demo"
 )
 
+// demoInterval is the time between two pictures of a camera unless somebody asks for another.
+const demoInterval = time.Second
+
 type demoCommand struct {
-	Seed     uint64        `help:"What the pictures show." default:"1"`
-	Interval time.Duration `help:"Time between two pictures." default:"1s"`
+	Seed     uint64
+	Interval time.Duration
 }
 
 // Run writes demo pictures until it is interrupted. It says where to look, and warns when no server answers.

@@ -23,7 +23,7 @@ const queryTimeout = 10 * time.Second
 const maxEvents = 10_000
 
 type eventsCommand struct {
-	Limit int `help:"How many events to print, 1 to 10000." default:"20"`
+	Limit int
 }
 
 // Run prints the newest events, oldest first, from the database of a running server.
