@@ -6,12 +6,17 @@ import (
 	"log/slog"
 	"time"
 
+	"hsi.home.arpa/internal/beat"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/store"
 )
 
-// checkInterval is how often open batches are looked at, and so how soon a changed configuration reaches them.
-const checkInterval = 500 * time.Millisecond
+const (
+	// checkInterval is how often open batches are looked at, and so how soon a changed configuration reaches them.
+	checkInterval = 500 * time.Millisecond
+	// idleInterval is how often it is asked for open batches while there are none. No batch is over sooner after it was opened.
+	idleInterval = time.Second
+)
 
 // checkLimit bounds one look.
 const checkLimit = 30 * time.Second
@@ -57,28 +62,32 @@ type Closer struct {
 // NewCloser makes a closer.
 func NewCloser(options Options) *Closer { return &Closer{options: options} }
 
-// Run looks at the open batches twice a second until ctx ends. The database being away is waited for.
+// Run looks at the open batches twice a second until ctx ends, and for new ones every second. The database being away is waited for.
 func (c *Closer) Run(ctx context.Context, alive heartbeat) error {
-	ticker := time.NewTicker(checkInterval)
-	defer ticker.Stop()
 	for {
 		done := alive.Step(checkLimit)
-		err := c.closeAll(ctx)
+		open, err := c.closeAll(ctx)
 		done()
 		c.report(ctx, alive, err)
+		interval := checkInterval
+		if err == nil && open == 0 {
+			interval = idleInterval
+		}
+		timer := time.NewTimer(beat.Until(time.Now(), interval))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// closeAll closes every open batch that is over.
-func (c *Closer) closeAll(ctx context.Context) error {
+// closeAll closes every open batch that is over, and returns how many were open.
+func (c *Closer) closeAll(ctx context.Context) (int, error) {
 	open, err := c.options.Ledger.OpenBatches(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	config := ConfigOf(c.options.Settings.Latest())
 	decide := func(b store.Batch) bool { return ShouldClose(b, config) }
@@ -89,14 +98,14 @@ func (c *Closer) closeAll(ctx context.Context) error {
 		// Asked again under the row lock: an image may have come in between.
 		closed, byUs, err := c.options.Ledger.CloseBatch(ctx, b.ID, decide)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if byUs {
 			Observe(c.options.Observer, closed)
 			c.options.Closed()
 		}
 	}
-	return nil
+	return len(open), nil
 }
 
 func (c *Closer) report(ctx context.Context, alive heartbeat, err error) {

@@ -15,6 +15,8 @@ const (
 	maxVideosHeld = 64
 	// videoRetry is the time until a video is handed out again that was passed on and not begun.
 	videoRetry = 10 * time.Second
+	// videoBeat is how often the video worker shows that it is alive while there are no videos; a third of what a heartbeat is good for.
+	videoBeat = 10 * time.Second
 	// videoPause is waited before a video is tried again when the database is away, and after one for which a service is.
 	videoPause = time.Second
 )
@@ -59,7 +61,7 @@ func (v *VideoWorker) forget(id int64) {
 
 // Run works on videos until ctx ends. Those that wait then are handed out by their rows again.
 func (v *VideoWorker) Run(ctx context.Context, alive heartbeat) error {
-	ticker := time.NewTicker(time.Second)
+	ticker := time.NewTicker(videoBeat)
 	defer ticker.Stop()
 	for {
 		select {

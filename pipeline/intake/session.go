@@ -15,6 +15,8 @@ const (
 	crowdedPause = 10 * time.Second
 	// tick is how often files that are waited for are gone through.
 	tick = 250 * time.Millisecond
+	// idleTick is how often it is looked whether something else is due while no file is waited for.
+	idleTick = time.Second
 	// firstProbe and longestProbe bound the pause between two tries of a database that is away.
 	firstProbe, longestProbe = 250 * time.Millisecond, 2 * time.Second
 )
@@ -136,7 +138,8 @@ func (s *session) deafen() {
 // loop decides what to do next, until ctx ends or the folders change.
 func (s *session) loop(ctx context.Context) error {
 	s.wantScan(s.w.options.Root)
-	ticker := time.NewTicker(tick)
+	interval := tick
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		var (
@@ -145,6 +148,10 @@ func (s *session) loop(ctx context.Context) error {
 			dir   string
 		)
 		s.handOut()
+		if wanted := s.tickInterval(); wanted != interval {
+			interval = wanted
+			ticker.Reset(interval)
+		}
 		if s.waiting < maxReady { // else the scan waits
 			found = s.found
 		}
@@ -328,6 +335,13 @@ func (s *session) finish(ctx context.Context, f finding) {
 func (s *session) nextLook(unchanged time.Duration) time.Duration {
 	giveUp := s.w.options.GiveUpTime
 	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
+}
+
+func (s *session) tickInterval() time.Duration {
+	if len(s.files) == 0 && !s.databaseAway {
+		return idleTick
+	}
+	return tick
 }
 
 // tick does what is due.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"hsi.home.arpa/internal/beat"
 )
 
 // ErrUnavailable is what Summary returns while its figures are not in step with Redis: before the history has been read for the
@@ -25,6 +27,8 @@ var errRunning = errors.New("the latency recorder is running already")
 const (
 	// refreshEvery is how often samples are written and figures renewed, so that a crash loses less than the last second.
 	refreshEvery = 500 * time.Millisecond
+	// idleRefresh is the same after one that found no samples of this process.
+	idleRefresh = time.Second
 	// refreshTimeout bounds one exchange with Redis.
 	refreshTimeout = time.Second
 	// staleAfter is the age at which figures are no longer given out.
@@ -149,22 +153,25 @@ func (r *Recorder) Run(ctx context.Context) error {
 		return errRunning
 	}
 	defer r.running.Store(false)
-	ticker := time.NewTicker(refreshEvery)
-	defer ticker.Stop()
 	for {
-		r.refresh(ctx)
+		interval := refreshEvery
+		if !r.refresh(ctx) {
+			interval = idleRefresh
+		}
+		timer := time.NewTimer(beat.Until(time.Now(), interval))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			// The last samples must still be written, although ctx is over.
 			r.refresh(context.WithoutCancel(ctx))
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// refresh makes one exchange with Redis and publishes new figures if it worked.
-func (r *Recorder) refresh(parent context.Context) {
+// refresh makes one exchange with Redis and publishes new figures if it worked. It tells whether there were samples to write.
+func (r *Recorder) refresh(parent context.Context) (busy bool) {
 	ctx, cancel := context.WithTimeout(parent, refreshTimeout)
 	defer cancel()
 	began := r.now()
@@ -172,6 +179,7 @@ func (r *Recorder) refresh(parent context.Context) {
 	for stage := range Stage(stageCount) {
 		for _, m := range r.live[stage].take() {
 			r.history.observed(stage, m.number, m.measured)
+			busy = true
 		}
 	}
 	if n := r.negative.Swap(0); n > 0 {
@@ -184,6 +192,7 @@ func (r *Recorder) refresh(parent context.Context) {
 	if loaded {
 		r.view.Store(&view{figures: r.history.figures(newest), refreshedAt: began})
 	}
+	return busy
 }
 
 // report logs a failure when it begins and when it is over.

@@ -14,7 +14,7 @@ const (
 	unsettledMinutes = 3
 	// recheckMinutes older ones are read again at each refresh, in turn, so that what another writer could only write late is
 	// found within five minutes.
-	recheckMinutes = 3
+	recheckMinutes = 6
 	// minutesPerCall bounds one pipeline.
 	minutesPerCall = 200
 )
@@ -96,38 +96,46 @@ func (r *Recorder) load(ctx context.Context, client rueidis.Client, newest int64
 	if s.readFrom < oldest || s.readFrom > newest { // the first time, or the clock was set
 		s.readFrom = oldest
 	}
+	settled := newest + 1 - unsettledMinutes
+	if s.recheck < oldest || s.recheck >= settled {
+		s.recheck = oldest
+	}
+	rechecked := min(s.recheck+recheckMinutes, settled)
 	for s.readFrom <= newest {
 		next := min(s.readFrom+minutesPerCall, newest+1)
-		if err := r.loadMinutes(ctx, client, s.readFrom, next); err != nil {
+		numbers := minutesFrom(nil, s.readFrom, next)
+		if next > newest { // the last call takes both
+			numbers = minutesFrom(numbers, s.recheck, rechecked)
+		}
+		if err := r.loadMinutes(ctx, client, numbers); err != nil {
 			return err
 		}
 		s.readFrom = next
 	}
-	s.readFrom = newest + 1 - unsettledMinutes
-
-	if s.recheck < oldest || s.recheck >= s.readFrom {
-		s.recheck = oldest
-	}
-	next := min(s.recheck+recheckMinutes, s.readFrom)
-	if err := r.loadMinutes(ctx, client, s.recheck, next); err != nil {
-		return err
-	}
-	s.recheck = next
+	s.readFrom, s.recheck = settled, rechecked
 	return nil
 }
 
-// loadMinutes reads the minutes from first up to, not including, end.
-func (r *Recorder) loadMinutes(ctx context.Context, client rueidis.Client, first, end int64) error {
-	commands := make(rueidis.Commands, 0, end-first)
+// minutesFrom appends the minutes from first up to, not including, end.
+func minutesFrom(numbers []int64, first, end int64) []int64 {
 	for number := first; number < end; number++ {
-		commands = append(commands, client.B().Hgetall().Key(minuteKey(number)).Build())
+		numbers = append(numbers, number)
+	}
+	return numbers
+}
+
+// loadMinutes reads some minutes in one exchange.
+func (r *Recorder) loadMinutes(ctx context.Context, client rueidis.Client, numbers []int64) error {
+	commands := make(rueidis.Commands, len(numbers))
+	for i, number := range numbers {
+		commands[i] = client.B().Hgetall().Key(minuteKey(number)).Build()
 	}
 	for i, reply := range client.DoMulti(ctx, commands...) {
 		fields, err := reply.AsStrMap()
 		if err != nil {
 			return fmt.Errorf("read latency history: %w", err)
 		}
-		r.history.loaded(first+int64(i), r.sumOthers(ctx, fields))
+		r.history.loaded(numbers[i], r.sumOthers(ctx, fields))
 	}
 	return nil
 }

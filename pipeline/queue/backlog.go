@@ -50,11 +50,23 @@ func (w *backlogWatch) look(ctx context.Context, now time.Time, source source) e
 	if age := now.Sub(w.lookedAt); age >= 0 && age < backlogInterval {
 		return nil
 	}
+	_, err := w.empty(ctx, now, source)
+	return err
+}
+
+// empty words the backlog and tells whether there is none.
+func (w *backlogWatch) empty(ctx context.Context, now time.Time, source source) (bool, error) {
 	backlog, err := source.Backlog(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	w.lookedAt = now
+	w.word(ctx, backlog)
+	return backlog.Oldest == nil, nil
+}
+
+// word keeps what there is to tell of a backlog, and logs when it begins and ends to be old.
+func (w *backlogWatch) word(ctx context.Context, backlog Backlog) {
 	age := backlog.age()
 	w.message = ""
 	if age >= tellAge {
@@ -72,7 +84,6 @@ func (w *backlogWatch) look(ctx context.Context, now time.Time, source source) e
 		w.warned = false
 		w.log.InfoContext(ctx, "work no longer waits long", "what", w.what, "waiting", backlog.Count)
 	}
-	return nil
 }
 
 // grouped writes a number as 1,204.

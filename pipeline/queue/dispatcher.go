@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"hsi.home.arpa/internal/beat"
 )
 
 const (
@@ -69,12 +71,13 @@ func (d *Dispatcher) Wake() {
 
 // Run dispatches until ctx ends. Redis or the database being away is waited for.
 func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
+	woken := false
 	for ctx.Err() == nil {
 		startedAt := d.now()
 		done := alive.Step(dispatchLimit)
-		err := d.dispatch(ctx)
+		err := d.dispatch(ctx, woken)
 		done()
-		pause := pollInterval
+		pause := beat.Until(d.now(), pollInterval)
 		switch {
 		case err == nil:
 			d.failures = 0
@@ -90,12 +93,14 @@ func (d *Dispatcher) Run(ctx context.Context, alive heartbeat) error {
 		if err != nil {
 			wake = nil // new work does not shorten a back-off
 		}
+		woken = true
 		select {
 		case <-ctx.Done():
 		case <-wake:
 			wait(ctx, turnInterval-d.now().Sub(startedAt))
 		case <-d.queue.low:
 		case <-timer.C:
+			woken = false
 		}
 		timer.Stop()
 	}
@@ -115,8 +120,9 @@ func (d *Dispatcher) failed(ctx context.Context, alive heartbeat, err error) tim
 	return pause
 }
 
-// dispatch makes one turn: it fills the stream up from the ledger.
-func (d *Dispatcher) dispatch(ctx context.Context) error {
+// dispatch makes one turn: it fills the stream up from the ledger. When nobody has told of work, it asks first whether there is any,
+// which costs less than asking what it is.
+func (d *Dispatcher) dispatch(ctx context.Context, woken bool) error {
 	at, err := d.queue.position(ctx)
 	if err != nil {
 		return err
@@ -130,7 +136,13 @@ func (d *Dispatcher) dispatch(ctx context.Context) error {
 	}
 	waiting := at.waiting()
 	window := d.pace.window(d.now(), waiting)
-	if d.more = waiting > window/2; !d.more { // else it may have more: not asked
+	idle := false
+	if !woken && waiting == 0 {
+		if idle, err = d.backlog.empty(ctx, d.now(), d.source); err != nil {
+			return err
+		}
+	}
+	if d.more = waiting > window/2; !d.more && !idle { // else it may have more: not asked
 		added, err := d.fill(ctx, window-waiting)
 		if err != nil {
 			return err

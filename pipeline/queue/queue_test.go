@@ -104,7 +104,11 @@ func (l *ledger) ResetQueued(context.Context) (int64, error) {
 func (l *ledger) Backlog(context.Context) (queue.Backlog, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return queue.Backlog{Count: int64(len(l.state) - len(l.handled)), Oldest: l.oldest, ReadAt: time.Now()}, l.down
+	backlog := queue.Backlog{Count: int64(len(l.state) - len(l.handled)), Oldest: l.oldest, ReadAt: time.Now()}
+	if backlog.Count > 0 && backlog.Oldest == nil {
+		backlog.Oldest = &backlog.ReadAt
+	}
+	return backlog, l.down
 }
 
 // finish is a handler: it works on each id once.

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"hsi.home.arpa/internal/beat"
 )
 
 // finding is what one probe saw.
@@ -100,7 +102,6 @@ func (p *prober) run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
-		startedAt := p.now()
 		timeout := p.timeout
 		if p.inARow > 0 {
 			timeout = confirmTimeout(timeout)
@@ -109,7 +110,7 @@ func (p *prober) run(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		pause := interval - p.now().Sub(startedAt)
+		pause := beat.Until(p.now(), interval)
 		if tolerated := p.record(ctx, found); tolerated {
 			pause = confirmAfter
 		}

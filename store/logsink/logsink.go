@@ -73,8 +73,7 @@ func (s *Sink) Dropped() int64 { return s.dropped.Load() }
 // Run stores entries until ctx ends, then flushes what waits, within WriteTimeout. It returns nil.
 func (s *Sink) Run(ctx context.Context) error {
 	batch := make([]store.LogEntry, 0, s.options.BatchSize)
-	ticker := time.NewTicker(s.options.Interval)
-	defer ticker.Stop()
+	var due <-chan time.Time // nil while nothing waits: a server without news does not wake up for it
 	failing := false
 	for {
 		select {
@@ -83,24 +82,27 @@ func (s *Sink) Run(ctx context.Context) error {
 			return nil
 		case entry := <-s.queue:
 			batch = append(batch, entry)
+			if due == nil {
+				due = time.After(s.options.Interval)
+			}
 			if len(batch) < s.options.BatchSize || failing {
 				if len(batch) < s.options.BatchSize {
 					continue
 				}
-				// The database does not answer: wait for the tick, the queue fills and then drops.
+				// The database does not answer: wait, the queue fills and then drops.
 				select {
 				case <-ctx.Done():
 					s.flush(ctx, batch)
 					return nil
-				case <-ticker.C:
+				case <-due:
 				}
 			}
-		case <-ticker.C:
+		case <-due:
 		}
-		if len(batch) == 0 {
-			continue
+		due = nil
+		if batch, failing = s.store(ctx, batch, failing); len(batch) > 0 {
+			due = time.After(s.options.Interval)
 		}
-		batch, failing = s.store(ctx, batch, failing)
 	}
 }
 

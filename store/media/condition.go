@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hsi.home.arpa/internal/beat"
 )
 
 // condition is an immutable picture of the folders at one moment.
@@ -67,8 +69,6 @@ func rootCause(err error) string {
 func (s *Store) watchCondition(ctx context.Context) error {
 	results := make(chan *condition, 1)
 	looking := false
-	ticker := time.NewTicker(s.options.CheckInterval)
-	defer ticker.Stop()
 	var last []string
 	for {
 		if !looking {
@@ -87,10 +87,8 @@ func (s *Store) watchCondition(ctx context.Context) error {
 			s.logChange(ctx, last, found.problems)
 			last = found.problems
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, beat.Until(time.Now(), s.options.CheckInterval)) {
 			return nil
-		case <-ticker.C:
 		}
 	}
 }
