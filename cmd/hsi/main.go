@@ -29,7 +29,7 @@ func main() {
 }
 
 func realMain(ctx context.Context, args []string, options Options) int {
-	commands := commandLine(options)
+	commands := commandLine(options) //nolint:contextcheck // commands get theirs when they run
 	commands.SetArgs(args)
 	return report(commands.ExecuteContext(ctx))
 }

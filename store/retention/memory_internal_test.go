@@ -44,7 +44,7 @@ func peak(t *testing.T, rows int, oneEvent bool) (peakBytes uint64, mostRows int
 			peakBytes = max(peakBytes, liveBytes())
 		}
 		if name == "after commit" {
-			now := storetest.Query[int64](t, e.db, `SELECT count(*) FROM detections`)[0]
+			now := storetest.Query[int64](t, e.db, `SELECT count(*) FROM detections`)[0] //nolint:contextcheck // the test has one
 			mostRows = max(mostRows, left-now)
 			left = now
 		}
