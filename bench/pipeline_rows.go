@@ -202,7 +202,10 @@ func frames(ctx context.Context, w *world, t *table) error {
 	written := time.Since(began)
 	var done int
 	err = s.await(ctx, "all pictures were detected", func() bool {
-		err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM images WHERE state NOT IN ('seen', 'queued', 'detecting')`).Scan(&done)
+		// It is asked often, so it must cost little: the rows are counted only when none is left to work on.
+		err := s.db.QueryRowContext(ctx, `
+			SELECT CASE WHEN (SELECT seen_at FROM images WHERE state IN ('seen', 'queued', 'detecting') ORDER BY seen_at LIMIT 1) IS NULL
+				THEN (SELECT count(*) FROM images) ELSE 0 END`).Scan(&done)
 		return err == nil && done >= images
 	})
 	if err != nil {
