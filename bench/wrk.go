@@ -163,18 +163,11 @@ func httpRows(ctx context.Context, w *world, t *table) error {
 	if err != nil {
 		return err
 	}
-	bodies := map[string][]byte{}
+	var paths []string
 	for _, e := range endpoints() {
-		if err := s.await(ctx, e.path, func() bool { return status(ctx, s.baseURL+e.path) == http.StatusOK }); err != nil {
-			return err
-		}
-		a, err := get(ctx, s.baseURL+e.path)
-		if err != nil {
-			return err
-		}
-		bodies[e.path] = a.body
+		paths = append(paths, e.path)
 	}
-	bareServer, err := startBare(ctx, bareBodies, bodies)
+	bareServer, _, err := s.startBareBodies(ctx, paths)
 	if err != nil {
 		return err
 	}
@@ -185,6 +178,23 @@ func httpRows(ctx context.Context, w *world, t *table) error {
 		}
 	}
 	return nil
+}
+
+// startBareBodies starts a bare server that answers these paths with what our server answers now.
+func (s *site) startBareBodies(ctx context.Context, paths []string) (*bareServer, map[string][]byte, error) {
+	bodies := map[string][]byte{}
+	for _, path := range paths {
+		if err := s.await(ctx, path, func() bool { return status(ctx, s.baseURL+path) == http.StatusOK }); err != nil {
+			return nil, nil, err
+		}
+		a, err := get(ctx, s.baseURL+path)
+		if err != nil {
+			return nil, nil, err
+		}
+		bodies[path] = a.body
+	}
+	bare, err := startBare(ctx, bareBodies, bodies)
+	return bare, bodies, err
 }
 
 // historyRows are GPU history, fresh and asked again.
@@ -198,19 +208,14 @@ func historyRows(ctx context.Context, w *world, t *table) error {
 		return err
 	}
 	defer sqlProgram.close()
-	bodies := map[string][]byte{}
+	var paths []string
 	for _, limit := range []int{300, 5000} {
 		if err := w.freshHistory(ctx, t, s, sqlProgram, limit); err != nil {
 			return err
 		}
-		path := fmt.Sprintf("/api/system/gpu/history?limit=%d", limit)
-		a, err := get(ctx, s.baseURL+path)
-		if err != nil {
-			return err
-		}
-		bodies[path] = a.body
+		paths = append(paths, fmt.Sprintf("/api/system/gpu/history?limit=%d", limit))
 	}
-	bareServer, err := startBare(ctx, bareBodies, bodies)
+	bareServer, bodies, err := s.startBareBodies(ctx, paths)
 	if err != nil {
 		return err
 	}
