@@ -33,6 +33,8 @@ type ledger struct {
 	down    error
 	oldest  *time.Time // what Backlog says
 	resets  int
+	asked   int // calls of Waiting
+	looks   int // calls of Backlog
 }
 
 func (l *ledger) resetCount() int {
@@ -65,6 +67,7 @@ func (l *ledger) breakDown(err error) {
 func (l *ledger) Waiting(_ context.Context, limit int) ([]int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.asked++
 	var ids []int64
 	for _, id := range l.order {
 		if l.state[id] == "waiting" && len(ids) < limit {
@@ -104,6 +107,7 @@ func (l *ledger) ResetQueued(context.Context) (int64, error) {
 func (l *ledger) Backlog(context.Context) (queue.Backlog, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.looks++
 	backlog := queue.Backlog{Count: int64(len(l.state) - len(l.handled)), Oldest: l.oldest, ReadAt: time.Now()}
 	if backlog.Count > 0 && backlog.Oldest == nil {
 		backlog.Oldest = &backlog.ReadAt
@@ -267,6 +271,24 @@ func TestQueue_AllWaitingWorkIsDoneOnce(t *testing.T) {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state == queue.State{}
 	}, 30*time.Second, 5*time.Millisecond, "finished entries leave the stream")
+}
+
+// While there is no work the ledger is only asked whether there is any; work that nobody told of is found by that.
+func TestDispatcher_AsksLittleWhileThereIsNoWork(t *testing.T) {
+	t.Parallel()
+	f, l := setup(t), newLedger()
+	f.dispatch(t, l)
+	calls := func() (asked, looks int) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.asked, l.looks
+	}
+	require.Eventually(t, func() bool { _, looks := calls(); return looks >= 3 }, 30*time.Second, 5*time.Millisecond)
+	asked, _ := calls()
+	require.Zero(t, asked)
+	l.put(1)
+	f.consume(t, "worker", l.finish)
+	l.waitDone(t, 1)
 }
 
 func TestDispatcher_KeepsABoundedWindow(t *testing.T) {
