@@ -128,6 +128,32 @@ func TestCloser_ClosesAnIdleBatch(t *testing.T) {
 	require.Equal(t, []time.Duration{over.ClosedAt.Sub(over.CreatedAt)}, observed.all[latency.Batch])
 }
 
+// A batch that was opened while there were none is found without being told of.
+func TestCloser_FindsABatchAfterThereWereNone(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	require.NoError(t, db.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "front", FolderPath: "/cameras/front"}))
+	settings, looked := newConfig(time.Hour, time.Millisecond), make(chan struct{}, 1000)
+	closed, _ := start(t, batch.Options{Ledger: tellingLedger{db, looked}, Settings: settings, Observer: &samples{}})
+	<-looked
+	opened := time.Now()
+	addImage(t, db, "front", 1, opened, batch.ConfigOf(newConfig(time.Hour, time.Hour).Latest()))
+	<-closed
+	require.Less(t, time.Since(opened), 5*time.Second)
+}
+
+// tellingLedger tells when open batches were looked for.
+type tellingLedger struct {
+	*store.DB
+	looked chan<- struct{}
+}
+
+func (l tellingLedger) OpenBatches(ctx context.Context) ([]store.Batch, error) {
+	open, err := l.DB.OpenBatches(ctx)
+	l.looked <- struct{}{}
+	return open, err
+}
+
 // TestCloser_AddersAndCloserMeet lets several workers add images to one camera while a closer closes batches as fast as it can.
 func TestCloser_AddersAndCloserMeet(t *testing.T) {
 	t.Parallel()

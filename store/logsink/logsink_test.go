@@ -188,6 +188,21 @@ func TestSink_KeepsEntriesWhileTheDatabaseIsAway(t *testing.T) {
 	require.Equal(t, 1, strings.Count(b.console.String(), "log entries cannot be stored"), "said once, not at each attempt")
 }
 
+// What could not be stored is tried again without a further entry that would wake the sink up.
+func TestSink_TriesAgainByItself(t *testing.T) {
+	t.Parallel()
+	attempts := 0
+	w := &fakeWriter{answer: func(context.Context, []store.LogEntry) error {
+		if attempts++; attempts < 3 {
+			return fmt.Errorf("insert logs: %w", store.ErrUnavailable)
+		}
+		return nil
+	}}
+	b := setup(t, w, logsink.Options{})
+	b.log.Warn("the only entry")
+	require.Eventually(t, func() bool { return len(w.got()) == 1 }, patience, time.Millisecond)
+}
+
 func TestSink_NeverFeedsOnItself(t *testing.T) {
 	t.Parallel()
 	w := &fakeWriter{answer: func(context.Context, []store.LogEntry) error { return store.ErrInvalid }}
