@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
@@ -153,12 +154,18 @@ func (p *path) upload(camera string, scene *demo.Scene, frame int, takenAt time.
 	require.NoError(p.t, os.Rename(temporary, filepath.Join(folder, fmt.Sprintf("%04d.jpg", frame))))
 }
 
+// pathPatience is how long a test waits for what must happen; it only passes when something is broken.
+const pathPatience = 2 * time.Minute
+
 // waitFinal waits until n images are in one of the states that nothing leads out of.
 func (p *path) waitFinal(n int) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool {
+	reached := func() bool {
 		return storetest.QueryOne[int](p.t, p.db, `SELECT count(*) FROM images WHERE state IN ('analyzed', 'filtered', 'dead_lettered')`) == n
-	}, 30*time.Second, 10*time.Millisecond, "images: %v", p.states())
+	}
+	if !assert.Eventually(p.t, reached, pathPatience, 10*time.Millisecond) {
+		require.Fail(p.t, "images are left", "%v; batches: %v", p.states(), storetest.Query[string](p.t, p.db, `SELECT state || ' ' || count(*) FROM batches GROUP BY state`))
+	}
 }
 
 func (p *path) states() []string {

@@ -2,6 +2,7 @@ package retention
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"testing"
 
@@ -10,18 +11,29 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run, for a history and for one six
-// times as long: first in events of five detections, then all in one event.
+// TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run, for a history and for one sixteen
+// times as long: first in events of five detections, then all in one event. What happens to be in flight at the worst moment differs by
+// a megabyte from run to run, and it can only add, so the smallest of a few runs counts.
 func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest // other tests would be in the figures
-	const slackBytes = 1 << 20
+	const (
+		few, many  = 1_000, 16_000
+		slackBytes = 1 << 20 // 70 bytes for each row
+		attempts   = 3
+	)
 	for name, oneEvent := range map[string]bool{"ManyEvents": false, "OneLargeEvent": true} {
 		t.Run(name, func(t *testing.T) {
-			small, smallRows := peak(t, 1_000, oneEvent)
-			large, largeRows := peak(t, 6_000, oneEvent)
-			t.Logf("peak of the live heap: %d kB for 1,000 rows, %d kB for 6,000; most rows in a transaction: %d, %d",
-				small>>10, large>>10, smallRows, largeRows)
+			small, smallRows := peak(t, few, oneEvent)
+			large := uint64(math.MaxUint64)
+			for range attempts {
+				bytes, largeRows := peak(t, many, oneEvent)
+				require.LessOrEqual(t, largeRows, int64(110), "BatchSize is 100, and a last event may go over it")
+				t.Logf("peak of the live heap: %d kB for %d rows, %d kB for %d; most rows in a transaction: %d, %d",
+					small>>10, few, bytes>>10, many, smallRows, largeRows)
+				if large = min(large, bytes); large < small+slackBytes {
+					break
+				}
+			}
 			require.Less(t, large, small+slackBytes)
-			require.LessOrEqual(t, largeRows, int64(110), "BatchSize is 100, and a last event may go over it")
 		})
 	}
 }
