@@ -67,6 +67,8 @@ type session struct {
 	scanDueAt  time.Time
 	scanBegan  time.Time
 	checkDueAt time.Time
+	// tickAt is when the next tick is due, by the machine's clock.
+	tickAt time.Time
 
 	links      []string           // links to folders, which are not followed
 	unreadable []unreadableFolder // folders that are left out until they can be read
@@ -138,9 +140,9 @@ func (s *session) deafen() {
 // loop decides what to do next, until ctx ends or the folders change.
 func (s *session) loop(ctx context.Context) error {
 	s.wantScan(s.w.options.Root)
-	interval := tick
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
+	s.tickAt = time.Now().Add(tick)
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
 	for {
 		var (
 			found <-chan []candidate
@@ -148,10 +150,7 @@ func (s *session) loop(ctx context.Context) error {
 			dir   string
 		)
 		s.handOut()
-		if wanted := s.tickInterval(); wanted != interval {
-			interval = wanted
-			ticker.Reset(interval)
-		}
+		timer.Reset(s.untilTick(time.Now()))
 		if s.waiting < maxReady { // else the scan waits
 			found = s.found
 		}
@@ -183,7 +182,8 @@ func (s *session) loop(ctx context.Context) error {
 			}
 		case err := <-s.probed:
 			s.databaseProbed(ctx, err)
-		case <-ticker.C:
+		case now := <-timer.C:
+			s.tickAt = now.Add(s.tickInterval())
 			if err := s.tick(ctx); err != nil {
 				return err
 			}
@@ -335,6 +335,15 @@ func (s *session) finish(ctx context.Context, f finding) {
 func (s *session) nextLook(unchanged time.Duration) time.Duration {
 	giveUp := s.w.options.GiveUpTime
 	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
+}
+
+// untilTick is how long to wait for the next tick. A file that comes can bring the tick forward and never puts it off: else a steady
+// stream of files, each recorded at once, would put it off for ever.
+func (s *session) untilTick(now time.Time) time.Duration {
+	if soon := now.Add(s.tickInterval()); soon.Before(s.tickAt) {
+		s.tickAt = soon
+	}
+	return max(s.tickAt.Sub(now), 0)
 }
 
 func (s *session) tickInterval() time.Duration {

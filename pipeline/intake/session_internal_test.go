@@ -27,6 +27,23 @@ func newTestSession(c *clock) *session {
 	return s
 }
 
+// TestSession_FilesBringTheTickForwardAndNeverPutItOff: a steady stream of files, each recorded at once, would else put it off for ever.
+func TestSession_FilesBringTheTickForwardAndNeverPutItOff(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	s := newTestSession(&clock{at: start})
+	s.tickAt = start.Add(idleTick)
+	require.Equal(t, idleTick, s.untilTick(start))
+	now := start.Add(100 * time.Millisecond)
+	s.files["/cameras/front/a.jpg"] = &pending{}
+	require.Equal(t, tick, s.untilTick(now))
+	clear(s.files)
+	for passed := time.Duration(0); passed <= tick; passed += tick / 10 {
+		require.Equal(t, tick-passed, s.untilTick(now.Add(passed)), "after %v", passed)
+	}
+	require.Zero(t, s.untilTick(now.Add(2*tick)), "at once when it is late")
+}
+
 // TestSession_OneFolderDoesNotPutOffTheScanOfAll: cameras that make a folder each hour would else never have a scan of the whole.
 func TestSession_OneFolderDoesNotPutOffTheScanOfAll(t *testing.T) {
 	t.Parallel()

@@ -41,11 +41,12 @@ func picture(tb testing.TB, n int) []byte {
 }
 
 type alive struct {
+	beats   atomic.Int64
 	mu      sync.Mutex
 	message string
 }
 
-func (*alive) Beat() {}
+func (a *alive) Beat() { a.beats.Add(1) }
 func (a *alive) Say(message string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -245,6 +246,25 @@ func TestWatcher_FindsWhatWasThereBefore(t *testing.T) {
 		f.write("front/meanwhile.jpg", picture(t, 3))
 		f.start()
 		f.expect("front front/old.jpg seen", "front front/deep/er/older.jpg seen", "front front/meanwhile.jpg seen")
+	})
+}
+
+// TestWatcher_FilesDoNotPutOffWhatIsDue: a camera that sends more often than the watcher ticks must not keep it from showing that it
+// is alive, from its scans, and from noticing an exchanged folder.
+func TestWatcher_FilesDoNotPutOffWhatIsDue(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.start()
+		deadline := time.Now().Add(30 * time.Second)
+		for n := 0; f.alive.beats.Load() < 4; n++ {
+			require.True(t, time.Now().Before(deadline), "%d files and %d beats", n, f.alive.beats.Load())
+			f.write(fmt.Sprintf("front/%d.jpg", n), picture(t, n))
+			woken := f.woken.Load()
+			for f.woken.Load() == woken && time.Now().Before(deadline) && f.alive.beats.Load() < 4 {
+				<-time.After(time.Millisecond)
+			}
+		}
 	})
 }
 
