@@ -65,9 +65,10 @@ export class Server {
   /** Starts the process, also again after `kill`. */
   async up(): Promise<void> {
     this.#serve = this.#spawn('serve');
-    await until('the server is ready and has counted its files', async () => {
+    await until('the server is ready, has counted its files and says so in its health', async () => {
       if (this.#serve?.exitCode !== null) throw new Error(`the server ended:\n${this.#log}`);
-      return (await this.#answers('ready')) && this.#answers('api/system/storage');
+      if (!(await this.#answers('ready')) || !(await this.#answers('api/system/storage'))) return false;
+      return !JSON.stringify(await this.get('health')).includes('not looked at yet'); // health is up to a second old
     });
   }
 
