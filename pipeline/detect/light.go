@@ -10,6 +10,7 @@ func (l lightShift) apply(value float32) float32 { return value*l.factor + l.amo
 
 // measureLight estimates the shift by medians, so that objects in the image do not count.
 func measureLight(cells, mean []float32) lightShift {
+	cells, mean = sampled(cells), sampled(mean)
 	byAmount := lightShift{factor: 1, amount: medianDifference(cells, mean)}
 	byFactor := lightShift{factor: medianRatio(cells, mean)}
 	// A near-black image has no ratio that would lead back out of it.
@@ -18,6 +19,20 @@ func measureLight(cells, mean []float32) lightShift {
 		return byFactor
 	}
 	return byAmount
+}
+
+// sampled takes some thousand cells out of many, which is enough for a median.
+func sampled(cells []float32) []float32 {
+	const enough = 2500
+	step := len(cells)/enough | 1 // odd, because rows mostly have an even number of cells: else it would be the same columns in each
+	if step == 1 {
+		return cells
+	}
+	kept := make([]float32, 0, len(cells)/step+1)
+	for i := 0; i < len(cells); i += step {
+		kept = append(kept, cells[i])
+	}
+	return kept
 }
 
 // Medians are taken over histograms with steps of a quarter of brightness, and a 256th for ratios.
@@ -30,7 +45,7 @@ const (
 func medianDifference(cells, mean []float32) float32 {
 	var counts [2*255*differenceSteps + 1]int
 	for i, value := range cells {
-		difference := min(255, max(-255, value-mean[i]))
+		difference := clamp(value-mean[i], -255, 255)
 		counts[int((difference+255)*differenceSteps+0.5)]++
 	}
 	return float32(medianIndex(counts[:], len(cells))-255*differenceSteps) / differenceSteps
@@ -45,7 +60,7 @@ func medianRatio(cells, mean []float32) float32 {
 		if mean[i] < darkest {
 			continue
 		}
-		counts[int(min(maxRatio, value/mean[i])*ratioSteps+0.5)]++
+		counts[int(clamp(value/mean[i], 0, maxRatio)*ratioSteps+0.5)]++
 		n++
 	}
 	if n < len(cells)/4 {

@@ -30,29 +30,31 @@ func newGrid(img image.Image) grid {
 	width, height := bounds.Dx(), bounds.Dy()
 	cols, rows := gridSize(width, height)
 	g := grid{cols: cols, rows: rows, cells: make([]float32, cols*rows)}
-	sums := make([]uint32, cols)
-	edges := make([]int, cols+1)
-	for col := range edges {
-		edges[col] = col * width / cols
-	}
+	sums := make([]uint32, width) // of the pixels of one row of cells, for each column of pixels
 	for row := range rows {
 		top, bottom := row*height/rows, (row+1)*height/rows
 		clear(sums)
 		for y := top; y < bottom; y++ {
-			line := pixels[y*stride : y*stride+width]
-			for col := range sums {
-				var sum uint32
-				for _, value := range line[edges[col]:edges[col+1]] {
-					sum += uint32(value)
-				}
-				sums[col] += sum
-			}
+			addLine(sums, pixels[y*stride:])
 		}
-		for col, sum := range sums {
-			g.cells[row*cols+col] = float32(sum) / float32((bottom-top)*(edges[col+1]-edges[col]))
+		for col := range cols {
+			left, right := col*width/cols, (col+1)*width/cols
+			var sum uint32
+			for _, value := range sums[left:right] {
+				sum += value
+			}
+			g.cells[row*cols+col] = float32(sum) / float32((bottom-top)*(right-left))
 		}
 	}
 	return g
+}
+
+// addLine adds a line of pixels to sums, which is as long as the line.
+func addLine(sums []uint32, line []uint8) {
+	line = line[:len(sums)]
+	for x := range sums {
+		sums[x] += uint32(line[x])
+	}
 }
 
 // lumaPlane returns the brightness of each pixel, without copying where the image already has it.

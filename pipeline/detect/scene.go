@@ -84,7 +84,9 @@ func (s *scene) sceneChanged(g grid, takenAt time.Time) []blob {
 }
 
 // threshold is the difference that cell i must exceed.
-func (s *scene) threshold(i int) float32 { return max(minDelta, noiseFactor*s.noise[i]) }
+func (s *scene) threshold(i int) float32 {
+	return clamp(noiseFactor*s.noise[i], minDelta, math.MaxFloat32)
+}
 
 // compare marks the cells that differ from the background and counts them.
 func (s *scene) compare(cells []float32) (mask []bool, differing int) {
@@ -147,6 +149,20 @@ func (s *scene) learn(cells []float32, mask []bool, gap time.Duration) {
 }
 
 // visible is how a camera shows a brightness.
-func visible(value float32) float32 { return min(255, max(0, value)) }
+func visible(value float32) float32 { return clamp(value, 0, 255) }
 
-func absolute(value float32) float32 { return max(value, -value) }
+// clamp is min(most, max(least, value)) for numbers. Those builtins also care for NaN and -0, which takes three times as long.
+func clamp(value, least, most float32) float32 {
+	if value < least {
+		return least
+	}
+	if value > most {
+		return most
+	}
+	return value
+}
+
+// absolute clears the sign.
+func absolute(value float32) float32 {
+	return math.Float32frombits(math.Float32bits(value) &^ (1 << 31))
+}
