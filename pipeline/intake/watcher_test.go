@@ -3,6 +3,7 @@ package intake_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -65,6 +66,8 @@ type faultyLedger struct {
 	away atomic.Bool
 	// same counts how often bytes were found recorded, scans how often files were looked up.
 	same, scans atomic.Int64
+	// failing is how many of the next questions whether bytes are recorded fail.
+	failing atomic.Int64
 }
 
 func (l *faultyLedger) broken() error {
@@ -99,6 +102,9 @@ func (l *faultyLedger) KnownImages(ctx context.Context, keys []store.ImageKey) (
 func (l *faultyLedger) SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error) {
 	if err := l.broken(); err != nil {
 		return false, false, err
+	}
+	if l.failing.Add(-1) >= 0 {
+		return false, false, errors.New("refused this once")
 	}
 	recorded, decided, err = l.DB.SameContent(ctx, cameraID, path, sha256)
 	if recorded {
@@ -429,6 +435,26 @@ func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
 		scans := f.ledger.scans.Load()
 		require.Eventually(t, func() bool { return f.ledger.scans.Load() > scans+5 }, 10*time.Second, 5*time.Millisecond)
 		require.EqualValues(t, 1, f.ledger.same.Load(), "it is read again once")
+		f.expect("front front/a.jpg filtered/no_detections")
+	})
+}
+
+// TestWatcher_AQuestionThatFailsIsAskedAgain: taken for a no it would make another image of the same bytes.
+func TestWatcher_AQuestionThatFailsIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, f *fixture) {
+		t.Helper()
+		f.options.DedupeWindow = 0
+		f.options.ScanInterval = 100 * time.Millisecond
+		f.start()
+		path := f.write("front/a.jpg", picture(t, 1))
+		f.expect("front front/a.jpg seen")
+		storetest.Exec(t, f.db, `UPDATE images SET state = 'filtered', reason = 'no_detections'`)
+		f.ledger.failing.Store(2)
+		old := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+		require.NoError(t, os.Chtimes(path, old, old))
+		require.Eventually(t, func() bool { return f.ledger.same.Load() > 0 || len(f.rows()) > 1 }, 10*time.Second, 5*time.Millisecond)
+		require.Negative(t, f.ledger.failing.Load())
 		f.expect("front front/a.jpg filtered/no_detections")
 	})
 }
