@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -240,4 +241,17 @@ func TestCleanup_DatabaseGone(t *testing.T) {
 	})
 	_, err := e.Cleanup(t.Context(), false)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "an unknown period deletes nothing")
+}
+
+func TestCleanup_BeforeTheDatabaseIsMigrated(t *testing.T) {
+	t.Parallel()
+	db, err := store.Open(store.Config{URL: "postgres://hsi@127.0.0.1:1/hsi", Log: storetest.Logger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	e := setupIn(t, db, fastTemp(t))
+	for _, dryRun := range []bool{true, false} {
+		report, err := e.Cleanup(t.Context(), dryRun)
+		require.ErrorIs(t, err, store.ErrUnavailable)
+		require.Equal(t, Report{}, report)
+	}
 }
