@@ -225,7 +225,7 @@ func TestWatcher_RecordsNewFiles(t *testing.T) {
 		f.write("Front Door/2026/11/23/b.JPEG", picture(t, 2)) // a folder made at run time
 		f.write("back-yard/c.png", encodePNG(t))
 		f.expect("front_door Front Door/a.jpg seen", "front_door Front Door/2026/11/23/b.JPEG seen", "back_yard back-yard/c.png seen")
-		require.GreaterOrEqual(t, f.woken.Load(), int64(3))
+		require.Eventually(t, func() bool { return f.woken.Load() >= 3 }, 15*time.Second, time.Millisecond, "each is told after its row is there")
 		cameras, err := f.db.Cameras(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "Front Door", cameras[1].Name)

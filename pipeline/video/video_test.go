@@ -296,6 +296,30 @@ func TestFrames_OutputIsBounded(t *testing.T) {
 	require.Len(t, list, 3)
 }
 
+func TestFrames_APictureOfJustTheLargestSizeIsTaken(t *testing.T) {
+	t.Parallel()
+	list, err := frames(t, fake(t, part, video.Options{MaxFrameBytes: 4}), os.Args[0])
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	_, err = frames(t, fake(t, part, video.Options{MaxFrameBytes: 3}), os.Args[0])
+	require.ErrorContains(t, err, "a picture of more than 3 bytes")
+}
+
+func TestFrames_WhatWasSaidIsTheError(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]string{
+		`printf 'a\n\n b  1\na\n[mov @ 0x1] c\nd\n' >&2; exit 1`: "a; b 1; c",
+		`echo odd >&2`: "odd",
+		"exit 3":       "exit status 3",
+		"exit 0":       "no pictures in it",
+	} {
+		_, err := frames(t, fake(t, script, video.Options{}), os.Args[0])
+		broken, ok := errors.AsType[*video.BrokenError](err)
+		require.True(t, ok, "%s: %v", script, err)
+		require.Equal(t, want, broken.Text, script)
+	}
+}
+
 func TestFrames_AProgramThatIsKilledIsNotTheVideosFault(t *testing.T) {
 	t.Parallel()
 	for _, script := range []string{"kill -9 $$", part + "; kill -SEGV $$"} {

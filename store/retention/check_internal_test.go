@@ -209,3 +209,40 @@ func TestCheck_FindsAndRepairs(t *testing.T) {
 		})
 	}
 }
+
+func TestCheck_ATableThatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"events", "batches", "media_deletions", "counters"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			storetest.Exec(t, e.db, `ALTER TABLE `+table+` RENAME TO away`)
+			_, err := e.Check(t.Context(), false)
+			require.ErrorContains(t, err, table)
+		})
+	}
+}
+
+func TestCheck_ARuleThatCannotBeTested(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	storetest.Exec(t, e.db, `ALTER TABLE batches RENAME event_id TO away`) // just the rules look at it
+	_, err := e.Check(t.Context(), false)
+	require.ErrorContains(t, err, "event_id")
+}
+
+func TestCheck_TheRepairOfDeletionsWaitsForTheFolder(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.fill(t, 1)
+	storetest.Exec(t, e.db, `INSERT INTO media_deletions (kind, path, attempts) VALUES ('thumbnail', 'aa/x.jpg', 3)`)
+	var report CheckReport
+	require.NoError(t, os.Rename(e.thumbnails, e.thumbnails+".away"))
+	require.NoError(t, e.checkMarks(t.Context(), true, &report))
+	require.Equal(t, []string{"stuck_deletion"}, names(report))
+	require.Zero(t, report.Findings[0].Repaired)
+	require.NoError(t, os.Rename(e.thumbnails+".away", e.thumbnails))
+	report = CheckReport{}
+	require.NoError(t, e.checkMarks(t.Context(), true, &report))
+	require.Equal(t, int64(1), report.Findings[0].Repaired)
+}

@@ -196,6 +196,48 @@ func TestCleanup_LockedRowIsSetAside(t *testing.T) {
 	require.Equal(t, int64(1), report.LogsDeleted)
 }
 
+func TestCleanup_ALargeEventIsDeletedInParts(t *testing.T) {
+	t.Parallel()
+	const size int64 = 5
+	e := setup(t, func(o *Options) { o.BatchSize = int(size) })
+	e.fill(t, 1)
+	storetest.Exec(t, e.db, `INSERT INTO detections (camera_id, file_path, detected_at, event_id)
+		SELECT 'front', '/x', $1, 1 FROM generate_series(1, $2::int)`, old, 5*size)
+	// What each transaction deleted, seen at its end.
+	left := func() int64 { return storetest.QueryOne[int64](t, e.db, `SELECT count(*) FROM detections`) }
+	before := left()
+	e.step = func(_ context.Context, name string) {
+		if name != "after commit" {
+			return
+		}
+		now := left()
+		require.LessOrEqual(t, before-now, size)
+		before = now
+	}
+	report, err := e.Cleanup(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), report.EventsDeleted)
+	require.Equal(t, 5*size+2, report.DetectionsDeleted)
+}
+
+func TestCleanup_ALargePoisonedEventIsSetAside(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(o *Options) { o.BatchSize = 5 })
+	e.fill(t, 2)
+	storetest.Exec(t, e.db, `
+		INSERT INTO detections (id, camera_id, file_path, detected_at, event_id) SELECT i, 'front', '/x', now(), 1 FROM generate_series(50, 70) AS i;
+		CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
+		CREATE TRIGGER poison BEFORE DELETE ON detections FOR EACH ROW WHEN (OLD.id = 60) EXECUTE FUNCTION poison()`)
+	report, err := e.Cleanup(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), report.EventsDeleted, "the other one")
+	require.Equal(t, int64(1), report.SetAside)
+	storetest.Exec(t, e.db, `DROP FUNCTION poison CASCADE`)
+	report, err = e.Cleanup(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(1), report.EventsDeleted)
+}
+
 func TestCleanup_DeadlineEndsARun(t *testing.T) {
 	t.Parallel()
 	e := setup(t, func(o *Options) { o.Deadline = 500 * time.Millisecond; o.BatchSize = 1 })
