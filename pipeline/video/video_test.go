@@ -335,15 +335,16 @@ func TestFrames_TheProgramIsConfined(t *testing.T) {
 	// The limits come a moment after the start.
 	script := `
 while ! grep -q 'Max open files *64 ' /proc/$$/limits; do :; done
-limits=$(grep -E 'address space|core|file size' /proc/$$/limits; env)
+limits=$(grep -E 'cpu time|address space|core|file size' /proc/$$/limits; env)
 (echo x > "$0.written") 2>/dev/null
 if [ -s "$0.written" ]; then limits="$limits WRITTEN"; fi
 printf -- '--ffmpeg\r\nContent-length: %d\r\n\r\n%s\r\n--ffmpeg\r\n' ${#limits} "$limits"`
-	list, err := frames(t, fake(t, script, video.Options{MaxMemoryBytes: 512 << 20}), os.Args[0])
+	list, err := frames(t, fake(t, script, video.Options{MaxMemoryBytes: 512 << 20, FrameTimeout: 20 * time.Second, MaxFrames: 3}), os.Args[0])
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 	said := string(list[0].JPEG)
 	require.Regexp(t, fmt.Sprintf(`Max address space +%d +%d`, 512<<20, 512<<20), said)
+	require.Regexp(t, `Max cpu time +61 +61`, said)
 	require.Regexp(t, `Max file size +0 +0`, said)
 	require.Regexp(t, `Max core file size +0 +0`, said)
 	require.NotContains(t, said, "WRITTEN")

@@ -133,3 +133,20 @@ func TestForget_OnlyFinishedRowsWhoseFileIsCertainlyGone(t *testing.T) {
 		"expired young " + gone, "seen old " + gone, "analyzed old " + gone, "expired old " + present, "expired old " + unmounted, "expired old /elsewhere.jpg",
 	}, left)
 }
+
+func TestTurn_ForgetsAllThatIsOlderThanTheRetention(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	storetest.Exec(t, e.db, `INSERT INTO cameras (id, name, folder_path) VALUES ('front', 'Front', '/f')`)
+	storetest.Exec(t, e.db, `INSERT INTO jobs (name, next_run) VALUES ($1, $2)`, jobName, moment)
+	require.NoError(t, os.WriteFile(filepath.Join(e.pictures, "front", "present.jpg"), nil, 0o600)) // the folder is not empty
+	// More than a page on either side.
+	storetest.Exec(t, e.db, `INSERT INTO images (camera_id, file_path, size_bytes, mtime, state, seen_at)
+		SELECT 'front', $1 || i || '.jpg', 1, now(), 'expired', CASE WHEN i % 2 = 0 THEN $2::timestamptz ELSE $3 END FROM generate_series(1, $4::int) AS i`,
+		filepath.Join(e.pictures, "front")+"/", old, young, 4*forgetPage)
+	wait, err := e.turn(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, e.Service.options.Interval, wait)
+	require.Equal(t, int64(2*forgetPage), storetest.QueryOne[int64](t, e.db, `SELECT count(*) FROM images WHERE seen_at = $1`, young))
+	require.Zero(t, storetest.QueryOne[int64](t, e.db, `SELECT count(*) FROM images WHERE seen_at = $1`, old))
+}
