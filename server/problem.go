@@ -45,9 +45,9 @@ func (p *problem) Error() string {
 
 func (p *problem) Unwrap() error { return p.cause }
 
-// invalid is a request that does not fit the contract.
+// invalid is a request that does not fit the contract. It names the first maxItems faults.
 func invalid(items ...gen.ValidationErrorItem) *problem {
-	return &problem{status: http.StatusUnprocessableEntity, items: items, detail: "the request does not fit the contract"}
+	return &problem{status: http.StatusUnprocessableEntity, items: items[:min(len(items), maxItems)], detail: "the request does not fit the contract"}
 }
 
 func unavailable(detail string, cause error) *problem {

@@ -103,7 +103,7 @@ func (v *validator) check(r *http.Request) error {
 		items = mergeItems(items, toItems(nil, err))
 	}
 	if len(items) > 0 {
-		return invalid(items[:min(len(items), maxItems)]...)
+		return invalid(items...)
 	}
 	return nil
 }
@@ -281,9 +281,12 @@ func shortenTo(text string, runes int) string {
 	return string([]rune(text)[:runes]) + "…"
 }
 
-// mergeItems adds the items of fields that are not named yet.
+// mergeItems adds the items of fields that are not named yet, up to maxItems: a body of 64 kB can have tens of thousands of faults.
 func mergeItems(items, more []gen.ValidationErrorItem) []gen.ValidationErrorItem {
 	for _, item := range more {
+		if len(items) >= maxItems {
+			break
+		}
 		if item.Type == "properties" { // an unknown key: named already, with its place
 			continue
 		}

@@ -269,6 +269,33 @@ func TestMonitor_OneFailureIsTolerated(t *testing.T) {
 	})
 }
 
+// The second try is shorter than the others. What is slow and works must not be held to it for ever.
+func TestMonitor_SlowAndWorkingRecovers(t *testing.T) {
+	t.Parallel()
+	slow := func(part time.Duration) func(ctx context.Context) error {
+		return func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(part):
+				return nil
+			}
+		}
+	}
+	inBubble(t, "database", func(b *bench) {
+		b.database.set(refuses)
+		until(b.t, 3*time.Second, func() bool { return b.Health().State == Unhealthy })
+		b.database.set(slow(900 * time.Millisecond))
+		until(b.t, 3*time.Second, func() bool { return b.Health().State == Healthy })
+	})
+	inBubble(t, "ai", func(b *bench) {
+		b.ai.set(refuses)
+		until(b.t, 3*time.Second, func() bool { return b.Health().State == Degraded })
+		b.ai.set(slow(DefaultAITimeout * 9 / 10))
+		until(b.t, DefaultAITimeout+3*time.Second, func() bool { return b.Health().State == Healthy })
+	})
+}
+
 func TestMonitor_StuckProbeIsNotJoinedByAnother(t *testing.T) {
 	t.Parallel()
 	inBubble(t, "database", func(b *bench) {

@@ -96,23 +96,21 @@ func confirmTimeout(timeout time.Duration) time.Duration { return timeout / 2 }
 func (p *prober) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	timeout := p.timeout
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		timeout := p.timeout
-		if p.inARow > 0 {
-			timeout = confirmTimeout(timeout)
-		}
 		found, ok := p.ask(ctx, timeout)
 		if !ok {
 			return nil
 		}
 		pause := beat.Until(p.now(), interval)
+		timeout = p.timeout // also while it is unhealthy, or what is slow and works would never recover
 		if tolerated := p.record(ctx, found); tolerated {
-			pause = confirmAfter
+			pause, timeout = confirmAfter, confirmTimeout(p.timeout)
 		}
 		timer.Reset(max(pause, 0))
 	}
