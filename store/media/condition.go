@@ -18,8 +18,8 @@ import (
 // condition is an immutable picture of the folders at one moment.
 type condition struct {
 	at       time.Time
-	problems []string // empty when all is well
-	disk     *disk    // nil when it could not be read
+	problems []error // empty when all is well
+	disk     *disk   // nil when it could not be read
 }
 
 // disk is the file system of the thumbnail folder, in bytes.
@@ -69,7 +69,7 @@ func rootCause(err error) string {
 func (s *Store) watchCondition(ctx context.Context) error {
 	results := make(chan *condition, 1)
 	looking := false
-	var last []string
+	var last []error
 	for {
 		if !looking {
 			looking = true
@@ -77,8 +77,11 @@ func (s *Store) watchCondition(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			if looking && !s.stuck() {
-				<-results // a look takes microseconds unless the disk hangs
+			if looking {
+				select { // a look takes microseconds unless the disk hangs, and then it is left alone
+				case <-results:
+				case <-time.After(lookGrace):
+				}
 			}
 			return nil
 		case found := <-results:
@@ -93,24 +96,22 @@ func (s *Store) watchCondition(ctx context.Context) error {
 	}
 }
 
-// stuck tells whether the last look is so long ago that the present one must be hanging.
-func (s *Store) stuck() bool {
-	found := s.condition.Load()
-	return found != nil && s.now().Sub(found.at) > s.patience()
-}
+// lookGrace is how long the end waits for a look.
+const lookGrace = 250 * time.Millisecond
 
 // patience is how old the last look may be.
 func (s *Store) patience() time.Duration {
 	return 3*s.options.CheckInterval + 3*time.Second
 }
 
-func (s *Store) logChange(ctx context.Context, before, after []string) {
+func (s *Store) logChange(ctx context.Context, before, after []error) {
 	for _, problem := range after {
-		if !slices.Contains(before, problem) && !strings.HasSuffix(problem, waitsForDatabase) {
+		known := slices.ContainsFunc(before, func(b error) bool { return b.Error() == problem.Error() })
+		if !known && !strings.HasSuffix(problem.Error(), waitsForDatabase) {
 			s.log.WarnContext(ctx, "media storage has a problem", "problem", problem)
 		}
 	}
-	if len(before) > 0 && len(after) == 0 && !strings.HasSuffix(before[0], waitsForDatabase) {
+	if len(before) > 0 && len(after) == 0 && !strings.HasSuffix(before[0].Error(), waitsForDatabase) {
 		s.log.InfoContext(ctx, "media storage is in order again")
 	}
 }
@@ -122,20 +123,24 @@ func (s *Store) look(ctx context.Context) *condition {
 	}
 	found := &condition{at: s.now()}
 	for _, r := range s.markedRoots() {
-		problem, reachable := s.lookAtMarked(r)
+		reachable, problem := s.lookAtMarked(r)
 		s.tallies[r.kind].seen(found.at, reachable)
-		if problem != "" {
+		if problem != nil {
 			found.problems = append(found.problems, problem)
+		}
+		if r == s.thumbnails && reachable { // else it would be the size of whatever is below the mount point
+			if usage, err := statDisk(r.path); err == nil {
+				found.disk = &usage
+			}
 		}
 	}
 	if info, err := os.Stat(s.cameras.path); err != nil {
-		found.problems = append(found.problems, s.cameras.unavailable(describe(err)).Error())
+		found.problems = append(found.problems, s.cameras.unavailable(describe(err)))
 	} else if !info.IsDir() {
-		found.problems = append(found.problems, s.cameras.unavailable("is not a folder").Error())
+		found.problems = append(found.problems, s.cameras.unavailable("is not a folder"))
 	}
-	found.problems = append(found.problems, s.images.problems()...)
-	if usage, err := statDisk(s.thumbnails.path); err == nil {
-		found.disk = &usage
+	if err := s.images.problem(); err != nil {
+		found.problems = append(found.problems, err)
 	}
 	return found
 }
@@ -151,32 +156,32 @@ func (s *Store) prepareSoon(ctx context.Context, r *root) {
 }
 
 // lookAtMarked examines a folder that we write. A reachable folder is there and the right one, full or not.
-func (s *Store) lookAtMarked(r *root) (problem string, reachable bool) {
+func (s *Store) lookAtMarked(r *root) (reachable bool, problem error) {
 	dir, err := r.open()
 	if err != nil {
-		return err.Error(), false
+		return false, err
 	}
 	defer func() { _ = dir.Close() }() // only read
 	var stat unix.Statfs_t
 	if err := unix.Statfs(r.path, &stat); err != nil {
-		return r.unavailable(describe(err)).Error(), false
+		return false, r.unavailable(describe(err))
 	}
 	switch {
 	case stat.Flags&unix.ST_RDONLY != 0:
-		return r.unavailable("is on a read-only file system").Error(), true
+		return true, r.unavailable("is on a read-only file system")
 	case blocks(stat.Bavail, stat.Frsize) < s.options.MinFreeBytes:
-		return r.unavailable(fmt.Sprintf("is on a full disk: less than %d MiB free", s.options.MinFreeBytes>>20)).Error(), true
+		return true, r.unavailable(fmt.Sprintf("is on a full disk: less than %d MiB free", s.options.MinFreeBytes>>20))
 	case stat.Files > 0 && stat.Ffree == 0:
-		return r.unavailable("is on a full disk: no free inodes").Error(), true
+		return true, r.unavailable("is on a full disk: no free inodes")
 	}
 	if why, failed := s.writes.problem(r.kind); failed {
 		// Nobody may try again for a long time: find out ourselves whether the disk takes writes.
 		if err := tryWrite(dir); err != nil {
-			return r.unavailable("cannot be written: " + why).Error(), true
+			return true, r.unavailable("cannot be written: " + why)
 		}
 		s.writes.note(r.kind, nil)
 	}
-	return "", true
+	return true, nil
 }
 
 // tryWrite writes and removes a small file.
@@ -219,13 +224,21 @@ func (s *Store) Health() (ok bool, message string) {
 	case s.now().Sub(found.at) > s.patience():
 		return false, fmt.Sprintf("the media folders do not answer since %s", found.at.UTC().Format(time.RFC3339))
 	case len(found.problems) > 0:
-		return false, s.withoutPlaces(strings.Join(found.problems, "; "))
+		return false, s.outward(found.problems)
 	}
 	return true, "media folders in order"
 }
 
-// withoutPlaces takes the folders' paths out of a message; what is below a folder stays, as a path in it.
-func (s *Store) withoutPlaces(message string) string {
+// outward words problems for everybody: without hints, and without the folders' paths. What is below a folder stays, as a path in it.
+func (s *Store) outward(problems []error) string {
+	said := make([]string, len(problems))
+	for i, problem := range problems {
+		said[i] = problem.Error()
+		if known, ok := errors.AsType[*UnavailableError](problem); ok {
+			said[i] = known.outward()
+		}
+	}
+	message := strings.Join(said, "; ")
 	for _, folder := range []string{s.options.Thumbnails, s.options.Clips, s.options.Cameras} {
 		message = strings.ReplaceAll(message, " "+folder+" ", " ")
 		message = strings.ReplaceAll(message, folder+"/", "")

@@ -154,13 +154,13 @@ func (f *imageFigure) done() bool {
 	return f.counted
 }
 
-func (f *imageFigure) problems() []string {
+func (f *imageFigure) problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.partial == "" {
 		return nil
 	}
-	return []string{f.partial}
+	return errors.New(f.partial)
 }
 
 // countImages walks over the camera images again and again, gently. Only the first walk of a new installation hurries, because

@@ -34,9 +34,19 @@ type UnavailableError struct {
 	Kind   Kind
 	Path   string
 	Reason string // continues "the thumbnail folder /x …"
+	// Hint is a command that may help. It names places and marks, so it is for the log alone.
+	Hint string
 }
 
 func (e *UnavailableError) Error() string {
+	if e.Hint != "" {
+		return e.outward() + " " + e.Hint
+	}
+	return e.outward()
+}
+
+// outward is the message without what is for the log alone.
+func (e *UnavailableError) outward() string {
 	return fmt.Sprintf("the %s folder %s %s", e.Kind, e.Path, e.Reason)
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store/storetest"
 )
 
 // plant makes files below a folder. A name that ends with a slash is a folder.
@@ -311,22 +313,40 @@ func TestHealth_HowLongALookCounts(t *testing.T) {
 	ok, message := s.Health()
 	require.False(t, ok)
 	require.Contains(t, message, "not looked at yet")
-	require.False(t, s.stuck())
 	s.condition.Store(&condition{at: at})
 	now = at.Add(6 * time.Second)
 	ok, _ = s.Health()
 	require.True(t, ok)
-	require.False(t, s.stuck())
 	_, err := s.Storage()
 	require.ErrorContains(t, err, "size of the disk")
 	now = now.Add(1)
 	ok, message = s.Health()
 	require.False(t, ok)
 	require.Contains(t, message, "do not answer since 1970-01-01T00:16:40Z")
-	require.True(t, s.stuck())
 	_, err = s.Storage()
 	require.ErrorContains(t, err, "no answer since")
 	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+// A disk may hang before it ever answered. The end does not wait for it.
+func TestWatchCondition_EndsWhileTheFirstLookHangs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, err := New(Options{DB: storetest.New(t), Thumbnails: filepath.Join(dir, "thumbnails"), Clips: filepath.Join(dir, "clips"), Cameras: dir})
+	require.NoError(t, err)
+	s.images.mu.Lock() // a look needs it and hangs, as on a disk that does not answer
+	defer s.images.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.watchCondition(ctx) }()
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the look")
+	}
+	require.Nil(t, s.condition.Load())
 }
 
 func TestWriteState(t *testing.T) {

@@ -118,8 +118,10 @@ func (r *root) verify(dir *os.Root) error {
 	got, err := readMarker(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return r.unavailable("has no marker: is its disk mounted? If the folder is new on purpose, run: echo " + want + " > " +
-			filepath.Join(r.path, markerName))
+		return &UnavailableError{
+			Kind: r.kind, Path: r.path, Reason: "has no marker: is its disk mounted?",
+			Hint: "If the folder is new on purpose, run: echo " + want + " > '" + filepath.Join(r.path, markerName) + "'",
+		}
 	case err != nil:
 		return r.unavailable("has an unreadable marker: " + describe(err))
 	case got != want:

@@ -76,5 +76,5 @@ func walkUnreadable(t *testing.T, dir string) {
 	figure, known := s.images.get()
 	require.True(t, known)
 	require.Equal(t, int64(1), figure.FileCount)
-	require.Contains(t, s.images.problems()[0], `"private": permission denied`)
+	require.Contains(t, s.images.problem().Error(), `"private": permission denied`)
 }
