@@ -78,7 +78,7 @@ func newPath(t *testing.T) *path {
 	p := &path{
 		t: t, cameras: filepath.Join(folder, "cameras"), thumbnails: filepath.Join(folder, "thumbnails"),
 		redis: embeddedtest.NewRedis(t), db: storetest.New(t), config: &liveConfig{},
-		samples: &samples{all: map[latency.Stage][]time.Duration{}}, activity: detect.NewActivity(nil),
+		samples: &samples{all: map[latency.Stage][]time.Duration{}}, activity: detect.NewActivity(startedAMinuteAgo()),
 		detector: detect.NewMotion(), analyzer: analyze.NewRules(time.UTC),
 	}
 	require.NoError(t, os.MkdirAll(p.cameras, 0o750))
@@ -212,7 +212,7 @@ func TestPath_FromFileToEvent(t *testing.T) {
 	require.True(t, event.EndedAt.After(event.StartedAt))
 	p.checkDetections(event)
 	p.checkSamples(frames)
-	require.InDelta(t, float64(frames)/60, p.activity.InferenceFPS(), 0.01)
+	require.InDelta(t, float64(frames)/60, *p.activity.InferenceFPS(), 0.01)
 }
 
 // checkDetections compares rows, thumbnails and event.
@@ -317,4 +317,15 @@ func TestPath_TheThresholdIsReadForEachImage(t *testing.T) {
 	}
 	p.waitFinal(14)
 	require.Equal(t, []string{"analyzed/ 4", "filtered/no_detections 10"}, p.states())
+}
+
+// startedAMinuteAgo is a clock that gave its first time a minute ago: what an Activity counted in less is not known to be all.
+func startedAMinuteAgo() func() time.Time {
+	var asked atomic.Bool
+	return func() time.Time {
+		if asked.CompareAndSwap(false, true) {
+			return time.Now().Add(-time.Minute)
+		}
+		return time.Now()
+	}
 }

@@ -245,6 +245,7 @@ func TestToProblem(t *testing.T) {
 		"deadline": {context.DeadlineExceeded, 503},
 		"canceled": {context.Canceled, 503},
 		"running":  {retention.ErrRunning, 409},
+		"time up":  {fmt.Errorf("x: %w: %w", retention.ErrOutOfTime, store.ErrUnavailable), 503},
 		"conflict": {store.ErrConflict, 500}, // no operation has a conflict to tell of: it would be a fault of ours
 		"unknown":  {errors.New("x"), 500},
 		"binder":   {echo.NewHTTPError(400, "Invalid format"), 422},
@@ -255,6 +256,7 @@ func TestToProblem(t *testing.T) {
 		p := toProblem(nil, test.err)
 		require.Equal(t, test.status, p.status, name)
 		require.NotEmpty(t, p.detail+fmt.Sprint(p.items), name)
+		require.Equal(t, name == "time up", strings.Contains(p.detail, "ran out of time"), name)
 	}
 }
 

@@ -66,6 +66,8 @@ func toProblem(c echo.Context, err error) *problem {
 		return fromFramework(c, framework)
 	}
 	switch {
+	case errors.Is(err, retention.ErrOutOfTime): // before the others: what was slow may be in it too
+		return unavailable("The cleanup ran out of time; what is left is for the next one", err)
 	case errors.Is(err, store.ErrUnavailable):
 		return unavailable("Database unavailable", err)
 	case errors.Is(err, latency.ErrUnavailable), errors.Is(err, redis.ErrUnavailable):

@@ -135,7 +135,7 @@ func (a *app) buildRedis(options Options) (err error) {
 func (a *app) buildServer(options Options) (err error) {
 	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
-		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.inferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
+		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.activity.InferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
 		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,

@@ -157,7 +157,7 @@ func (a *app) addServices(options Options) {
 	sampler := gpu.NewSampler(gpu.NewNVML(), gpu.Options{
 		Log: a.component(pipeline.GPUMonitor), Interval: time.Duration(a.cfg.GPUPollInterval), Host: a.hostname, Now: options.Now,
 	})
-	a.gpuMonitor = gpu.NewMonitor(sampler, gpuRows{a.db}, a.inferenceFPS, a.component(pipeline.GPUMonitor))
+	a.gpuMonitor = gpu.NewMonitor(sampler, gpuRows{a.db}, a.activity.InferenceFPS, a.component(pipeline.GPUMonitor))
 	a.supervisor.Add(
 		pipeline.Function{
 			Name: pipeline.GPUMonitor, Group: pipeline.GroupServices, FreshFor: a.gpuMonitor.FreshFor(),
@@ -167,11 +167,6 @@ func (a *app) addServices(options Options) {
 		},
 		pipeline.Function{Name: pipeline.CleanupService, Group: pipeline.GroupServices, Run: pipeline.Plain(a.cleanup.Run)},
 	)
-}
-
-func (a *app) inferenceFPS() *float64 {
-	fps := a.activity.InferenceFPS()
-	return &fps
 }
 
 func (a *app) buildHealth(options Options) (err error) {

@@ -247,7 +247,7 @@ type GPUSample struct {
 	// GPUName Device name.
 	GPUName *string `json:"gpu_name"`
 
-	// InferenceFPS Images run through the detector per second over the last minute.
+	// InferenceFPS Images run through the detector per second over the last minute; null in the first minute after a start.
 	InferenceFPS *float64 `json:"inference_fps"`
 
 	// MemoryTotal Total memory in MiB.
@@ -274,7 +274,7 @@ type GPUStats struct {
 	// GPUName Device name.
 	GPUName *string `json:"gpu_name"`
 
-	// InferenceFPS Images run through the detector per second over the last minute.
+	// InferenceFPS Images run through the detector per second over the last minute; null in the first minute after a start.
 	InferenceFPS *float64 `json:"inference_fps"`
 
 	// MemoryTotal Total memory in MiB.

@@ -10,7 +10,8 @@ const activitySeconds = 60
 
 // Activity counts images that went through a detector. The zero value is not usable, see NewActivity.
 type Activity struct {
-	now func() time.Time
+	now   func() time.Time
+	since time.Time // what ran before is unknown
 
 	mu      sync.Mutex
 	counts  [activitySeconds]int64 // guarded by mu; images of one second, by second modulo the span
@@ -22,7 +23,7 @@ func NewActivity(now func() time.Time) *Activity {
 	if now == nil {
 		now = time.Now
 	}
-	return &Activity{now: now}
+	return &Activity{now: now, since: now()}
 }
 
 // add counts one image.
@@ -37,9 +38,14 @@ func (a *Activity) add() {
 	a.counts[slot]++
 }
 
-// InferenceFPS is how many images per second went through the detector, over the last 60 seconds; 0 when idle.
-func (a *Activity) InferenceFPS() float64 {
-	now := a.now().Unix()
+// InferenceFPS is how many images per second went through the detector, over the last 60 seconds; 0 when idle, nil in the first 60
+// seconds, of which only a part is known.
+func (a *Activity) InferenceFPS() *float64 {
+	at := a.now()
+	if age := at.Sub(a.since); age >= 0 && age < activitySeconds*time.Second {
+		return nil
+	}
+	now := at.Unix()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var sum int64
@@ -48,5 +54,5 @@ func (a *Activity) InferenceFPS() float64 {
 			sum += a.counts[slot]
 		}
 	}
-	return float64(sum) / activitySeconds
+	return new(float64(sum) / activitySeconds)
 }

@@ -107,7 +107,7 @@ func TestWorker_SeveralTogether(t *testing.T) {
 	require.Equal(t, n, f.count(`SELECT count(*) FROM detections AS d JOIN images AS i ON i.id = d.image_id AND i.file_path = d.file_path AND i.batch_id = d.batch_id`))
 	require.Less(t, f.ledger.commits.Load(), int64(n/4), "stored together")
 	require.Equal(t, n, f.samples.count(latency.Detect))
-	require.InDelta(t, float64(n)/60, f.activity.InferenceFPS(), 1e-9)
+	require.InDelta(t, float64(n)/60, *f.activity.InferenceFPS(), 1e-9)
 }
 
 func TestWorker_ADatabaseThatBreaksOffTheCommitOfSeveral(t *testing.T) {
@@ -177,7 +177,7 @@ func TestWorker_OneOfSeveralGoesWrong(t *testing.T) {
 		}
 	}
 	require.Equal(t, 15, f.count(`SELECT count(*) FROM detections`))
-	require.False(t, math.IsNaN(f.activity.InferenceFPS()))
+	require.False(t, math.IsNaN(*f.activity.InferenceFPS()))
 }
 
 // Something that dies over one image costs its neighbours at most one attempt: what was tried before is claimed alone.

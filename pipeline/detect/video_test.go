@@ -73,7 +73,7 @@ func TestWorker_AVideoIsOneImage(t *testing.T) {
 			require.Len(t, f.thumbnails.files, 7, "each has its own")
 			require.Subset(t, detector.shownOf("front"), []string{"0002-0.jpg", "0002-2.jpg", "0002-4.jpg", "0002-6.jpg", "0002-8.jpg"})
 			require.Equal(t, 7, f.samples.count(latency.Detect), "each picture is a call of the detector")
-			require.InDelta(t, 7.0/60, f.activity.InferenceFPS(), 1e-9)
+			require.InDelta(t, 7.0/60, *f.activity.InferenceFPS(), 1e-9)
 			require.Equal(t, 3, f.count(`SELECT sum(image_count) FROM batches`))
 		})
 	}

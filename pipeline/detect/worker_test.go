@@ -148,7 +148,7 @@ func setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{
 		t: t, root: filepath.Join(t.TempDir(), "cameras"), ledger: &faultyLedger{DB: storetest.New(t)}, alive: &alive{},
-		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(nil),
+		samples: &samples{counts: map[latency.Stage]int{}}, thumbnails: &folder{files: map[string]int{}}, activity: detect.NewActivity(startedAMinuteAgo()),
 		limit: 3 * time.Second, camera: "front", extension: ".jpg", wake: func() {}, videos: videotest.Extractor(t, video.Options{}),
 	}
 	require.NoError(t, os.MkdirAll(filepath.Join(f.root, "front"), 0o750))
@@ -286,7 +286,7 @@ func TestWorker_StoresWhatTheServiceFound(t *testing.T) {
 		require.Positive(t, f.thumbnails.files[r.Path])
 	}
 	require.Len(t, f.thumbnails.files, n)
-	require.InDelta(t, float64(n+1)/60, f.activity.InferenceFPS(), 1e-9)
+	require.InDelta(t, float64(n+1)/60, *f.activity.InferenceFPS(), 1e-9)
 	require.Equal(t, n+1, f.samples.count(latency.Detect))
 	require.Eventually(t, func() bool {
 		return f.samples.count(latency.WatchToDetect) == n+1 && f.samples.count(latency.DetectToBatch) == n && f.samples.count(latency.Watch) == n+1
@@ -530,7 +530,7 @@ func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
 			require.Equal(t, 2, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`), "stored once each")
 			require.Eventually(t, func() bool { return f.samples.count(latency.Detect) == test.measured }, 5*time.Second, time.Millisecond,
 				"measured after the commit")
-			require.InDelta(t, float64(test.measured)/60, f.activity.InferenceFPS(), 1e-9)
+			require.InDelta(t, float64(test.measured)/60, *f.activity.InferenceFPS(), 1e-9)
 		})
 	}
 }

@@ -24,6 +24,9 @@ import (
 // ErrRunning says that another cleanup is at work, here or in another process on the same database.
 var ErrRunning = errors.New("a cleanup is already running")
 
+// ErrOutOfTime says that a run or a preview reached its deadline. What a run deleted stays deleted; the next one goes on.
+var ErrOutOfTime = errors.New("out of time")
+
 // ErrMediaUnavailable says that a media folder is missing, unreadable or the wrong one. Nothing is deleted then, rows included.
 var ErrMediaUnavailable = media.ErrUnavailable
 
@@ -58,6 +61,8 @@ type Service struct {
 	log     *slog.Logger
 	now     func() time.Time
 	running atomic.Bool
+	// previewing has room for the one dry run that may count.
+	previewing chan struct{}
 
 	// step is called between any two things that a crash could separate. Tests set it.
 	step func(ctx context.Context, name string)
@@ -114,6 +119,8 @@ func New(options Options) (*Service, error) {
 		log:     options.Log,
 		now:     options.Now,
 		step:    func(context.Context, string) {},
+
+		previewing: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -121,15 +128,33 @@ func New(options Options) (*Service, error) {
 // a caller that answers a request must pass a context that outlives the client but not the server; what was committed until then
 // stays deleted and is in the report that comes with the error.
 //
-// Errors: ErrRunning when another cleanup is at work (a dry run never minds), ErrMediaUnavailable, store.ErrUnavailable.
+// Errors: ErrRunning when another cleanup is at work (a dry run never minds; dry runs wait for each other), ErrOutOfTime,
+// ErrMediaUnavailable, store.ErrUnavailable.
 func (s *Service) Cleanup(ctx context.Context, dryRun bool) (Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Deadline)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.options.Deadline, ErrOutOfTime)
 	defer cancel()
+	if dryRun {
+		// Each holds a snapshot and a connection for as long as it counts: many at once would take the pool from everybody else.
+		select {
+		case s.previewing <- struct{}{}:
+			defer func() { <-s.previewing }()
+		case <-ctx.Done():
+			return Report{DryRun: true, At: s.now().UTC()}, s.ended(ctx, ctx.Err())
+		}
+	}
 	report, err := s.cleanup(ctx, dryRun)
 	if !dryRun && !errors.Is(err, ErrRunning) && s.db.Ready() == nil {
 		err = errors.Join(err, s.record(ctx, report, err))
 	}
-	return report, store.Classify(ctx, "cleanup", err)
+	return report, s.ended(ctx, err)
+}
+
+// ended names the error of a run or preview.
+func (s *Service) ended(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), ErrOutOfTime) {
+		return fmt.Errorf("cleanup: %w after %s: %w", ErrOutOfTime, s.options.Deadline, context.DeadlineExceeded)
+	}
+	return store.Classify(ctx, "cleanup", err)
 }
 
 func (s *Service) cleanup(ctx context.Context, dryRun bool) (Report, error) {

@@ -252,11 +252,30 @@ func TestCleanup_DeadlineEndsARun(t *testing.T) {
 	}
 	report, err := e.Cleanup(t.Context(), false)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, ErrOutOfTime)
+	require.NotErrorIs(t, err, store.ErrUnavailable, "the database is not to blame")
 	require.Equal(t, int64(2), report.EventsDeleted, "what was committed is said")
 	e.step = func(context.Context, string) {}
 	e.Service.options.Deadline = time.Minute
 	report = e.cleanupWhenFree(t)
 	require.Equal(t, int64(2), report.EventsDeleted)
+}
+
+func TestCleanup_OneDryRunAtATime(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.fill(t, 2)
+	e.previewing <- struct{}{} // one is at work
+	e.Service.options.Deadline = 200 * time.Millisecond
+	_, err := e.Cleanup(t.Context(), true)
+	require.ErrorIs(t, err, ErrOutOfTime, "it waits for its turn")
+	e.Service.options.Deadline = time.Minute
+	<-e.previewing
+	for range 2 { // and the turn is given back
+		report, err := e.Cleanup(t.Context(), true)
+		require.NoError(t, err)
+		require.Equal(t, int64(2), report.EventsDeleted)
+	}
 }
 
 func TestCleanup_PeriodIsReadForEachRun(t *testing.T) {

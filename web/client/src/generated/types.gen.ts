@@ -142,7 +142,7 @@ export type GPUStats = {
      */
     power_usage: number | null;
     /**
-     * Images run through the detector per second over the last minute.
+     * Images run through the detector per second over the last minute; null in the first minute after a start.
      */
     inference_fps: number | null;
 };
@@ -180,7 +180,7 @@ export type GPUSample = {
      */
     power_usage: number | null;
     /**
-     * Images run through the detector per second over the last minute.
+     * Images run through the detector per second over the last minute; null in the first minute after a start.
      */
     inference_fps: number | null;
 };
