@@ -44,7 +44,7 @@ sha256() {
 
 settings() {
   cat <<END
-# Settings of docker-compose.yml, made by scripts/env.sh. Every setting of the README may be added; after a change: docker compose up -d
+# Settings of docker-compose.yml, made by scripts/env.sh. More settings of the README may be added, but for addresses, folders and databases; after a change: docker compose up -d
 POSTGRES_PASSWORD=$(random)
 REDIS_PASSWORD=$(random)
 NEMOTRON_API_KEY=$(random)
@@ -74,7 +74,7 @@ key=$(random)
 hash=$(printf %s "$key" | sha256)
 [ ${#hash} -eq 64 ] || fail 'needs sha256sum, shasum or openssl'
 if [ -e "$file" ]; then
-  fail "$file exists and is left alone; to begin anew remove it and the volumes (docker compose down --volumes)"
+  fail "$file exists and is left alone (docs/OPERATIONS.md says what to add for a GPU or AI services); to begin anew, without any data, remove it and the volumes (docker compose down --volumes)"
 fi
 content=$(settings)
 (
