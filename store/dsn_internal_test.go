@@ -45,6 +45,8 @@ func TestParseURL(t *testing.T) {
 			require.Equal(t, "hsi", cfg.ApplicationName)
 			require.Equal(t, connectTimeout, cfg.ConnectTimeout)
 			require.Equal(t, "60000", cfg.Runtime["statement_timeout"])
+			require.NotContains(t, cfg.Runtime, "ssl", "the server would refuse it")
+			require.True(t, cfg.BinaryParameters)
 		})
 	}
 }

@@ -150,6 +150,8 @@ func TestNemotron_ThePromptIsBoundedAndNamesStayNames(t *testing.T) {
 	require.Equal(t, 3, strings.Count(prompt, "<|im_start|>"))
 	require.Equal(t, 2, strings.Count(prompt, "<|im_end|>"))
 	require.Contains(t, prompt, "and 4942 more: car")
+	require.Contains(t, prompt, "\n60. ")
+	require.NotContains(t, prompt, "\n61. ")
 }
 
 func TestNewNemotron_RefusesABadAddress(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -105,6 +106,13 @@ func FuzzParseCompletion(f *testing.F) {
 			require.NotContains(t, kept, "\x00")
 		}
 	})
+}
+
+func TestRetryDelay(t *testing.T) {
+	t.Parallel()
+	for attempts, seconds := range map[int]int{-1: 2, 0: 2, 1: 2, 2: 4, 3: 8, 7: 128, 8: 256, 9: 300, 10: 300, 1 << 40: 300} {
+		require.Equal(t, time.Duration(seconds)*time.Second, retryDelay(attempts), attempts)
+	}
 }
 
 func TestStorableText(t *testing.T) {
