@@ -1,18 +1,6 @@
 package intake
 
-import (
-	"context"
-
-	"hsi.home.arpa/store"
-)
-
-// probe tries whether the database is back.
-func (s *session) probe(ctx context.Context) {
-	probeCtx, cancel := context.WithTimeout(ctx, longestProbe)
-	defer cancel()
-	_, err := s.w.options.Ledger.KnownImages(probeCtx, []store.ImageKey{{CameraID: "-", FilePath: "-"}})
-	s.probed <- err
-}
+import "context"
 
 // examineAll examines files of its cameras until ctx ends.
 func (s *session) examineAll(ctx context.Context, work <-chan look) error {
