@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -138,4 +139,15 @@ func BenchmarkValidator_Patch(b *testing.B) {
 		request.Header.Set("Content-Type", "application/json")
 		require.NoError(b, v.check(request))
 	}
+}
+
+// A body of 64 kB can have tens of thousands of faults: each is compared with those that are kept, not with all before it.
+func TestMergeItems_KeepsAFew(t *testing.T) {
+	t.Parallel()
+	many := make([]gen.ValidationErrorItem, 1000)
+	for i := range many {
+		many[i] = gen.ValidationErrorItem{Loc: []string{"body", strconv.Itoa(i)}, Msg: "too small", Type: "minimum"}
+	}
+	require.Equal(t, many[:maxItems], mergeItems(nil, many))
+	require.Equal(t, many[:maxItems], mergeItems(many[:3], many))
 }
