@@ -152,7 +152,7 @@ func (s *Service) Cleanup(ctx context.Context, dryRun bool) (Report, error) {
 // ended names the error of a run or preview.
 func (s *Service) ended(ctx context.Context, err error) error {
 	if err != nil && errors.Is(context.Cause(ctx), ErrOutOfTime) {
-		return fmt.Errorf("cleanup: %w after %s: %w", ErrOutOfTime, s.options.Deadline, context.DeadlineExceeded)
+		return fmt.Errorf("cleanup: %w after %s: %w (%v)", ErrOutOfTime, s.options.Deadline, context.DeadlineExceeded, err) //nolint:errorlint // what was slow is no kind of its own
 	}
 	return store.Classify(ctx, "cleanup", err)
 }
