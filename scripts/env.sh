@@ -44,7 +44,8 @@ sha256() {
 
 settings() {
   cat <<END
-# Settings of docker-compose.yml, made by scripts/env.sh. More settings of the README may be added, but for addresses, folders and databases; after a change: docker compose up -d
+# Settings of docker-compose.yml, made by scripts/env.sh. More settings of the README may be added, but for those of addresses, folders and
+# databases; after a change: docker compose up -d
 POSTGRES_PASSWORD=$(random)
 REDIS_PASSWORD=$(random)
 NEMOTRON_API_KEY=$(random)
