@@ -1,5 +1,5 @@
 // What the page says while things break, and that it recovers by itself.
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Page, Request } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 
 import { accessibilityFindings, launch, leave, panel, screenshot, visit } from './page.ts';
@@ -32,21 +32,21 @@ const ofTheFault = /Failed to load resource/;
 const staleParts = () => page.locator('.fresh.is-stale').count();
 
 async function everythingIsFresh(): Promise<void> {
-  await page.getByText('Everything works').waitFor({ timeout: 30_000 });
-  await expect.poll(staleParts, { timeout: 30_000 }).toBe(0);
+  await page.getByText('Everything works').waitFor();
+  await expect.poll(staleParts).toBe(0);
 }
 
 test('PostgreSQL stops and goes on', async () => {
   server.freezePostgres();
   try {
-    await page.getByText('Not working', { exact: true }).waitFor({ timeout: 15_000 });
+    await page.getByText('Not working', { exact: true }).waitFor();
     const health = panel(page, 'Health');
     const database = health.getByRole('listitem').filter({ hasText: 'Database' });
     expect(await database.innerText()).toMatch(/Database health check timed out[\s\S]*Check that PostgreSQL runs[\s\S]*Unhealthy/);
     expect(await page.getByText('Everything works').count()).toBe(0);
     // What needs the database is kept, greyed, and says why; what does not need it goes on.
     const settings = panel(page, 'Configuration');
-    await settings.getByText(/Shown as it was before: (Database unavailable|No answer in time)\./).waitFor({ timeout: 30_000 });
+    await settings.getByText(/Shown as it was before: (Database unavailable|No answer in time)\./).waitFor();
     expect(await settings.locator('.fresh.is-stale').count()).toBe(1);
     await expect.poll(() => settings.innerText()).toMatch(/Not current, last answer \d+ s ago/);
     expect(await panel(page, 'Severity').locator('.is-stale').count()).toBe(0);
@@ -61,7 +61,7 @@ test('PostgreSQL stops and goes on', async () => {
 
 test('the server dies and comes back', async () => {
   await server.kill();
-  await page.getByText('The server cannot be reached').waitFor({ timeout: 15_000 });
+  await page.getByText('The server cannot be reached').waitFor();
   await page.getByText('No connection').waitFor();
   expect(await page.title()).toBe('The server cannot be reached – Home Security Intelligence');
   await page.getByText(/Last answer at \d\d:\d\d:\d\d/).waitFor();
@@ -78,7 +78,7 @@ test('the server dies and comes back', async () => {
 test('a server that hangs is noticed too', async () => {
   server.freeze();
   try {
-    await page.getByText('The server cannot be reached').waitFor({ timeout: 20_000 });
+    await page.getByText('The server cannot be reached').waitFor();
     await page.getByText('The server gave no answer for 4 seconds.').waitFor();
   } finally {
     server.thaw();
@@ -104,23 +104,25 @@ test('something else at this address is not taken for the server', async () => {
 });
 
 test('a hidden tab asks nothing, and catches up when it is shown', async () => {
+  await page.clock.install();
+  await page.reload();
+  await everythingIsFresh();
   let asked = 0;
-  page.on('request', () => asked++);
+  const underWay = new Set<Request>();
+  page.on('request', (request) => (asked++, underWay.add(request)));
+  page.on('requestfinished', (request) => underWay.delete(request));
+  page.on('requestfailed', (request) => underWay.delete(request));
   const setHidden = (hidden: boolean) =>
     page.evaluate((value) => {
       Object.defineProperty(document, 'hidden', { value, configurable: true });
       document.dispatchEvent(new Event('visibilitychange'));
     }, hidden);
   await setHidden(true);
-  await until('requests under way have ended', async () => {
-    const before = asked;
-    await new Promise((done) => setTimeout(done, 500));
-    return asked === before;
-  });
+  await expect.poll(() => underWay.size).toBe(0);
   const whenHidden = asked;
-  await new Promise((done) => setTimeout(done, 6_000)); // three turns of the heartbeat
+  await page.clock.runFor(10 * 60_000); // many turns of the heartbeat, by the page's own clock
   expect(asked).toBe(whenHidden);
   await setHidden(false);
-  await expect.poll(() => asked, { timeout: 2_000 }).toBeGreaterThan(whenHidden + 5);
+  await expect.poll(() => asked).toBeGreaterThan(whenHidden + 5);
   await everythingIsFresh();
 });

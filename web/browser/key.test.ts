@@ -66,7 +66,7 @@ test('the key goes with changes only', async () => {
   const withKey = new Set<string>();
   page.on('request', (request) => request.headers()['x-api-key'] !== undefined && withKey.add(request.method()));
   await panel(page, 'Storage and retention').getByRole('button', { name: 'Preview cleanup' }).click();
-  await expect.poll(() => [...withKey], { timeout: 10_000 }).toEqual(['POST']);
+  await expect.poll(() => [...withKey]).toEqual(['POST']);
   await page.waitForResponse((response) => response.url().endsWith('/config'));
   expect([...withKey]).toEqual(['POST']);
 });

@@ -6,7 +6,7 @@ import { resolve } from 'node:path';
 import AxeBuilder from 'axe-core';
 import { type Browser, type BrowserContextOptions, type Page, chromium } from 'playwright-core';
 
-import type { Server } from './server.ts';
+import { type Server, patienceMs } from './server.ts';
 
 /** The Chromium that scripts/browser.sh finds or fetches. */
 export function launch(): Promise<Browser> {
@@ -23,6 +23,7 @@ export interface Visit {
 /** Opens the dashboard. */
 export async function visit(browser: Browser, server: Server, options: BrowserContextOptions = {}): Promise<Visit> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options });
+  context.setDefaultTimeout(patienceMs);
   const page = await context.newPage();
   const problems: string[] = [];
   page.on('console', (message) => {

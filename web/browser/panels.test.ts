@@ -64,7 +64,7 @@ test('the page follows by itself: new events come without a reload', () =>
   onPage(async (page) => {
     const events = page.locator('.totals > div', { hasText: 'Events' }).locator('dd');
     const before = Number(await events.innerText());
-    await expect.poll(async () => Number(await events.innerText()), { timeout: 60_000 }).toBeGreaterThan(before);
+    await expect.poll(async () => Number(await events.innerText())).toBeGreaterThan(before);
   }));
 
 test('severity: the names, ranges and colours of the API', () =>
@@ -170,7 +170,7 @@ test('given up: a broken picture is listed with its cause, and can be tried agai
     server.upload('garage', 'broken.jpg', spoiled(server.demoPicture()));
     const givenUp = panel(page, 'Given up');
     const row = givenUp.getByRole('listitem').filter({ hasText: 'broken.jpg' });
-    await row.waitFor({ timeout: 60_000 });
+    await row.waitFor();
     const [letter] = (await server.get('dead-letters')).dead_letters;
     expect(await row.innerText()).toContain(letter.cause);
     await page.getByRole('link', { name: '1 picture could not be processed' }).waitFor();
