@@ -81,10 +81,38 @@ $(CLIENT_TOOLS): web/client/package.json web/client/package-lock.json web/client
 deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
 	@scripts/deps.sh
 
+# Three lanes: check while a change is made, ci before it is proposed, nightly for what takes long.
+# -j2: a lane's parts run side by side, each one's output is printed whole when it ends.
+LANE := $(MAKE) --no-print-directory --output-sync=target -j2
+# Tests that start the server as a process carry the build tag e2e.
+E2E := -tags e2e
+
+.PHONY: check
+check: ## Check a change while working on it: no test starts the server as a process
+	@$(MAKE) --no-print-directory verify
+	@$(LANE) unit-test lint contract web-test
+
+.PHONY: ci
+ci: ## Check a change before it is proposed; what continuous integration runs
+	@$(MAKE) --no-print-directory verify web build
+	@$(LANE) test browser-test client-test chaos-short lint contract web-test vulncheck
+	@bin/hsi version
+
+.PHONY: nightly
+nightly: export HSI_NIGHTLY := 1
+nightly: ci ## The same with all seeds and long waits, then the whole chaos run and the soak; takes over an hour
+	@$(MAKE) --no-print-directory chaos soak
+
 .PHONY: test
 test: ## Run all tests with the race detector, in random order, on real PostgreSQL, Redis and ffmpeg
 	@scripts/deps.sh postgres redis ffmpeg
-	go test -race -shuffle=on -timeout 15m ./...
+	go test -race -shuffle=on -timeout 60m $(E2E) ./...
+	cd tools && go test -race -shuffle=on ./...
+
+.PHONY: unit-test
+unit-test: ## Run the tests that do not start the server as a process
+	@scripts/deps.sh postgres redis ffmpeg
+	go test -race -shuffle=on ./...
 
 .PHONY: lint
 lint: $(LINT) ## Run the linters
@@ -146,8 +174,3 @@ MUTATED := ./gpu ./server ./server/health ./store ./store/media ./store/retentio
 mutate: ## Run the tests with changes made to the code and list those that no test notices: make mutate PKGS=./gpu PER=20 SEED=1
 	@scripts/deps.sh postgres redis ffmpeg
 	go run ./mutate -per $(or $(PER),12) -seed $(or $(SEED),1) $(or $(PKGS),$(MUTATED))
-
-.PHONY: ci
-ci: export HSI_RETENTION_SEEDS := 1000
-ci: verify contract lint web web-test test build client-test browser-test chaos ## What continuous integration runs
-	@bin/hsi version
