@@ -107,7 +107,7 @@ nightly: ci ## The same with all seeds and long waits, then the whole chaos run 
 test: ## Run all tests with the race detector, in random order, on real PostgreSQL, Redis and ffmpeg
 	@scripts/deps.sh postgres redis ffmpeg
 	go test -race -shuffle=on -timeout 60m $(E2E) ./...
-	cd tools && go test -race -shuffle=on ./...
+	go -C tools test -race -shuffle=on -timeout 60m ./...
 
 .PHONY: unit-test
 unit-test: ## Run the tests that do not start the server as a process
@@ -117,7 +117,9 @@ unit-test: ## Run the tests that do not start the server as a process
 .PHONY: lint
 lint: $(LINT) ## Run the linters
 	$(LINT) run ./...
+	cd tools && $(LINT) run ./...
 	go mod tidy -diff
+	go -C tools mod tidy -diff
 
 $(LINT):
 	@mkdir -p .tools && GOBIN=$(CURDIR)/.tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
@@ -154,12 +156,12 @@ demo: build ## Beside make run: write pictures with moving objects into the came
 .PHONY: bench
 bench: deps build ## Measure the server beside bare programs on the same machine; make bench BENCH='-scale 0.1' for less data
 	@scripts/deps.sh wrk
-	@mkdir -p bin && go build -o bin/bench ./bench
+	@go -C tools build -buildvcs=false -o ../bin/bench ./bench
 	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" $(BENCH)
 
 .PHONY: soak
 soak: deps build ## Let 32 cameras write one picture a second each for 20 minutes and watch memory and descriptors
-	@mkdir -p bin && go build -o bin/bench ./bench
+	@go -C tools build -buildvcs=false -o ../bin/bench ./bench
 	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" -rows soak
 
 .PHONY: chaos
@@ -173,4 +175,5 @@ MUTATED := ./gpu ./server ./server/health ./store ./store/media ./store/retentio
 .PHONY: mutate
 mutate: ## Run the tests with changes made to the code and list those that no test notices: make mutate PKGS=./gpu PER=20 SEED=1
 	@scripts/deps.sh postgres redis ffmpeg
-	go run ./mutate -per $(or $(PER),12) -seed $(or $(SEED),1) $(or $(PKGS),$(MUTATED))
+	@go -C tools build -buildvcs=false -o ../bin/mutate ./mutate
+	bin/mutate -per $(or $(PER),12) -seed $(or $(SEED),1) $(or $(PKGS),$(MUTATED))

@@ -1,8 +1,10 @@
 // Command mutate asks whether the tests would notice wrong code: it changes the code in one place at a time, lets the package's tests
 // run, and lists the changes that no test noticed. Nothing on disk is changed: the compiler is given the changed file by an overlay.
 //
-//	go run ./mutate -per 40 -seed 1 ./server ./gpu …
-//	go run ./mutate -only gpu/nvml.go:92 ./gpu
+//	bin/mutate -per 40 -seed 1 ./server ./gpu …
+//	bin/mutate -only gpu/nvml.go:92 ./gpu
+//
+// It is called in the folder of the server's module, whose packages and tests it names and runs.
 //
 // The places are drawn at random, as many in each package; -only takes those of the lines that are named instead. A change that does
 // not compile is drawn again. One that makes the tests hang counts as noticed, and the table says how many did: the limit is five
