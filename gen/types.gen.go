@@ -607,7 +607,7 @@ type ValidationError struct {
 
 // ValidationErrorItem One field that does not fit.
 type ValidationErrorItem struct {
-	// Loc Where: `body` or `query`, then the field.
+	// Loc Where: `path`, `query` or `body`, then the field; in a list, then the number of the item, from 0.
 	Loc []string `json:"loc"`
 
 	// Msg What is wrong.
@@ -628,6 +628,18 @@ type Worker struct {
 	// Running It runs and no step of it is past its deadline.
 	Running bool `json:"running"`
 }
+
+// EndDate defines model for EndDate.
+type EndDate = string
+
+// PageCursor defines model for PageCursor.
+type PageCursor = string
+
+// PageLimit defines model for PageLimit.
+type PageLimit = int32
+
+// StartDate defines model for StartDate.
+type StartDate = string
 
 // BodyTooLarge Why the request was not carried out.
 type BodyTooLarge = Error

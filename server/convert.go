@@ -2,13 +2,13 @@ package server
 
 import (
 	"path/filepath"
-	"strings"
 	"time"
 
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/server/list"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -84,34 +84,15 @@ func toAPIGPUHistory(samples []store.GPUSample, limit int32) gen.GPUHistory {
 	return history
 }
 
-// firstInstant is the earliest bound that makes sense; nothing was recorded before it.
-var firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// fromAPISince reads a lower bound: RFC 3339, and UTC without a zone. The contract's pattern has seen to the form; what is left are
-// days that do not exist and leap seconds, of which the second after is meant.
+// fromAPISince reads a lower bound.
 func fromAPISince(since *string) (*time.Time, error) {
 	if since == nil {
 		return nil, nil //nolint:nilnil // no bound
 	}
-	text := strings.ToUpper(*since)
-	leap := len(text) >= 19 && text[17:19] == "60"
-	if leap {
-		text = text[:17] + "59" + text[19:]
-	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := list.Time(*since)
 	if err != nil {
-		at, err = time.Parse("2006-01-02T15:04:05", text)
+		return nil, &list.ParameterError{Name: "since", Err: err}
 	}
-	if err != nil {
-		return nil, invalid(gen.ValidationErrorItem{Loc: []string{"query", "since"}, Msg: "is not a time that exists", Type: "format"})
-	}
-	if leap {
-		at = at.Truncate(time.Second).Add(time.Second)
-	}
-	if at.Before(firstInstant) {
-		at = firstInstant
-	}
-	at = at.UTC()
 	return &at, nil
 }
 
@@ -246,8 +227,8 @@ func fromAPIDeadLetterSelection(selection gen.DeadLetterSelection) store.DeadLet
 // toAPIDeadLetterPage takes up to limit+1 dead letters, of which the last one only shows that there are more.
 func toAPIDeadLetterPage(letters []store.DeadLetter, total int64, limit int32) gen.DeadLetterPage {
 	page := gen.DeadLetterPage{Total: total, Limit: limit}
-	if len(letters) > int(limit) {
-		letters = letters[:limit]
+	letters, goesOn := list.Page(letters, int(limit))
+	if goesOn {
 		page.NextAfterID = &letters[limit-1].ImageID
 	}
 	page.DeadLetters = make([]gen.DeadLetter, len(letters))

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -47,131 +51,157 @@ func TestDescription_Endpoints(t *testing.T) {
 	s.get(t, "/api/system/health/live").want(t, http.StatusNotFound) // removed: /health is the one
 }
 
-// field is a row of a table of fields in the API's description.
-type field struct {
-	name, kind string // the kind in the words of the description
-	nullable   bool
-	min, max   *float64
+// nullable are the fields of which the API's description says so, by operation. "→" goes into an
+// object, "[]" into an array. All others are never null.
+var nullable = map[string][]string{
+	"getReadiness": {"workers[]→message"},
+	"getGPUStats":  {"gpu_name", "utilization", "memory_used", "memory_total", "temperature", "power_usage", "inference_fps"},
+	"listGPUHistory": {
+		"samples[]→gpu_name", "samples[]→utilization", "samples[]→memory_used", "samples[]→memory_total", "samples[]→temperature",
+		"samples[]→power_usage", "samples[]→inference_fps",
+	},
+	"getTelemetry":       {"latencies→watch", "latencies→detect", "latencies→batch", "latencies→analyze"},
+	"getPipelineLatency": {"watch_to_detect", "detect_to_batch", "batch_to_analyze", "total_pipeline"},
+	// Absent and null mean the same there: unchanged.
+	"updateSystemConfig request": {
+		"retention_days", "batch_window_seconds", "batch_idle_timeout_seconds", "detection_confidence_threshold",
+	},
 }
 
-func plain(kind string, names ...string) []field {
-	fields := make([]field, len(names))
-	for i, name := range names {
-		fields[i] = field{name: name, kind: kind}
-	}
-	return fields
+// bounds are those that the API's description names.
+var bounds = map[string]map[string][2]*float64{
+	"getGPUStats": {"utilization": {new(0.0), new(100.0)}},
+	"getStorage":  {"disk_usage_percent": {new(0.0), new(100.0)}},
+	"getSystemConfig": {
+		"retention_days": {new(1.0), new(365.0)}, "detection_confidence_threshold": {new(0.0), new(1.0)},
+	},
+	"updateSystemConfig request": {
+		"retention_days": {new(1.0), new(365.0)}, "batch_window_seconds": {new(1.0), nil},
+		"batch_idle_timeout_seconds": {new(1.0), nil}, "detection_confidence_threshold": {new(0.0), new(1.0)},
+	},
 }
 
-func nullable(kind string, names ...string) []field {
-	fields := plain(kind, names...)
-	for i := range fields {
-		fields[i].nullable = true
-	}
-	return fields
-}
-
-func concat(lists ...[]field) (all []field) {
-	for _, list := range lists {
-		all = append(all, list...)
-	}
-	return all
-}
-
-// described are the tables of fields of the API's description, and what its examples show beyond them. "→" goes into an object, "[]" into an array.
-var described = map[string][]field{
-	"getLiveness": plain("string", "status"),
-	"getHealth":   concat(plain("string", "status"), plain("object", "services"), plain("datetime", "timestamp")),
-	"getReadiness": concat(plain("boolean", "ready"), plain("string", "status"), plain("object", "services"), plain("array", "workers"),
-		plain("datetime", "timestamp"), plain("string", "workers[]→name"), plain("boolean", "workers[]→running"), nullable("string", "workers[]→message")),
-	"getGPUStats": concat(nullable("string", "gpu_name"),
-		[]field{{"utilization", "float", true, new(0.0), new(100.0)}},
-		nullable("integer", "memory_used", "memory_total"), nullable("float", "temperature", "power_usage", "inference_fps")),
-	"listGPUHistory": concat(plain("array", "samples"), plain("integer", "count", "limit"), plain("datetime", "samples[]→recorded_at"),
-		nullable("string", "samples[]→gpu_name"), nullable("float", "samples[]→utilization", "samples[]→temperature", "samples[]→power_usage",
-			"samples[]→inference_fps"), nullable("integer", "samples[]→memory_used", "samples[]→memory_total")),
-	"getStats":           concat(plain("integer", "total_cameras", "total_events", "total_detections"), plain("float", "uptime_seconds")),
-	"getSystemConfig":    configFields,
-	"updateSystemConfig": configFields,
-	"getTelemetry": concat(plain("integer", "queues→detection_queue", "queues→analysis_queue"),
-		nullable("object", "latencies→watch", "latencies→detect", "latencies→batch", "latencies→analyze"),
-		plain("float", "latencies→watch→avg_ms", "latencies→watch→min_ms", "latencies→watch→max_ms", "latencies→watch→p50_ms",
-			"latencies→watch→p95_ms", "latencies→watch→p99_ms"), plain("integer", "latencies→watch→sample_count"), plain("datetime", "timestamp")),
-	"getPipelineLatency": concat(nullable("object", "watch_to_detect", "detect_to_batch", "batch_to_analyze", "total_pipeline"),
-		plain("float", "total_pipeline→avg_ms", "total_pipeline→p99_ms"), plain("integer", "window_minutes"), plain("datetime", "timestamp")),
-	"runCleanup": concat(plain("integer", "events_deleted", "detections_deleted", "gpu_stats_deleted", "logs_deleted", "thumbnails_deleted",
-		"images_deleted", "space_reclaimed", "retention_days"), plain("boolean", "dry_run"), plain("datetime", "timestamp")),
-	"getSeverity": concat(plain("array", "definitions"), plain("string", "definitions[]→severity", "definitions[]→label", "definitions[]→description",
-		"definitions[]→color"), plain("integer", "definitions[]→priority", "definitions[]→min_score", "definitions[]→max_score",
-		"thresholds→low_max", "thresholds→medium_max", "thresholds→high_max")),
-	"getStorage": concat(plain("integer", "disk_used_bytes", "disk_total_bytes", "disk_free_bytes"),
-		[]field{{"disk_usage_percent", "float", false, new(0.0), new(100.0)}}, plain("object", "thumbnails", "images", "clips"),
-		plain("integer", "thumbnails→file_count", "thumbnails→size_bytes", "images→file_count", "clips→size_bytes", "events_count", "detections_count",
-			"gpu_stats_count", "logs_count"), plain("datetime", "timestamp")),
-}
-
-var configFields = concat(plain("string", "app_name", "version"), []field{{"retention_days", "integer", false, new(1.0), new(365.0)}},
-	plain("integer", "batch_window_seconds", "batch_idle_timeout_seconds"), []field{{"detection_confidence_threshold", "float", false, new(0.0), new(1.0)}})
-
-// updatable are the request fields of PATCH, none of them required.
-var updatable = []field{
-	{"retention_days", "integer", true, new(1.0), new(365.0)},
-	{"batch_window_seconds", "integer", true, new(1.0), nil},
-	{"batch_idle_timeout_seconds", "integer", true, new(1.0), nil},
-	{"detection_confidence_threshold", "float", true, new(0.0), new(1.0)},
-}
-
-// TestDescription_Fields: every field of the tables is always there, with the type, nullability and bounds that they name.
+// TestDescription_Fields: what the API's description shows stays, field for field and value for
+// value: testdata/description.json has its examples and changes with it alone. Each is an example of
+// the contract, which TestExamples lets the server answer, and each field of it is always there, with
+// the type, nullability and bounds that the description names. What came later is in the contract only.
 func TestDescription_Fields(t *testing.T) {
 	t.Parallel()
-	doc, err := spec()
+	raw, err := os.ReadFile(filepath.Join("testdata", "description.json"))
 	require.NoError(t, err)
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // 65.0 is no integer
+	var described map[string]map[string]any
+	require.NoError(t, decoder.Decode(&described))
 	require.Len(t, described, 13)
-	for _, item := range doc.Paths.Map() {
-		for _, operation := range item.Operations() {
-			for _, row := range described[operation.OperationID] {
-				checkField(t, operation.Responses.Status(200).Value.Content.Get("application/json").Schema.Value, row, true)
-			}
+	operations := operationsByID(t)
+	for name, example := range described {
+		id, isRequest := strings.CutSuffix(name, " request")
+		media := operations[id].Responses.Status(http.StatusOK).Value.Content.Get("application/json")
+		if isRequest {
+			media = operations[id].RequestBody.Value.Content.Get("application/json")
+		}
+		shown := false
+		for _, each := range media.Examples {
+			shown = shown || contains(plainJSON(t, each.Value.Value), plainJSON(t, example))
+		}
+		require.True(t, shown, "%s: the contract has no such example", name)
+		check := fieldCheck{operation: name, required: !isRequest, seen: map[string]bool{}}
+		check.object(t, media.Schema.Value, example, "")
+		for _, row := range nullable[name] {
+			require.True(t, check.seen[row], "%s: %s is in no example", name, row)
+		}
+		for row := range bounds[name] {
+			require.True(t, check.seen[row], "%s: %s is in no example", name, row)
+		}
+		if isRequest {
+			require.Empty(t, media.Schema.Value.Required)
+			require.Len(t, media.Schema.Value.Properties, len(example))
 		}
 	}
-	update := doc.Paths.Value("/api/system/config").Patch.RequestBody.Value.Content.Get("application/json").Schema.Value
-	require.Empty(t, update.Required)
-	require.Len(t, update.Properties, len(updatable))
-	for _, row := range updatable {
-		checkField(t, update, row, false)
+	answerTo := func(id string) string {
+		return operations[id].Responses.Status(http.StatusOK).Value.Content.Get("application/json").Schema.Ref
+	}
+	require.Equal(t, answerTo("getSystemConfig"), answerTo("updateSystemConfig"), "PATCH answers in the format of GET")
+}
+
+// contains tells whether a value has everything of another one: objects may have more keys.
+func contains(all, part any) bool {
+	switch part := part.(type) {
+	case map[string]any:
+		all, ok := all.(map[string]any)
+		for key, value := range part {
+			ok = ok && contains(all[key], value)
+		}
+		return ok
+	case []any:
+		all, ok := all.([]any)
+		return ok && slices.EqualFunc(all, part, contains)
+	default:
+		return all == part
 	}
 }
 
-func checkField(t *testing.T, schema *openapi3.Schema, row field, required bool) {
+// fieldCheck compares the fields of an example of the description with the contract.
+type fieldCheck struct {
+	operation string
+	required  bool
+	seen      map[string]bool
+}
+
+func (c *fieldCheck) object(t *testing.T, schema *openapi3.Schema, example map[string]any, place string) {
 	t.Helper()
-	for name := range strings.SplitSeq(row.name, "→") {
-		name, inArray := strings.CutSuffix(name, "[]")
-		require.Contains(t, schema.Properties, name, row.name)
-		require.Equal(t, required, slices.Contains(schema.Required, name), row.name)
-		schema = schema.Properties[name].Value
-		if len(schema.AllOf) == 1 { // a named schema that may be null
-			inner := *schema.AllOf[0].Value
-			inner.Nullable = schema.Nullable
-			schema = &inner
+	for name, value := range example {
+		if schema.AdditionalProperties.Schema != nil && schema.Properties[name] == nil {
+			continue // a key of a map
 		}
-		if inArray {
-			schema = schema.Items.Value
+		require.Contains(t, schema.Properties, name, c.operation)
+		require.Equal(t, c.required, slices.Contains(schema.Required, name), "%s: %s", c.operation, place+name)
+		c.field(t, schema.Properties[name].Value, value, place+name)
+	}
+}
+
+func (c *fieldCheck) field(t *testing.T, schema *openapi3.Schema, value any, place string) {
+	t.Helper()
+	c.seen[place] = true
+	where := c.operation + ": " + place
+	if len(schema.AllOf) == 1 { // a named schema that may be null
+		inner := *schema.AllOf[0].Value
+		inner.Nullable = schema.Nullable
+		schema = &inner
+	}
+	if !strings.HasPrefix(place, "services→") { // the description shows only examples of these
+		require.Equal(t, slices.Contains(nullable[c.operation], place), schema.Nullable, where)
+	}
+	if limits, bounded := bounds[c.operation][place]; bounded {
+		require.Equal(t, limits[0], schema.Min, where)
+		require.True(t, limits[1] == nil || *limits[1] == *schema.Max, where)
+	}
+	kind := openapi3.TypeString
+	switch value := value.(type) {
+	case nil:
+		require.True(t, schema.Nullable, where)
+		return
+	case bool:
+		kind = openapi3.TypeBoolean
+	case json.Number:
+		if kind = openapi3.TypeInteger; strings.Contains(value.String(), ".") {
+			kind = openapi3.TypeNumber
+			require.Equal(t, "double", schema.Format, where)
+		}
+	case string:
+		_, err := time.Parse(time.RFC3339, value)
+		require.Equal(t, err == nil, schema.Format == "date-time", where)
+	case map[string]any:
+		kind = openapi3.TypeObject
+		c.object(t, schema, value, place+"→")
+	case []any:
+		kind = openapi3.TypeArray
+		for _, item := range value {
+			c.object(t, schema.Items.Value, item.(map[string]any), place+"[]→")
 		}
 	}
-	kind, format := map[string]string{"float": "number", "datetime": "string"}[row.kind], map[string]string{"float": "double", "datetime": "date-time"}[row.kind]
-	if kind == "" {
-		kind = row.kind
-	}
-	require.True(t, schema.Type.Is(kind), "%s is %v and not %s", row.name, schema.Type, kind)
-	if format != "" {
-		require.Equal(t, format, schema.Format, row.name)
-	}
-	require.Equal(t, row.nullable, schema.Nullable, row.name)
-	if row.min != nil {
-		require.InDelta(t, *row.min, *schema.Min, 0, row.name)
-	}
-	if row.max != nil {
-		require.InDelta(t, *row.max, *schema.Max, 0, row.name)
-	}
+	require.True(t, schema.Type.Is(kind), "%s is %v and not %s", where, schema.Type, kind)
 }
 
 // TestDescription_ExampleRequests: the command lines that the API's description shows, with their parameters, headers and bodies.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -36,8 +37,9 @@ func (s *Server) edge(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// forRouting gives HEAD the way of GET (the HTTP server leaves the body out), reads percent-encoded letters of the path, and keeps
-// OPTIONS from the router. Paths are matched exactly otherwise: a slash too many is another path, and not found.
+// forRouting gives HEAD the way of GET (the HTTP server leaves the body out), reads percent-encoded
+// letters of the path, and keeps OPTIONS from the router. Paths are matched exactly otherwise: a
+// slash too many is another path, and not found.
 func forRouting(r *http.Request) *http.Request {
 	method := r.Method
 	switch method {
@@ -46,22 +48,60 @@ func forRouting(r *http.Request) *http.Request {
 	case http.MethodOptions:
 		method = routedAsUnknown
 	}
-	encoded := r.URL.RawPath != "" && !strings.Contains(strings.ToLower(r.URL.RawPath), "%2f")
-	if method == r.Method && !encoded && r.URL.Path != "" {
+	if method == r.Method && r.URL.RawPath == "" && r.URL.Path != "" {
 		return r
 	}
 	// The HTTP server keeps looking at the original, and so do the checks and the log.
 	changed := r.WithContext(context.WithValue(r.Context(), asSentKey{}, r))
 	changed.Method = method
 	target := *r.URL
-	if encoded {
-		target.RawPath = ""
-	}
+	target.RawPath = routable(target.RawPath)
 	if target.Path == "" {
 		target.Path = "/"
 	}
 	changed.URL = &target
 	return changed
+}
+
+// stillEscaped writes the two characters that would change where a segment ends or how it is read.
+var stillEscaped = strings.NewReplacer("%", "%25", "/", "%2F")
+
+// routable decodes an escaped path as far as its segments stay what they are. Without an encoded
+// slash nothing is left to escape, and the router may take the decoded path: the answer is empty.
+// With one, only it and the percent sign stay escaped, so that a literal segment is found whatever
+// its writing, and the value of a path parameter is decoded once, by whoever reads it.
+func routable(escaped string) string {
+	if !strings.Contains(strings.ToLower(escaped), "%2f") {
+		return ""
+	}
+	segments := strings.Split(escaped, "/")
+	for i, segment := range segments {
+		decoded, err := url.PathUnescape(segment)
+		if err != nil { // the HTTP server has read it already
+			return escaped
+		}
+		segments[i] = stillEscaped.Replace(decoded)
+	}
+	return strings.Join(segments, "/")
+}
+
+// pathValues are the path parameters of a routed request, each decoded once.
+func pathValues(c echo.Context) map[string]string {
+	names := c.ParamNames()
+	if len(names) == 0 {
+		return nil
+	}
+	values := make(map[string]string, len(names))
+	for _, name := range names {
+		value := c.Param(name)
+		if c.Request().URL.RawPath != "" { // routed in the form that routable gives it
+			if decoded, err := url.PathUnescape(value); err == nil {
+				value = decoded
+			}
+		}
+		values[name] = value
+	}
+	return values
 }
 
 // asSentKey is the key of the original of a request that forRouting changed.
@@ -94,6 +134,9 @@ func (s *Server) guarded(c echo.Context, incoming *http.Request, next echo.Handl
 	}
 	if s.origins.headers(incoming, c.Response().Header()) {
 		return c.NoContent(http.StatusNoContent)
+	}
+	if strings.Contains(echo.GetPath(c.Request()), "//") {
+		return echo.ErrNotFound // the router would take nothing as the value of a parameter
 	}
 	return next(c)
 }

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +195,36 @@ func newFakes(tb testing.TB) *fakes {
 	}
 }
 
+// loseDatabase makes everything fail that asks the database.
+func (f *fakes) loseDatabase() {
+	cause := fmt.Errorf("list things: %w: dial 10.1.2.3: refused", store.ErrUnavailable)
+	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) { return nil, cause }
+	f.counts = func(context.Context) (store.Counts, error) { return store.Counts{}, cause }
+	f.depths = func(context.Context) (store.QueueDepths, error) { return store.QueueDepths{}, cause }
+	f.config = func(context.Context) (store.SystemConfig, error) { return store.SystemConfig{}, cause }
+	f.update = func(context.Context, store.SystemConfigUpdate, store.Actor) (store.SystemConfig, error) {
+		return store.SystemConfig{}, cause
+	}
+	f.total = func(context.Context, store.DeadLetterSelection) (int64, error) { return 0, cause }
+	f.requeue = func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 0, cause }
+	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
+}
+
+// loseRedis makes everything fail that is kept in Redis.
+func (f *fakes) loseRedis() {
+	f.latency = func(latency.Stage, int) (latency.Summary, error) { return latency.Summary{}, latency.ErrUnavailable }
+}
+
+// loseMedia makes everything fail that looks at the disk.
+func (f *fakes) loseMedia() {
+	f.media = func() (media.Report, error) {
+		return media.Report{}, fmt.Errorf("%w: /srv/secret", media.ErrUnavailable)
+	}
+	f.cleanup = func(context.Context, bool) (retention.Report, error) {
+		return retention.Report{}, retention.ErrMediaUnavailable
+	}
+}
+
 func exampleDeadLetters(tb testing.TB) []store.DeadLetter {
 	tb.Helper()
 	return []store.DeadLetter{
@@ -324,13 +352,6 @@ func header(name, value string) func(*http.Request) {
 }
 
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
-
-func example(tb testing.TB, name string) string {
-	tb.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata", "examples", name+".json"))
-	require.NoError(tb, err)
-	return string(content)
-}
 
 // about returns the log lines of the request with this id.
 func (s *testServer) about(requestID string) []string {

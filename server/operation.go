@@ -3,7 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +40,9 @@ type operation struct {
 	// looksAtRequester: the handler wants to know who asks, or what the client knows already.
 	looksAtRequester bool
 	timeout          time.Duration // zero: the usual one
+	// shadowed are literal paths that fit the path's parameters too, and their methods, without this
+	// operation's: /things/{thing_id} fits /things/newest. The literal path is meant.
+	shadowed map[string]string
 }
 
 // operations reads the contract.
@@ -56,12 +62,55 @@ func operations(doc *openapi3.T) (map[string]*operation, error) {
 				inMemory:  inMemory[id],
 				isLong:    longRunning[id],
 				timeout:   timeouts[id],
+				shadowed:  shadowedBy(doc, path, method),
 
 				looksAtRequester: needsKey || specified.Responses.Status(http.StatusNotModified) != nil,
 			}
 		}
 	}
 	return found, nil
+}
+
+// shadowedBy lists the literal paths that fit a path with parameters and have other methods, with
+// the value of Allow for each.
+func shadowedBy(doc *openapi3.T, path, method string) map[string]string {
+	if !strings.Contains(path, "{") {
+		return nil
+	}
+	shadowed := map[string]string{}
+	for literal, item := range doc.Paths.Map() {
+		if !strings.Contains(literal, "{") && fits(path, literal) && item.GetOperation(method) == nil {
+			methods := slices.Sorted(maps.Keys(item.Operations()))
+			shadowed[literal] = allowHeader(methods)
+		}
+	}
+	return shadowed
+}
+
+// fits tells whether a path is one of those that a path with parameters stands for.
+func fits(template, path string) bool {
+	want, got := strings.Split(template, "/"), strings.Split(path, "/")
+	return slices.EqualFunc(want, got, func(want, got string) bool {
+		return want == got || strings.HasPrefix(want, "{") && got != ""
+	})
+}
+
+// pathParameter is a parameter in a path of the contract.
+var pathParameter = regexp.MustCompile(`\{([^}]+)\}`)
+
+// endPathParameters keeps the router from letting a parameter at the end of a path swallow what
+// follows the next slash: that is another path, and not found. Where the contract has longer paths
+// the router stops at the slash anyway.
+func endPathParameters(e *echo.Echo, doc *openapi3.T) {
+	nameless := func(path string) string { return pathParameter.ReplaceAllString(path, "{}") }
+	for path := range doc.Paths.Map() {
+		goesOn := func(other string) bool {
+			return strings.HasPrefix(nameless(other), nameless(path)+"/")
+		}
+		if strings.HasSuffix(path, "}") && !slices.ContainsFunc(doc.Paths.Keys(), goesOn) {
+			e.RouteNotFound(pathParameter.ReplaceAllString(path, ":$1")+"/*", echo.NotFoundHandler)
+		}
+	}
 }
 
 // middleware goes on where edge ends: 401, then 413 and 415, then 422, then the handler with its deadline.
@@ -72,6 +121,9 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 		}
 		return func(c echo.Context) error {
 			r := c.Request()
+			if methods, literal := op.shadowed[echo.GetPath(r)]; literal {
+				return errMethodNotAllowed(methods)
+			}
 			from := requester{actor: anonymous}
 			if op.needsKey {
 				actor, err := s.keys.actor(r)
@@ -80,7 +132,7 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 				}
 				from.actor, from.ip, from.userAgent = actor, s.proxies.clientIP(r), r.UserAgent()
 			}
-			if err := op.check(r); err != nil {
+			if err := op.check(r, pathValues(c)); err != nil {
 				return err
 			}
 			ctx := r.Context()

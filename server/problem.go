@@ -14,6 +14,7 @@ import (
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/server/list"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -65,6 +66,9 @@ func toProblem(c echo.Context, err error) *problem {
 	if framework, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return fromFramework(c, framework)
 	}
+	if parameter, ok := errors.AsType[*list.ParameterError](err); ok {
+		return invalid(fromParameter(parameter))
+	}
 	switch {
 	case errors.Is(err, retention.ErrOutOfTime): // before the others: what was slow may be in it too
 		return unavailable("The cleanup ran out of time; what is left is for the next one", err)
@@ -85,13 +89,23 @@ func toProblem(c echo.Context, err error) *problem {
 	}
 }
 
+// fromParameter names a parameter that has the documented form and no meaning.
+func fromParameter(err *list.ParameterError) gen.ValidationErrorItem {
+	item := gen.ValidationErrorItem{Loc: []string{"query", err.Name}, Msg: err.Err.Error(), Type: "format"}
+	if errors.Is(err, list.ErrForeignCursor) {
+		item.Type = "foreign"
+	}
+	return item
+}
+
 // fromFramework gives the errors of the router and of the generated binder our shape.
 func fromFramework(c echo.Context, err *echo.HTTPError) *problem {
 	switch {
 	case err.Code == http.StatusNotFound:
 		return &problem{status: http.StatusNotFound, detail: "Not Found"}
 	case err.Code == http.StatusMethodNotAllowed:
-		return &problem{status: http.StatusMethodNotAllowed, detail: "Method Not Allowed", header: "Allow", value: allowed(c)}
+		known, _ := c.Get(echo.ContextKeyHeaderAllow).(string)
+		return errMethodNotAllowed(allowHeader(strings.Split(known, ", ")))
 	case err.Code >= 400 && err.Code < 500:
 		// The binder is stricter than the validator in places; what it refuses does not fit the contract.
 		return invalid(gen.ValidationErrorItem{Loc: []string{"request"}, Msg: "cannot be read", Type: "parse"})
@@ -100,11 +114,16 @@ func fromFramework(c echo.Context, err *echo.HTTPError) *problem {
 	}
 }
 
-// allowed lists the methods of the path, from what the router knows: HEAD goes wherever GET goes, OPTIONS nowhere.
-func allowed(c echo.Context) string {
-	known, _ := c.Get(echo.ContextKeyHeaderAllow).(string)
-	methods := make([]string, 0, 4)
-	for method := range strings.SplitSeq(known, ", ") {
+func errMethodNotAllowed(allow string) *problem {
+	return &problem{
+		status: http.StatusMethodNotAllowed, detail: "Method Not Allowed", header: "Allow", value: allow,
+	}
+}
+
+// allowHeader lists the methods of a path: HEAD goes wherever GET goes, OPTIONS nowhere.
+func allowHeader(known []string) string {
+	methods := make([]string, 0, len(known)+1)
+	for _, method := range known {
 		switch method {
 		case http.MethodOptions, "":
 		case http.MethodGet:

@@ -237,6 +237,7 @@ func (s *Server) route(doc *openapi3.T) error {
 	}
 	strict := gen.NewStrictHandler(s, append([]gen.StrictMiddlewareFunc{}, append(s.options.strict, within)...))
 	gen.RegisterHandlersWithOptions(e, strict, gen.RegisterHandlersOptions{OperationMiddlewares: middlewares})
+	endPathParameters(e, doc)
 	if err := s.routePages(e); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -36,8 +37,9 @@ var plainInteger = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 // validator checks the requests of one operation against the contract.
 type validator struct {
 	route *routers.Route
-	query map[string]*openapi3.Schema // the parameters
-	body  *openapi3.Schema            // nil when the operation has no body
+	// path and query are the parameters.
+	path, query map[string]*openapi3.Schema
+	body        *openapi3.Schema // nil when the operation has no body
 	// limitsBody: the contract has an answer for a body that is too large.
 	limitsBody bool
 	// refusesBody: the operation changes something and has no body, so that one that is sent would mean something that is not done.
@@ -47,16 +49,16 @@ type validator struct {
 func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem, operation *openapi3.Operation) (*validator, error) {
 	v := &validator{
 		route:      &routers.Route{Spec: doc, Path: path, PathItem: item, Method: method, Operation: operation},
+		path:       map[string]*openapi3.Schema{},
 		query:      map[string]*openapi3.Schema{},
 		limitsBody: operation.Responses.Status(http.StatusRequestEntityTooLarge) != nil,
 
 		refusesBody: operation.RequestBody == nil && method != http.MethodGet,
 	}
 	for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
-		if parameter.Value.In != openapi3.ParameterInQuery {
-			return nil, fmt.Errorf("%s: parameter %s is in %s; the validator knows only query parameters", operation.OperationID, parameter.Value.Name, parameter.Value.In)
+		if err := v.addParameter(parameter.Value); err != nil {
+			return nil, fmt.Errorf("%s: parameter %s: %w", operation.OperationID, parameter.Value.Name, err)
 		}
-		v.query[parameter.Value.Name] = parameter.Value.Schema.Value
 	}
 	if operation.RequestBody != nil {
 		content := operation.RequestBody.Value.Content["application/json"]
@@ -68,13 +70,35 @@ func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 	return v, nil
 }
 
-// check validates the request and fills in the defaults of absent parameters. It puts back the body that it reads.
-func (v *validator) check(r *http.Request) error {
+// addParameter refuses what check cannot validate, so that the contract cannot outgrow it unnoticed.
+func (v *validator) addParameter(parameter *openapi3.Parameter) error {
+	schema := parameter.Schema.Value
+	isList := schema.Type.Is(openapi3.TypeArray)
+	switch {
+	case schema.Type.Is(openapi3.TypeObject):
+		return errors.New("the validator knows no objects here")
+	case parameter.In == openapi3.ParameterInPath && !isList:
+		v.path[parameter.Name] = schema
+	case parameter.In == openapi3.ParameterInQuery:
+		if isList && (parameter.Explode == nil || *parameter.Explode) {
+			return errors.New("the validator knows only lists with commas, explode: false")
+		}
+		v.query[parameter.Name] = schema
+	default:
+		return fmt.Errorf("the validator does not know it in %s", parameter.In)
+	}
+	return nil
+}
+
+// check validates the request, whose path parameters the router found, and fills in the defaults of absent parameters. It puts back the body that it reads.
+func (v *validator) check(r *http.Request, path map[string]string) error {
 	body, err := v.readBody(r)
 	if err != nil {
 		return err
 	}
-	query, items := checkQuery(r.URL.RawQuery, v.query)
+	items := checkPath(path, v.path)
+	query, found := checkQuery(r.URL.RawQuery, v.query)
+	items = append(items, found...)
 	switch {
 	case v.refusesBody && len(body) > 0:
 		items = append(items, gen.ValidationErrorItem{Loc: []string{"body"}, Msg: "this operation takes no body; parameters go into the query", Type: "unexpected"})
@@ -86,12 +110,13 @@ func (v *validator) check(r *http.Request) error {
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	if len(items) == 0 && len(v.query) == 0 && v.body == nil {
+	if len(items) == 0 && len(v.path) == 0 && len(v.query) == 0 && v.body == nil {
 		return nil
 	}
 	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request:     r,
 		Route:       v.route,
+		PathParams:  path,
 		QueryParams: query,
 		Options: &openapi3filter.Options{
 			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, // the key was checked before
@@ -158,8 +183,17 @@ func isJSON(contentType []string) bool {
 	return err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters, and other ways to write a boolean or
-// an integer, such as 1 or True and +5 or 007. It returns the parameters too, so that they are read once.
+// checkPath finds what openapi3filter lets pass in the parameters of the path.
+func checkPath(sent map[string]string, known map[string]*openapi3.Schema) []gen.ValidationErrorItem {
+	var items []gen.ValidationErrorItem
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		items = append(items, checkText(known[name], sent[name], openapi3.ParameterInPath, name)...)
+	}
+	return items
+}
+
+// checkQuery finds what openapi3filter lets pass: unknown, repeated and unreadable parameters, and
+// other ways to write a value. It returns the parameters too, so that they are read once.
 func checkQuery(raw string, known map[string]*openapi3.Schema) (url.Values, []gen.ValidationErrorItem) {
 	if raw == "" {
 		return nil, nil
@@ -170,28 +204,59 @@ func checkQuery(raw string, known map[string]*openapi3.Schema) (url.Values, []ge
 	}
 	var items []gen.ValidationErrorItem
 	for name, sent := range values {
-		item := gen.ValidationErrorItem{Loc: []string{"query", shorten(name)}}
+		item := gen.ValidationErrorItem{Loc: []string{openapi3.ParameterInQuery, shorten(name)}}
 		schema, ok := known[name]
 		switch {
 		case !ok:
 			item.Msg, item.Type = "unknown parameter", "unknown"
 		case len(sent) > 1:
 			item.Msg, item.Type = "given more than once", "duplicate"
-		case !utf8.ValidString(sent[0]):
-			item.Msg, item.Type = "is not UTF-8", "parse"
-		case sent[0] == "":
-			continue // openapi3filter says that it is missing
-		case schema.Type.Is(openapi3.TypeBoolean) && sent[0] != "true" && sent[0] != "false":
-			item.Msg, item.Type = "must be true or false", "type"
-		case schema.Type.Is(openapi3.TypeInteger) && !plainInteger.MatchString(sent[0]):
-			item.Msg, item.Type = "must be an integer in plain decimal digits", "type"
 		default:
+			items = append(items, checkText(schema, sent[0], item.Loc...)...)
 			continue
 		}
 		items = append(items, item)
 	}
-	slices.SortFunc(items, func(a, b gen.ValidationErrorItem) int { return slices.Compare(a.Loc, b.Loc) })
+	slices.SortStableFunc(items, func(a, b gen.ValidationErrorItem) int { return slices.Compare(a.Loc, b.Loc) })
 	return values, items
+}
+
+// checkText finds what openapi3filter lets pass in one value: text that is not UTF-8, and other ways
+// to write a boolean or an integer, such as 1 or True and +5 or 007. Of a list it names the item.
+func checkText(schema *openapi3.Schema, text string, loc ...string) []gen.ValidationErrorItem {
+	item := gen.ValidationErrorItem{Loc: loc}
+	switch {
+	case !utf8.ValidString(text):
+		item.Msg, item.Type = "is not UTF-8", "parse"
+	case text == "":
+		return nil // openapi3filter says that it is missing
+	case schema.Type.Is(openapi3.TypeBoolean) && text != "true" && text != "false":
+		item.Msg, item.Type = "must be true or false", "type"
+	case schema.Type.Is(openapi3.TypeInteger) && !plainInteger.MatchString(text):
+		item.Msg, item.Type = "must be an integer in plain decimal digits", "type"
+	case schema.Type.Is(openapi3.TypeArray):
+		return checkList(schema, text, loc)
+	default:
+		return nil
+	}
+	return []gen.ValidationErrorItem{item}
+}
+
+// checkList checks the items of a list with commas, up to one more than it may have.
+func checkList(schema *openapi3.Schema, text string, loc []string) []gen.ValidationErrorItem {
+	var items []gen.ValidationErrorItem
+	i := 0
+	for part := range strings.SplitSeq(text, ",") {
+		place := append(slices.Clone(loc), strconv.Itoa(i))
+		if part == "" {
+			items = append(items, gen.ValidationErrorItem{Loc: place, Msg: "must not be empty", Type: "missing"})
+		}
+		items = append(items, checkText(schema.Items.Value, part, place...)...)
+		if i++; len(items) >= maxItems {
+			break
+		}
+	}
+	return items
 }
 
 // toItems words the errors of openapi3filter, one item per field. loc is where the error was found so far.
@@ -222,6 +287,13 @@ func toItems(loc []string, err error) []gen.ValidationErrorItem {
 		}
 		return []gen.ValidationErrorItem{tidy(item)}
 	case *openapi3filter.ParseError:
+		for { // of an item of a list
+			inner, isInner := found.Cause.(*openapi3filter.ParseError) //nolint:errorlint // see above
+			if !isInner {
+				break
+			}
+			loc, found = append(slices.Clone(loc), fmt.Sprint(found.Path()[0])), inner
+		}
 		return []gen.ValidationErrorItem{{Loc: orRequest(loc), Msg: "must be " + parseReason(found.Reason), Type: "type"}}
 	}
 	item := gen.ValidationErrorItem{Loc: orRequest(loc), Msg: "does not fit the contract", Type: "invalid"}

@@ -39,7 +39,7 @@ func FuzzBody(f *testing.F) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, "http://localhost/api/system/config", bytes.NewReader(body))
 		require.NoError(t, err)
 		request.Header.Set("Content-Type", "application/json")
-		err = v.check(request)
+		err = v.check(request, nil)
 		if err != nil {
 			p := toProblem(nil, err)
 			require.Contains(t, []int{413, 422}, p.status)
@@ -94,7 +94,7 @@ func FuzzQuery(f *testing.F) {
 	v := found["listGPUHistory"].validator
 	f.Fuzz(func(t *testing.T, query string) {
 		request := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/api/system/gpu/history", RawQuery: query}, Header: http.Header{}, Body: http.NoBody}
-		if err := v.check(request); err != nil {
+		if err := v.check(request, nil); err != nil {
 			p := toProblem(nil, err)
 			require.Equal(t, 422, p.status)
 			encoded, err := p.body()
@@ -137,7 +137,7 @@ func BenchmarkValidator_Patch(b *testing.B) {
 		request, err := http.NewRequestWithContext(b.Context(), http.MethodPatch, "/api/system/config", bytes.NewReader(body))
 		require.NoError(b, err)
 		request.Header.Set("Content-Type", "application/json")
-		require.NoError(b, v.check(request))
+		require.NoError(b, v.check(request, nil))
 	}
 }
 

@@ -11,6 +11,22 @@ type Counts struct {
 	Logs       int64 `db:"logs"`
 }
 
+// Counter is a count that triggers keep: of the rows of a table that a condition holds for.
+type Counter struct{ Name, Table, Where string }
+
+// Counters are all counts that triggers keep, for those who compare them with the rows.
+func Counters() []Counter {
+	return []Counter{
+		{"cameras", "cameras", "true"},
+		{"events", "events", "true"},
+		{"detections", "detections", "true"},
+		{"gpu_stats", "gpu_stats", "true"},
+		{"logs", "logs", "true"},
+		{"images_waiting", "images", "state IN ('seen', 'queued', 'detecting')"},
+		{"batches_waiting", "batches", "state IN ('closed', 'queued', 'analyzing')"},
+	}
+}
+
 // Counts reads the row counts of the tables that the API reports.
 func (db *DB) Counts(ctx context.Context) (Counts, error) {
 	var c Counts

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"testing"
 	"time"
 
@@ -20,11 +21,18 @@ func requireNoDrift(t *testing.T, db *store.DB) store.Counts {
 	t.Helper()
 	counts, err := db.Counts(t.Context())
 	require.NoError(t, err)
-	full := storetest.QueryOne[store.Counts](t, db, `
-		SELECT (SELECT count(*) FROM cameras) AS cameras, (SELECT count(*) FROM events) AS events,
-		       (SELECT count(*) FROM detections) AS detections, (SELECT count(*) FROM gpu_stats) AS gpu_stats,
-		       (SELECT count(*) FROM logs) AS logs`)
-	require.Equal(t, full, counts)
+	rows := map[string]int64{}
+	for _, c := range store.Counters() {
+		rows[c.Name] = storetest.QueryOne[int64](t, db, `SELECT count(*) FROM `+c.Table+` WHERE `+c.Where)
+		kept := storetest.QueryOne[int64](t, db, `SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = $1`, c.Name)
+		require.Equal(t, rows[c.Name], kept, c.Name)
+	}
+	read := reflect.ValueOf(counts)
+	for i := range read.NumField() { // each is one of the counters, and the rows of a whole table
+		name := read.Type().Field(i).Tag.Get("db")
+		require.Contains(t, store.Counters(), store.Counter{Name: name, Table: name, Where: "true"})
+		require.Equal(t, rows[name], read.Field(i).Int(), name)
+	}
 	depths, err := db.QueueDepths(t.Context())
 	require.NoError(t, err)
 	counted := storetest.QueryOne[store.QueueDepths](t, db, `

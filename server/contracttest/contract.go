@@ -3,23 +3,24 @@
 package contracttest
 
 import (
+	_ "embed" // for the operations of the tests
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"hsi.home.arpa/gen"
 )
 
 // contract is the specification, ready to look up requests in.
 type contract struct {
-	doc    *openapi3.T
-	router routers.Router
+	doc *openapi3.T
 }
 
 // load reads the embedded specification once per process: parsing it for every client would be most of the test time.
@@ -28,27 +29,108 @@ var load = sync.OnceValues(func() (*contract, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded contract: %w", err)
 	}
-	doc.Servers = nil // the tests listen on ports of their own
-	router, err := gorillamux.NewRouter(doc)
-	if err != nil {
-		return nil, fmt.Errorf("read the paths of the contract: %w", err)
-	}
-	return &contract{doc: doc, router: router}, nil
+	return newContract(doc), nil
 })
 
-// find returns the operation that a request belongs to; HEAD belongs to GET. It is nil for a path or method that the contract does
-// not have.
-func (c *contract) find(request *http.Request) *routers.Route {
-	asked := request.Clone(request.Context())
-	if asked.Method == http.MethodHead {
-		asked.Method = http.MethodGet
-	}
-	asked.Host, asked.URL.Host, asked.URL.RawPath = "", "", ""
-	route, _, err := c.router.FindRoute(asked)
+// things are operations with what no operation of the contract has yet.
+//
+//go:embed testdata/things.yaml
+var things string
+
+// WithThings returns the contract with more operations, all below /test/: they have parameters in
+// their paths, lists with commas and the vocabulary of lists, for the tests of what handles these.
+func WithThings(tb testing.TB) *openapi3.T {
+	tb.Helper()
+	const end = "\ncomponents:\n" // of the paths
+	text := strings.Replace(string(gen.SpecYAML), end, "\n"+things+end, 1)
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
 	if err != nil {
+		tb.Fatalf("read the contract: %v", err)
+	}
+	if err := doc.Validate(tb.Context(), openapi3.EnableExamplesValidation()); err != nil {
+		tb.Fatalf("the contract is not valid: %v", err)
+	}
+	return doc
+}
+
+// newContract takes over the specification: it closes the schemas of the answers. The published ones
+// are open, so that a client that validates lives with a key that comes later; here a key that is
+// not documented is a fault.
+func newContract(doc *openapi3.T) *contract {
+	closed := map[*openapi3.Schema]bool{}
+	for _, item := range doc.Paths.Map() {
+		for _, operation := range item.Operations() {
+			for _, response := range operation.Responses.Map() {
+				for _, media := range response.Value.Content {
+					closeSchema(media.Schema, closed)
+				}
+			}
+		}
+	}
+	for _, schema := range doc.Components.Schemas { // errors that belong to no operation
+		closeSchema(schema, closed)
+	}
+	return &contract{doc: doc}
+}
+
+// closeSchema lets no object of the schema have other keys than its own. A map stays one.
+func closeSchema(ref *openapi3.SchemaRef, closed map[*openapi3.Schema]bool) {
+	if ref == nil || closed[ref.Value] {
+		return
+	}
+	schema := ref.Value
+	closed[schema] = true
+	if len(schema.Properties) > 0 && schema.AdditionalProperties.Schema == nil {
+		schema.AdditionalProperties = openapi3.AdditionalProperties{Has: new(false)}
+	}
+	for _, property := range schema.Properties {
+		closeSchema(property, closed)
+	}
+	for _, part := range slices.Concat(schema.AllOf, schema.AnyOf, schema.OneOf) {
+		closeSchema(part, closed)
+	}
+	closeSchema(schema.Items, closed)
+	closeSchema(schema.AdditionalProperties.Schema, closed)
+}
+
+// find returns the operation that a request belongs to; HEAD belongs to GET. It is nil for a path or method that the contract does
+// not have. It does not ask the server's router: what that gets wrong must show.
+func (c *contract) find(request *http.Request) *routers.Route {
+	method := request.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	segments := segmentsOf(request.URL)
+	found := ""
+	for template := range c.doc.Paths.Map() {
+		// A literal segment is more than a parameter, and "{" comes behind every letter.
+		if fits(template, segments) && (found == "" || template < found) {
+			found = template
+		}
+	}
+	item := c.doc.Paths.Value(found)
+	if item == nil || item.GetOperation(method) == nil {
 		return nil
 	}
-	return route
+	return &routers.Route{Spec: c.doc, Path: found, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+}
+
+// segmentsOf splits a path where it was sent with a slash, not where one is part of a value, and
+// then decodes the segments.
+func segmentsOf(address *url.URL) []string {
+	segments := strings.Split(address.EscapedPath(), "/")
+	for i, segment := range segments {
+		if decoded, err := url.PathUnescape(segment); err == nil {
+			segments[i] = decoded
+		}
+	}
+	return segments
+}
+
+func fits(template string, segments []string) bool {
+	return slices.EqualFunc(strings.Split(template, "/"), segments, func(want, got string) bool {
+		return want == got || strings.HasPrefix(want, "{") && got != ""
+	})
 }
 
 // point is one thing that the contract promises: a status of an operation.

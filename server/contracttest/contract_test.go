@@ -1,10 +1,12 @@
 package contracttest
 
 import (
+	"encoding/json"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,13 +69,41 @@ func send(t *testing.T, r reply) error {
 	return err
 }
 
+// example is an example of the contract for the 200 answer of a GET.
+func example(t *testing.T, path string) string {
+	t.Helper()
+	c, err := load()
+	require.NoError(t, err)
+	examples := c.doc.Paths.Value(path).Get.Responses.Status(200).Value.Content.Get("application/json").Examples
+	for _, name := range slices.Sorted(maps.Keys(examples)) {
+		text, err := json.Marshal(examples[name].Value.Value)
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Fail(t, "no example", path)
+	return ""
+}
+
+// changed is a JSON object with another value.
+func changed(t *testing.T, object, name string, value any) string {
+	t.Helper()
+	var all map[string]any
+	require.NoError(t, json.Unmarshal([]byte(object), &all))
+	require.Contains(t, all, name)
+	all[name] = value
+	text, err := json.Marshal(all)
+	require.NoError(t, err)
+	return string(text)
+}
+
 func TestTransport_LetsThroughWhatTheContractSays(t *testing.T) {
 	t.Parallel()
+	const service = `"mail":{"status":"healthy","message":null,"details":{"any":"name"}}`
 	for name, r := range map[string]reply{
 		"liveness":           good("GET", "/health", 200, `{"status":"alive"}`),
 		"trailing white":     good("GET", "/health", 200, "{\"status\":\"alive\"}\n"),
 		"charset":            good("GET", "/health", 200, `{"status":"alive"}`).with("Content-Type", "application/json; charset=utf-8"),
-		"stats":              good("GET", "/api/system/stats?x=1", 200, `{"total_cameras":0,"total_events":0,"total_detections":0,"uptime_seconds":0.5}`),
+		"stats":              good("GET", "/api/system/stats?x=1", 200, example(t, "/api/system/stats")),
 		"documented error":   good("GET", "/api/system/stats", 503, `{"detail":"x"}`).with("Retry-After", "5"),
 		"list of errors":     good("GET", "/api/system/stats", 422, `{"detail":[{"loc":["query","x"],"msg":"m","type":"t"}]}`),
 		"HEAD":               good("HEAD", "/api/system/stats", 200, ``),
@@ -81,6 +111,7 @@ func TestTransport_LetsThroughWhatTheContractSays(t *testing.T) {
 		"HEAD, unknown path": good("HEAD", "/api/nothing", 404, ``),
 		"wrong method":       good("PUT", "/health", 405, `{"detail":"x"}`).with("Allow", "GET"),
 		"page":               good("GET", "/docs", 200, `<html>`).with("Content-Type", "text/html").without("Cache-Control"),
+		"one more service":   good("GET", "/api/system/health", 200, strings.Replace(example(t, "/api/system/health"), `"redis":{`, service+`,"redis":{`, 1)),
 		"percent-encoded":    good("GET", "/%68ealth", 200, `{"status":"alive"}`),
 	} {
 		require.NoError(t, send(t, r), name)
@@ -89,7 +120,9 @@ func TestTransport_LetsThroughWhatTheContractSays(t *testing.T) {
 
 func TestTransport_CatchesWhatBreaksTheContract(t *testing.T) {
 	t.Parallel()
-	const stats = `{"total_cameras":0,"total_events":0,"total_detections":0,"uptime_seconds":0.5}`
+	stats := example(t, "/api/system/stats")
+	telemetry, history, health := example(t, "/api/system/telemetry"), example(t, "/api/system/gpu/history"), example(t, "/api/system/health")
+	statsWith := func(name string, value any) string { return changed(t, stats, name, value) }
 	for name, r := range map[string]reply{
 		"undocumented status":       good("GET", "/health", 500, `{"detail":"x"}`),
 		"undocumented redirect":     good("GET", "/api/system/stats", 307, ``),
@@ -102,10 +135,17 @@ func TestTransport_CatchesWhatBreaksTheContract(t *testing.T) {
 		"no type":                   good("GET", "/health", 200, `{"status":"alive"}`).with("Content-Type", ""),
 		"unknown value":             good("GET", "/health", 200, `{"status":"dead"}`),
 		"extra key":                 good("GET", "/health", 200, `{"status":"alive","x":1}`),
+		"extra key deep inside":     good("GET", "/api/system/telemetry", 200, strings.Replace(telemetry, `"p99_ms"`, `"x":1,"p99_ms"`, 1)),
+		"extra key in an item":      good("GET", "/api/system/gpu/history", 200, strings.Replace(history, `"gpu_name"`, `"x":1,"gpu_name"`, 1)),
+		"extra key in a map's item": good("GET", "/api/system/health", 200, strings.Replace(health, `"message"`, `"x":1,"message"`, 1)),
+		"no item of the map":        good("GET", "/api/system/health", 200, strings.Replace(health, `"redis":{`, `"x":1,"redis":{`, 1)),
+		"extra key of an error":     good("GET", "/api/system/stats", 500, `{"detail":"x","x":1}`),
+		"extra key of a 422":        good("GET", "/api/system/stats", 422, `{"detail":[{"loc":["query","x"],"msg":"m","type":"t","x":1}]}`),
+		"extra key, no operation":   good("GET", "/api/nothing", 404, `{"detail":"x","x":1}`),
 		"missing key":               good("GET", "/api/system/stats", 200, `{"total_cameras":0}`),
-		"null":                      good("GET", "/api/system/stats", 200, strings.Replace(stats, "0.5", "null", 1)),
-		"out of range":              good("GET", "/api/system/stats", 200, strings.Replace(stats, "0.5", "-0.5", 1)),
-		"fraction":                  good("GET", "/api/system/stats", 200, strings.Replace(stats, ":0,", ":0.5,", 1)),
+		"null":                      good("GET", "/api/system/stats", 200, statsWith("uptime_seconds", nil)),
+		"out of range":              good("GET", "/api/system/stats", 200, statsWith("uptime_seconds", -0.5)),
+		"fraction":                  good("GET", "/api/system/stats", 200, statsWith("total_events", 0.5)),
 		"503 without Retry-After":   good("GET", "/api/system/stats", 503, `{"detail":"x"}`),
 		"Retry-After out of range":  good("GET", "/api/system/stats", 503, `{"detail":"x"}`).with("Retry-After", "0"),
 		"error of another shape":    good("GET", "/api/system/stats", 500, `{"message":"x"}`),
@@ -129,6 +169,42 @@ func TestTransport_CatchesWhatBreaksTheContract(t *testing.T) {
 	require.NoError(t, err)
 	require.Error(t, checkEmpty([]byte("x")))
 	require.NotEmpty(t, c.promised())
+}
+
+// TestFind: the contract's own way from a request to its operation.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	c := newContract(WithThings(t))
+	for asked, want := range map[string]string{
+		"GET /api/system/stats":                     "getStats",
+		"HEAD /api/system/%73tats":                  "getStats",
+		"POST /api/system/stats":                    "",
+		"GET /api/system/stats/":                    "",
+		"GET /api/system%2fstats":                   "",
+		"GET /test/things/1":                        "getThing",
+		"GET /test/things/anything":                 "getThing",
+		"PATCH /test/things/1":                      "updateThing",
+		"GET /test/things/newest":                   "getNewestThing",
+		"PATCH /test/things/newest":                 "",
+		"GET /test/things/1%2F2":                    "getThing",
+		"GET /test/things/":                         "",
+		"GET /test/things/1/2":                      "",
+		"GET /test/things/1/":                       "",
+		"GET /test/rooms/a/things/high?q=x":         "listThingsOfRoom",
+		"GET /test/rooms/a%2Fb/things/%2E%2E?q=x/y": "listThingsOfRoom",
+		"GET /test/rooms//things/high":              "",
+		"GET /test/rooms/a/b/things/high":           "",
+		"GET /test/files/..":                        "getFile",
+	} {
+		method, target, _ := strings.Cut(asked, " ")
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://localhost"+target, http.NoBody)
+		require.NoError(t, err)
+		found := ""
+		if route := c.find(request); route != nil {
+			found = route.Operation.OperationID
+		}
+		require.Equal(t, want, found, asked)
+	}
 }
 
 func TestGate(t *testing.T) {

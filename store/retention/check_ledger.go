@@ -7,6 +7,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+
+	"hsi.home.arpa/store"
 )
 
 // rule is something that must hold for every row. bad selects the ids of rows that break it, repair mends them where that is safe.
@@ -134,35 +136,24 @@ func (s *Service) repairRule(ctx context.Context, rule rule) (repaired int64, er
 	}
 }
 
-// counters are the counts that triggers keep: of the rows of a table, or of those that a condition holds for.
-var counters = []struct{ name, table, where string }{ //nolint:gochecknoglobals // a constant
-	{"cameras", "cameras", "true"},
-	{"events", "events", "true"},
-	{"detections", "detections", "true"},
-	{"gpu_stats", "gpu_stats", "true"},
-	{"logs", "logs", "true"},
-	{"images_waiting", "images", "state IN ('seen', 'queued', 'detecting')"},
-	{"batches_waiting", "batches", "state IN ('closed', 'queued', 'analyzing')"},
-}
-
 // checkCounters compares the counters with full counts in one snapshot. The repair counts again while nobody writes.
 func (s *Service) checkCounters(ctx context.Context, repair bool, report *CheckReport) error {
 	finding := Finding{Name: "counter_drift", Meaning: "Row counters that differ from the number of rows."}
-	var wrong []int
+	var wrong []store.Counter
 	err := s.snapshot(ctx, func(tx *sqlx.Tx) error {
-		for i, c := range counters {
+		for _, c := range store.Counters() {
 			var kept, counted int64
 			err := tx.QueryRowxContext(ctx, `
 				SELECT (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = $1),
-				       (SELECT count(*) FROM `+c.table+` WHERE `+c.where+`)`,
-				c.name).Scan(&kept, &counted)
+				       (SELECT count(*) FROM `+c.Table+` WHERE `+c.Where+`)`,
+				c.Name).Scan(&kept, &counted)
 			if err != nil {
-				return fmt.Errorf("count %s: %w", c.name, err)
+				return fmt.Errorf("count %s: %w", c.Name, err)
 			}
 			if kept != counted {
 				finding.Count++
-				finding.Examples = append(finding.Examples, fmt.Sprintf("%s: counter %d, rows %d", c.name, kept, counted))
-				wrong = append(wrong, i)
+				finding.Examples = append(finding.Examples, fmt.Sprintf("%s: counter %d, rows %d", c.Name, kept, counted))
+				wrong = append(wrong, c)
 			}
 		}
 		return nil
@@ -171,8 +162,8 @@ func (s *Service) checkCounters(ctx context.Context, repair bool, report *CheckR
 		return err
 	}
 	if repair {
-		for _, i := range wrong {
-			if err := s.recount(ctx, counters[i].name, counters[i].table, counters[i].where); err != nil {
+		for _, c := range wrong {
+			if err := s.recount(ctx, c); err != nil {
 				return err
 			}
 			finding.Repaired++
@@ -183,16 +174,16 @@ func (s *Service) checkCounters(ctx context.Context, repair bool, report *CheckR
 }
 
 // recount sets a counter while the writers of its table wait.
-func (s *Service) recount(ctx context.Context, name, table, where string) error {
-	return s.db.InTx(ctx, "recount "+name, func(ctx context.Context, tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+table+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
+func (s *Service) recount(ctx context.Context, c store.Counter) error {
+	return s.db.InTx(ctx, "recount "+c.Name, func(ctx context.Context, tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, `LOCK TABLE `+c.Table+` IN SHARE ROW EXCLUSIVE MODE`); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `
-			WITH rows AS (SELECT count(*) AS n FROM `+table+` WHERE `+where+`)
+			WITH rows AS (SELECT count(*) AS n FROM `+c.Table+` WHERE `+c.Where+`)
 			INSERT INTO counters (table_name, slot, row_count) SELECT $1, slot, CASE WHEN slot = 0 THEN n ELSE 0 END
 			FROM rows, generate_series(0, 15) AS s (slot)
-			ON CONFLICT (table_name, slot) DO UPDATE SET row_count = excluded.row_count`, name)
+			ON CONFLICT (table_name, slot) DO UPDATE SET row_count = excluded.row_count`, c.Name)
 		return err
 	})
 }

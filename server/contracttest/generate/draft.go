@@ -3,8 +3,11 @@ package generate
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // MaxBodyBytes is the size of the largest body that the contract lets pass: 64 kB.
@@ -21,14 +24,23 @@ type draft struct {
 	pairs  []pair // of the query
 	fields []member
 
+	filled string // the path with right values in it
+
 	badHost, badOrigin, badPath, badMethod, badKey, badSize, badType, badQuery, badBody, preflight bool
+
+	badParameter bool // in the path
 }
 
 // start makes a right request.
 func (d *draft) start() {
-	d.OperationID, d.Method, d.Path, d.Header = d.op.id, d.op.method, d.op.path, http.Header{}
+	d.OperationID, d.Method, d.Header = d.op.id, d.op.method, http.Header{}
+	d.filled = d.op.path
+	for _, parameter := range d.op.inPath {
+		d.filled = d.fill(d.filled, parameter, d.text(parameter.Schema.Value, parameter))
+	}
+	d.Path = d.filled
 	for _, parameter := range d.op.query {
-		if d.one(2) {
+		if (parameter.Required || d.one(2)) && canMake(parameter) {
 			d.pairs = append(d.pairs, pair{parameter.Name, d.text(parameter.Schema.Value, parameter)})
 		}
 	}
@@ -52,7 +64,8 @@ func (d *draft) decorate() {
 	}
 	if d.one(8) { // the same path in another writing
 		i := 1 + d.IntN(len(d.Path)-1)
-		if d.Path[i] != '/' {
+		isEscaped := strings.Contains(d.Path[max(i-2, 0):i+1], "%")
+		if d.Path[i] != '/' && !isEscaped {
 			d.Path = d.Path[:i] + fmt.Sprintf("%%%02x", d.Path[i]) + d.Path[i+1:]
 		}
 	}
@@ -106,6 +119,18 @@ func (d *draft) decorate() {
 			d.Header.Set("X-Api-Key", d.of([]string{"", "wrong", "\xff"}))
 		}
 	}
+}
+
+// fill puts the value of a parameter into a path, each character as itself or percent-encoded.
+func (d *draft) fill(path string, parameter *openapi3.Parameter, value string) string {
+	escaped := url.PathEscape(value)
+	if d.one(4) && len(value) < 100 {
+		escaped = ""
+		for i := range len(value) {
+			escaped += fmt.Sprintf("%%%02x", value[i])
+		}
+	}
+	return strings.Replace(path, "{"+parameter.Name+"}", escaped, 1)
 }
 
 // finish writes query and body and says what must become of the request.
@@ -165,7 +190,7 @@ func (d *draft) expected() []int {
 		return []int{http.StatusRequestEntityTooLarge}
 	case wrongType:
 		return []int{http.StatusUnsupportedMediaType}
-	case (d.badQuery || d.badBody) && d.op.statuses[http.StatusUnprocessableEntity]:
+	case (d.badParameter || d.badQuery || d.badBody) && d.op.statuses[http.StatusUnprocessableEntity]:
 		return []int{http.StatusUnprocessableEntity}
 	}
 	return d.op.success

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"compress/zlib"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,6 +32,10 @@ func (d *draft) breakSomething() {
 	case 7:
 		d.breakType()
 	case 8, 9, 10, 11:
+		if len(d.op.inPath) > 0 && d.one(2) {
+			d.breakParameter()
+			return
+		}
 		d.breakQuery()
 	default:
 		d.breakBody()
@@ -74,11 +79,43 @@ func (d *draft) breakPath() {
 	if d.badMethod || d.preflight || !d.fault(&d.badPath, "path") {
 		return
 	}
-	d.Path = d.of([]string{
-		d.op.path + "/", d.op.path + "x", "/" + d.op.path, strings.ToUpper(d.op.path), "/v1" + d.op.path, d.op.path + "/..", d.op.path + "%00",
-		d.op.path + "%20", strings.Replace(d.op.path, "/", "/%2f", 1), d.op.path + ".json", "/api", "/api/system", "/api/system/%f0%9f%98%80",
-		"/api/system/" + strings.Repeat("x", 2000), d.op.path + "/" + strings.Repeat("../", 20) + "etc/passwd",
+	right := d.filled
+	others := []string{
+		right + "/", "/" + right, strings.ToUpper(right), "/v1" + right, right + "/..", strings.Replace(right, "/", "/%2f", 1), "/api", "/api/system",
+		"/api/system/%f0%9f%98%80", "/api/system/" + strings.Repeat("x", 2000), right + "/" + strings.Repeat("../", 20) + "etc/passwd",
+	}
+	if !strings.HasSuffix(d.op.path, "}") { // there it would be another value
+		others = append(others, right+"x", right+"%00", right+"%20", right+".json")
+	}
+	d.Path = d.of(slices.DeleteFunc(others, func(path string) bool {
+		return slices.ContainsFunc(d.op.paths, func(template string) bool { return fits(template, path) })
+	}))
+}
+
+// fits tells whether a path, as it is sent, is one that the contract has.
+func fits(template, path string) bool {
+	return slices.EqualFunc(strings.Split(template, "/"), strings.Split(path, "/"), func(want, got string) bool {
+		return want == got || strings.HasPrefix(want, "{") && got != ""
 	})
+}
+
+// breakParameter makes the value of a parameter in the path wrong.
+func (d *draft) breakParameter() {
+	if d.badPath || !d.fault(&d.badParameter, "parameter") {
+		return
+	}
+	broken := choose(d.maker, d.op.inPath)
+	d.Path = d.op.path
+	for _, parameter := range d.op.inPath {
+		value := d.text(parameter.Schema.Value, parameter)
+		if parameter == broken {
+			value = d.of(slices.DeleteFunc(d.wrongTexts(parameter), func(text string) bool {
+				return text == "" // that is another path
+			}))
+		}
+		d.Path = d.fill(d.Path, parameter, value)
+	}
+	d.Field = []string{"path", broken.Name}
 }
 
 func (d *draft) breakMethod() {
@@ -190,15 +227,40 @@ func (d *draft) breakQuery() {
 	parameter := choose(d.maker, d.op.query)
 	d.pairs = slices.DeleteFunc(d.pairs, func(p pair) bool { return p.name == parameter.Name })
 	d.Field = []string{"query", parameter.Name}
-	if d.one(6) { // more than once
+	if parameter.Required && d.one(4) { // not at all
+		return
+	}
+	if d.one(6) && canMake(parameter) { // more than once
 		value := d.text(parameter.Schema.Value, parameter)
 		d.pairs = append(d.pairs, pair{parameter.Name, value}, pair{parameter.Name, d.of([]string{value, ""})})
 		return
 	}
-	d.pairs = append(d.pairs, pair{parameter.Name, d.of(wrongTexts(parameter.Schema.Value))})
+	d.pairs = append(d.pairs, pair{parameter.Name, d.of(d.wrongTexts(parameter))})
 }
 
 // wrongTexts are values that a parameter must not have.
+func (m maker) wrongTexts(parameter *openapi3.Parameter) []string {
+	schema := parameter.Schema.Value
+	if !schema.Type.Is(openapi3.TypeArray) {
+		return wrongTexts(schema)
+	}
+	good := m.item(schema.Items.Value, parameter)
+	wrong := []string{"", ",", good + ",", "," + good, good + ",," + good, good + ", " + good}
+	if schema.UniqueItems {
+		wrong = append(wrong, good+","+good)
+	}
+	for _, bad := range wrongTexts(schema.Items.Value) {
+		if bad != "" && !strings.Contains(bad, ",") {
+			wrong = append(wrong, bad, good+","+bad)
+		}
+	}
+	return wrong
+}
+
+// odd are texts of which a pattern should refuse most.
+var odd = []string{"\x00", " ", "a b", "a/b", "/", ".", "..", "../x", "é", "😀", "%", "%2f", "a?b", "a#b", "a;b", "\n", "-", "A"}
+
+// wrongTexts are values that do not fit a plain schema.
 func wrongTexts(schema *openapi3.Schema) []string {
 	wrong := []string{"", "\xff", "\xc3\x28", "\xc0\x80", "\xed\xa0\x80"}
 	switch {
@@ -207,8 +269,12 @@ func wrongTexts(schema *openapi3.Schema) []string {
 		wrong = append(wrong, "+5", "007", "-0", " 5", "5 ", "0x10", "1_0", "١", "５", "true", "null", "5\x00", "5\n", "1,2", "Infinity", "\"5\"")
 	case schema.Type.Is(openapi3.TypeBoolean):
 		wrong = append(wrong, "1", "0", "True", "FALSE", "yes", "no", "t", " true", "true\n", "null", "\"true\"", "truefalse", "on")
-	case schema.Pattern != "":
+	case len(schema.Enum) > 0:
+		wrong = append(wrong, slices.DeleteFunc(slices.Clone(odd), func(text string) bool { return slices.Contains(schema.Enum, any(text)) })...)
+	case forms[schema.Pattern] != nil:
 		wrong = append(wrong, forms[schema.Pattern].wrong...)
+	case schema.Pattern != "":
+		wrong = append(wrong, slices.DeleteFunc(slices.Clone(odd), regexp.MustCompile(schema.Pattern).MatchString)...)
 	}
 	if schema.MaxLength != nil {
 		wrong = append(wrong, strings.Repeat("x", maxLength(schema)+1), strings.Repeat("é", maxLength(schema)+1))

@@ -41,7 +41,7 @@ type Request struct {
 	Faults []string
 	// Statuses are the allowed answers.
 	Statuses []int
-	// Field is the field that a 422 must name, its place first: body or query. Empty when several are wrong.
+	// Field is the field that a 422 must name, its place first: path, query or body. Empty when several are wrong.
 	Field []string
 	// Allow are the methods that a 405 must name.
 	Allow []string
@@ -75,9 +75,10 @@ type Generator struct {
 
 // operation is what requests are made from.
 type operation struct {
-	id, method, path string
+	id, method, path string   // the path with its parameters in braces
 	methods          []string // of the path; HEAD where there is GET
-	query            []*openapi3.Parameter
+	paths            []string // of the contract
+	inPath, query    []*openapi3.Parameter
 	body             *openapi3.Schema // nil: takes no body
 	needsKey, reads  bool
 	statuses         map[int]bool // documented
@@ -94,12 +95,12 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 			methods = append(methods, http.MethodHead)
 		}
 		for method, specified := range item.Operations() {
-			op, err := newOperation(method, path, specified)
+			op, err := newOperation(method, path, item, specified)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", specified.OperationID, err))
 				continue
 			}
-			op.methods = methods
+			op.methods, op.paths = methods, doc.Paths.Keys()
 			g.operations = append(g.operations, op)
 		}
 	}
@@ -109,7 +110,7 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 		switch {
 		case op.body != nil:
 			chances = 4
-		case len(op.query) > 0:
+		case len(op.query)+len(op.inPath) > 0:
 			chances = 2
 		}
 		g.chances = append(g.chances, slices.Repeat([]*operation{op}, chances)...)
@@ -117,7 +118,7 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 	return g, errors.Join(problems...)
 }
 
-func newOperation(method, path string, specified *openapi3.Operation) (*operation, error) {
+func newOperation(method, path string, item *openapi3.PathItem, specified *openapi3.Operation) (*operation, error) {
 	op := &operation{
 		id: specified.OperationID, method: method, path: path, reads: method == http.MethodGet,
 		needsKey: specified.Security != nil && len(*specified.Security) > 0, statuses: map[int]bool{},
@@ -137,15 +138,13 @@ func newOperation(method, path string, specified *openapi3.Operation) (*operatio
 	if good != nil && bad != nil && schemaOf(good) == schemaOf(bad) {
 		op.success = append(op.success, http.StatusServiceUnavailable)
 	}
-	for _, parameter := range specified.Parameters {
-		if parameter.Value.In != openapi3.ParameterInQuery || parameter.Value.Required {
-			return nil, fmt.Errorf("cannot make the parameter %s in %s", parameter.Value.Name, parameter.Value.In)
+	for _, parameter := range slices.Concat(item.Parameters, specified.Parameters) {
+		if err := op.addParameter(parameter.Value); err != nil {
+			return nil, fmt.Errorf("parameter %s: %w", parameter.Value.Name, err)
 		}
-		schema := parameter.Value.Schema.Value
-		if schema.Pattern != "" && forms[schema.Pattern] == nil {
-			return nil, fmt.Errorf("cannot make texts of the form of %s: %s", parameter.Value.Name, schema.Pattern)
-		}
-		op.query = append(op.query, parameter.Value)
+	}
+	if len(op.inPath) > 0 && op.statuses[http.StatusNotFound] { // the right id of nothing
+		op.success = append(op.success, http.StatusNotFound)
 	}
 	if specified.RequestBody != nil {
 		op.body = specified.RequestBody.Value.Content.Get("application/json").Schema.Value
@@ -154,6 +153,26 @@ func newOperation(method, path string, specified *openapi3.Operation) (*operatio
 		}
 	}
 	return op, nil
+}
+
+// addParameter refuses what the maker cannot make.
+func (op *operation) addParameter(parameter *openapi3.Parameter) error {
+	schema := parameter.Schema.Value
+	if schema.Items != nil {
+		schema = schema.Items.Value
+	}
+	if schema.Pattern != "" && forms[schema.Pattern] == nil && len(parameter.Examples) == 0 && parameter.Example == nil {
+		return fmt.Errorf("cannot make texts of the form %s, and there is no example", schema.Pattern)
+	}
+	switch {
+	case parameter.In == openapi3.ParameterInPath && canMake(parameter):
+		op.inPath = append(op.inPath, parameter)
+	case parameter.In == openapi3.ParameterInQuery && (canMake(parameter) || !parameter.Required):
+		op.query = append(op.query, parameter)
+	default:
+		return fmt.Errorf("cannot make it in %s, required: %t", parameter.In, parameter.Required)
+	}
+	return nil
 }
 
 func schemaOf(response *openapi3.ResponseRef) string {

@@ -12,17 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"hsi.home.arpa/gen"
+	"hsi.home.arpa/server/contracttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var locked = Settings{APIKey: "correct-horse", AllowedHost: "cams.example.net", TrustedOrigin: "https://dash.example.com"}
 
+// newGenerator makes requests from the contract and from the operations of the tests.
 func newGenerator(t *testing.T, settings Settings) (*openapi3.T, *Generator) {
 	t.Helper()
-	doc, err := gen.GetSpec()
-	require.NoError(t, err)
+	doc := contracttest.WithThings(t)
 	g, err := New(doc, settings)
 	require.NoError(t, err)
 	return doc, g
@@ -81,8 +81,9 @@ func TestRequest_ReachesEverything(t *testing.T) {
 			for _, status := range []int{204, 404, 405} {
 				require.Positive(t, got[status], "%s %s %d", method, path, status)
 			}
-			for _, parameter := range operation.Parameters {
-				require.Positive(t, fields[operation.OperationID+" query."+parameter.Value.Name])
+			for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
+				field := operation.OperationID + " " + parameter.Value.In + "." + parameter.Value.Name
+				require.Positive(t, fields[field], field)
 			}
 			if operation.RequestBody != nil {
 				for key := range operation.RequestBody.Value.Content.Get("application/json").Schema.Value.Properties {

@@ -3,6 +3,7 @@ package generate
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/url"
@@ -36,19 +37,44 @@ type member struct{ key, value string }
 var forms = map[string]*form{
 	`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$`: {
 		right: maker.moment,
-		wrong: []string{
-			"2025-12-23", "now", "1766480400", "2025-02-29T00:00:00Z", "2025-04-31T00:00:00", "2025-00-10T00:00:00Z", "2025-13-01T00:00:00Z",
-			"2025-12-00T00:00:00Z", "2025-12-32T00:00:00Z", "2025-12-23T24:00:00Z", "2025-12-23T09:60:00Z", "2025-12-23T09:00:61Z",
-			"2025-12-23T09:00Z", "2025-12-23T09:00:00.Z", "2025-12-23T09:00:00.1234567890Z", "2025-12-23T09:00:00+24:00", "2025-12-23T09:00:00+05",
-			"2025-12-23T09:00:00 05:30", "2025-12-23 09:00:00Z", "25-12-23T09:00:00Z", "12025-12-23T09:00:00Z", " 2025-12-23T09:00:00Z",
-			"2025-12-23T09:00:00Z\n", "２０２５-12-23T09:00:00Z", "2025-12-23T09:00:00Ž", "null", "'; DROP TABLE gpu_stats; --",
+		wrong: append([]string{"2025-12-23"}, wrongMoments...),
+	},
+	// The same, or a date alone.
+	`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])([Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?$`: {
+		right: func(m maker) string {
+			text := m.moment()
+			if m.one(2) {
+				return text[:len("2006-01-02")]
+			}
+			return text
 		},
+		wrong: append([]string{"2025-02-29", "2025-13-01", "2025-12-23T", "2025-12", "20251223"}, wrongMoments...),
+	},
+	// A cursor.
+	`^[A-Za-z0-9_-]{8,200}$`: {
+		wrong: []string{"x", "AAAA", "eyJpZCI6MX0", strings.Repeat("A", 34), "a=", "a b", "../x", "\x00", "é"},
 	},
 }
 
+// form makes texts of a pattern. Without right ones it is for what only an answer can give, a cursor.
 type form struct {
 	right func(maker) string
 	wrong []string
+}
+
+// canMake tells whether right values of a parameter can be made up.
+func canMake(parameter *openapi3.Parameter) bool {
+	form := forms[parameter.Schema.Value.Pattern]
+	return form == nil || form.right != nil
+}
+
+// wrongMoments are what is no RFC 3339 time, nor a date.
+var wrongMoments = []string{
+	"now", "1766480400", "2025-02-29T00:00:00Z", "2025-04-31T00:00:00", "2025-00-10T00:00:00Z", "2025-13-01T00:00:00Z",
+	"2025-12-00T00:00:00Z", "2025-12-32T00:00:00Z", "2025-12-23T24:00:00Z", "2025-12-23T09:60:00Z", "2025-12-23T09:00:61Z",
+	"2025-12-23T09:00Z", "2025-12-23T09:00:00.Z", "2025-12-23T09:00:00.1234567890Z", "2025-12-23T09:00:00+24:00", "2025-12-23T09:00:00+05",
+	"2025-12-23T09:00:00 05:30", "2025-12-23 09:00:00Z", "25-12-23T09:00:00Z", "12025-12-23T09:00:00Z", " 2025-12-23T09:00:00Z",
+	"2025-12-23T09:00:00Z\n", "２０２５-12-23T09:00:00Z", "2025-12-23T09:00:00Ž", "null", "'; DROP TABLE gpu_stats; --",
 }
 
 // moment is an RFC 3339 time, with or without zone.
@@ -73,18 +99,62 @@ func (m maker) moment() string {
 
 // text is a value of a parameter, not yet encoded.
 func (m maker) text(schema *openapi3.Schema, parameter *openapi3.Parameter) string {
+	if !schema.Type.Is(openapi3.TypeArray) {
+		return m.item(schema, parameter)
+	}
+	var items []string
+	for range 1 + m.IntN(min(maxItems(schema), 4)) {
+		if item := m.item(schema.Items.Value, parameter); !slices.Contains(items, item) {
+			items = append(items, item)
+		}
+	}
+	return strings.Join(items, ",")
+}
+
+// item is a plain value, or one of a list.
+func (m maker) item(schema *openapi3.Schema, parameter *openapi3.Parameter) string {
+	form := forms[schema.Pattern]
 	switch {
 	case schema.Type.Is(openapi3.TypeInteger):
 		return strconv.FormatInt(m.integer(schema), 10)
 	case schema.Type.Is(openapi3.TypeBoolean):
 		return m.of([]string{"true", "false"})
-	case schema.Pattern != "":
-		return forms[schema.Pattern].right(m)
+	case len(schema.Enum) > 0:
+		return fmt.Sprint(choose(m, schema.Enum))
+	case form != nil:
+		return form.right(m)
 	}
-	if example, ok := parameter.Example.(string); ok && m.one(3) {
-		return example
+	if examples := examplesOf(parameter); len(examples) > 0 && (schema.Pattern != "" || m.one(3)) {
+		return m.of(examples)
 	}
 	return m.words(int(schema.MinLength), maxLength(schema)) //nolint:gosec // small
+}
+
+// examplesOf lists the texts that the contract gives as examples of a parameter, or of an item of it.
+func examplesOf(parameter *openapi3.Parameter) []string {
+	values := []any{parameter.Example}
+	for _, name := range slices.Sorted(maps.Keys(parameter.Examples)) {
+		values = append(values, parameter.Examples[name].Value.Value)
+	}
+	var texts []string
+	for _, value := range values {
+		switch value := value.(type) {
+		case string:
+			texts = append(texts, value)
+		case []any:
+			for _, item := range value {
+				texts = append(texts, fmt.Sprint(item))
+			}
+		}
+	}
+	return texts
+}
+
+func maxItems(schema *openapi3.Schema) int {
+	if schema.MaxItems == nil {
+		return 10
+	}
+	return int(*schema.MaxItems) //nolint:gosec // small
 }
 
 // integer is in the bounds of the schema, often on one of them.

@@ -5,20 +5,58 @@ import { $, definePluginConfig } from '@hey-api/openapi-ts';
 
 const runtimeModule = '../client.js';
 
+/** @typedef {import('@hey-api/openapi-ts').IR.SchemaObject} Schema */
+/** @typedef {(ref: string) => Schema} Resolve */
+
+/**
+ * The schema itself, where it is a reference or wrapped for a description.
+ * @param {Schema} schema
+ * @param {Resolve} resolve
+ * @returns {Schema}
+ */
+function bare(schema, resolve) {
+  if (schema.$ref) return bare(resolve(schema.$ref), resolve);
+  const [only, ...others] = schema.items ?? [];
+  if (schema.type === undefined && only && others.length === 0) return bare(only, resolve);
+  return schema;
+}
+
+/**
+ * @param {Schema} schema
+ * @param {Resolve} resolve
+ */
+function isPlain(schema, resolve) {
+  return ['boolean', 'enum', 'integer', 'number', 'string'].includes(String(bare(schema, resolve).type));
+}
+
+/**
+ * A list that is written with commas.
+ * @param {import('@hey-api/openapi-ts').IR.ParameterObject} parameter
+ * @param {Resolve} resolve
+ */
+function isCommaList({ explode, schema, style }, resolve) {
+  const { type, items = [] } = bare(schema, resolve);
+  return type === 'array' && style === 'form' && !explode && items.every((item) => isPlain(item, resolve));
+}
+
 /**
  * Names what the hand-written runtime (src/client.ts) cannot send or read, so that the contract cannot grow past it unnoticed.
  * @param {import('@hey-api/openapi-ts').IR.OperationObject} operation
+ * @param {Resolve} resolve
  */
-function problemsOf(operation) {
+function problemsOf(operation, resolve) {
   const problems = [];
   if (!operation.operationId) problems.push('it has no operationId');
-  const { query = {}, ...elsewhere } = operation.parameters ?? {};
+  const { path = {}, query = {}, ...elsewhere } = operation.parameters ?? {};
   for (const parameters of Object.values(elsewhere)) {
-    for (const name of Object.keys(parameters)) problems.push(`parameter ${name} is not in the query`);
+    for (const { name } of Object.values(parameters)) problems.push(`parameter ${name} is neither in the path nor in the query`);
   }
-  for (const [name, { schema }] of Object.entries(query)) {
-    if (!['boolean', 'integer', 'number', 'string'].includes(String(schema.type)))
-      problems.push(`query parameter ${name} is no plain value`);
+  for (const { name, schema, style } of Object.values(path)) {
+    if (style !== 'simple' || !isPlain(schema, resolve)) problems.push(`path parameter ${name} is no plain value`);
+  }
+  for (const parameter of Object.values(query)) {
+    if (!isPlain(parameter.schema, resolve) && !isCommaList(parameter, resolve))
+      problems.push(`query parameter ${parameter.name} is neither a plain value nor a list with commas`);
   }
   if (operation.body && operation.body.mediaType !== 'application/json') problems.push(`the body is ${operation.body.mediaType}`);
   for (const [status, response] of Object.entries(operation.responses ?? {})) {
@@ -34,7 +72,8 @@ function problemsOf(operation) {
 
 /** @param {import('@hey-api/openapi-ts').IR.OperationObject} operation */
 function needsOptions(operation) {
-  return Boolean(operation.body?.required) || Object.values(operation.parameters?.query ?? {}).some((parameter) => parameter.required);
+  const { path = {}, query = {} } = operation.parameters ?? {};
+  return Boolean(operation.body?.required) || Object.values({ ...path, ...query }).some((parameter) => parameter.required);
 }
 
 /**
@@ -54,7 +93,7 @@ function handler({ plugin }) {
   const resultType = plugin.symbol('Result', { external: runtimeModule, kind: 'type' });
 
   plugin.forEach('operation', ({ operation }) => {
-    const problems = problemsOf(operation);
+    const problems = problemsOf(operation, (ref) => plugin.context.resolveIrRef(ref));
     if (problems.length > 0) throw new Error(`${operation.method} ${operation.path}: ${problems.join('; ')}`);
 
     const typeOf = (/** @type {string} */ role) =>

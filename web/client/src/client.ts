@@ -28,19 +28,21 @@ export interface CallOptions {
   requestId?: string | undefined;
 }
 
-/** Body and query of an operation as the contract describes them; the generated `...Data` types have this shape. */
+/** Body, path and query of an operation as the contract describes them; the generated `...Data` types have this shape. */
 interface Parameters {
   body?: unknown;
+  path?: unknown;
   query?: unknown;
   url: string;
 }
 
 /** The options of one operation: its own parameters and those of every call. */
-export type Options<Data extends Parameters> = Omit<Data, 'path' | 'url'> & CallOptions;
+export type Options<Data extends Parameters> = Omit<Data, 'url'> & CallOptions;
 
 /** One operation of the contract, as the generated functions describe it. */
 export interface Operation {
   readonly method: string;
+  /** With its parameters in braces. */
   readonly path: string;
   /** The documented statuses; every other one is an {@link UnexpectedResponseError}. */
   readonly statuses: readonly number[];
@@ -66,7 +68,7 @@ export function createClient(settings: ClientOptions = {}): Client {
       operation: Operation,
       options: Omit<Parameters, 'url'> & CallOptions = {},
     ): Promise<Result<Responses, Errors>> {
-      const url = baseUrl + operation.path + queryString(options.query);
+      const url = baseUrl + filledPath(operation.path, options.path) + queryString(options.query);
       const headers = new Headers({ Accept: 'application/json' });
       if (options.requestId !== undefined) headers.set('X-Request-ID', options.requestId);
       // no-cache: a browser's cache may answer only after it has asked the server with If-None-Match.
@@ -121,13 +123,34 @@ async function exchange(send: typeof globalThis.fetch, url: string, init: Reques
   }
 }
 
-/** The query; what is undefined or null is left out, and a plus becomes %2B. */
+/**
+ * The path with its parameters in it. What would be another path is refused: nothing, and the names of this folder and the one above, which
+ * `fetch` resolves even where they are percent-encoded.
+ */
+function filledPath(template: string, parameters: unknown): string {
+  const values = new Map<string, unknown>(Object.entries(parameters ?? {}));
+  return template.replace(/\{([^}]+)\}/g, (_, name: string) => {
+    const value = String(values.get(name) ?? '');
+    if (value === '' || value === '.' || value === '..') throw new TypeError(`path parameter ${name} must not be '${value}'`);
+    return encodeURIComponent(value);
+  });
+}
+
+/** The query; what is undefined or null is left out, a list is joined with commas, and a plus becomes %2B. */
 function queryString(parameters: unknown): string {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters ?? {})) {
-    if (value !== undefined && value !== null) query.append(name, String(value));
+  for (const [name, value] of Object.entries((parameters ?? {}) as Record<string, unknown>)) {
+    if (Array.isArray(value)) query.append(name, commaList(name, value));
+    else if (value !== undefined && value !== null) query.append(name, String(value));
   }
   return query.size > 0 ? `?${query.toString()}` : '';
+}
+
+/** An empty list is sent as such and refused by the server: left out it would mean everything. */
+function commaList(name: string, items: readonly unknown[]): string {
+  const texts = items.map(String);
+  if (texts.some((text) => text.includes(','))) throw new TypeError(`query parameter ${name}: an item must not contain a comma`);
+  return texts.join(',');
 }
 
 function parseBody(operation: Operation, status: number, headers: Headers, text: string): unknown {

@@ -1,6 +1,8 @@
 // What the generator writes, and what it refuses to write.
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,11 +12,14 @@ import { createClient } from '@hey-api/openapi-ts';
 import { build } from 'esbuild';
 
 import { operations } from '../generator/operations.js';
+import { run } from './support/server.js';
 
+const client = path.resolve(import.meta.dirname, '..');
 /** @type {string} */ let work;
 
 before(async () => {
   work = await mkdtemp(path.join(tmpdir(), 'hsi-generator-'));
+  await cp(path.join(client, 'dist'), work, { recursive: true }); // the runtime that generated code imports
 });
 
 after(() => rm(work, { recursive: true, force: true }));
@@ -23,16 +28,20 @@ after(() => rm(work, { recursive: true, force: true }));
  * Generates from a contract with one operation and returns the code of the operations.
  * @param {string} name
  * @param {object} operation
+ * @param {string} [route]
  */
-async function generate(name, operation) {
+async function generate(name, operation, route = '/things') {
   const output = path.join(work, name);
   const responses = { 200: { description: 'Done.', content: { 'application/json': { schema: { type: 'object' } } } } };
   await createClient({
     input: {
       openapi: '3.0.3',
       info: { title: 'One operation', version: '1' },
-      paths: { '/things': { post: { operationId: 'makeThing', summary: 'Make', responses, ...operation } } },
-      components: { securitySchemes: { Key: { type: 'apiKey', in: 'header', name: 'X-Other-Key' } } },
+      paths: { [route]: { post: { operationId: 'makeThing', summary: 'Make', responses, ...operation } } },
+      components: {
+        schemas: { Level: { type: 'string', enum: ['low', 'high'] }, Point: { type: 'object', properties: { x: { type: 'integer' } } } },
+        securitySchemes: { Key: { type: 'apiKey', in: 'header', name: 'X-Other-Key' } },
+      },
     },
     output: { path: output, entryFile: false, module: { extension: '.js' } },
     plugins: ['@hey-api/typescript', operations()],
@@ -59,18 +68,124 @@ test('304 is for the cache below fetch and no answer that a caller sees', async 
   assert.match(await generate('cached', { responses }), /statuses: \[200\]/);
 });
 
-/** @type {[string, object, RegExp][]} */
+const things = '/things/{thing_id}/parts/{part}';
+const thingParameters = [
+  { name: 'thing_id', in: 'path', required: true, schema: { type: 'string' } },
+  { name: 'part', in: 'path', required: true, schema: { type: 'integer' } },
+  { name: 'level', in: 'query', explode: false, schema: { type: 'array', items: { $ref: '#/components/schemas/Level' } } },
+  { name: 'ids', in: 'query', explode: false, schema: { type: 'array', items: { type: 'integer' } } },
+  { name: 'least', in: 'query', schema: { $ref: '#/components/schemas/Level' } },
+];
+
+test('parameters of the path and lists with commas have their types, and are required where the contract says so', async () => {
+  assert.match(await generate('typed', { parameters: thingParameters }, things), /\(client: Client, options: Options<MakeThingData>\)/);
+  await writeFile(
+    path.join(work, 'typed/use.ts'),
+    `import { createClient } from '../client.js';
+import { makeThing } from './operations.gen.js';
+
+const client = createClient({ baseUrl: 'http://127.0.0.1:1' });
+void makeThing(client, { path: { thing_id: 'a', part: 1 } });
+void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: ['low', 'high'], ids: [1], least: 'low' } });
+// @ts-expect-error the path is missing
+void makeThing(client);
+// @ts-expect-error the path is missing
+void makeThing(client, { query: { ids: [1] } });
+// @ts-expect-error a parameter of the path is missing
+void makeThing(client, { path: { thing_id: 'a' } });
+// @ts-expect-error a wrong type in the path
+void makeThing(client, { path: { thing_id: 'a', part: '1' } });
+// @ts-expect-error an unknown parameter in the path
+void makeThing(client, { path: { thing_id: 'a', part: 1, other: 1 } });
+// @ts-expect-error a list is an array
+void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: 'low' } });
+// @ts-expect-error an unknown item
+void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: ['lowest'] } });
+`,
+  );
+  const flags = '--noEmit --strict --target ES2022 --lib ES2023,DOM --module NodeNext --exactOptionalPropertyTypes'.split(' ');
+  await run(process.execPath, [path.join(client, 'node_modules/typescript/bin/tsc'), ...flags, 'use.ts'], {
+    cwd: path.join(work, 'typed'),
+  });
+});
+
+test('parameters of the path and lists with commas reach the server as they are', async () => {
+  await generate('sent', { parameters: thingParameters }, things);
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `export { createClient } from '../client.js'; export { makeThing } from './operations.gen.ts';`,
+      resolveDir: path.join(work, 'sent'),
+    },
+    bundle: true,
+    format: 'esm',
+    write: false,
+  });
+  const { createClient: connect, makeThing } = await import(
+    `data:text/javascript;base64,${Buffer.from(outputFiles[0]?.contents ?? []).toString('base64')}`
+  );
+  /** @type {string[]} */ const seen = [];
+  const server = createServer((request, response) => {
+    seen.push(request.url ?? '');
+    response.writeHead(200, { 'Content-Type': 'application/json' }).end('{}');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  const api = connect({ baseUrl: `http://127.0.0.1:${port}/prefix` });
+  try {
+    /** @type {[unknown, unknown, object | undefined, string][]} */
+    const sent = [
+      ['a', 1, undefined, 'a/parts/1'],
+      ['a/b', 2, undefined, 'a%2Fb/parts/2'],
+      ['50 %', 3, undefined, '50%20%25/parts/3'],
+      ['%2e%2e', 4, undefined, '%252e%252e/parts/4'],
+      ['?x#y', 5, undefined, '%3Fx%23y/parts/5'],
+      ['é/../\u{1f4f7}', 6, undefined, '%C3%A9%2F..%2F%F0%9F%93%B7/parts/6'],
+      ['$&{part}', 7, undefined, '%24%26%7Bpart%7D/parts/7'],
+      ['...', 0, { level: ['low', 'high'], ids: [3, 1] }, '.../parts/0?level=low%2Chigh&ids=3%2C1'],
+      ['a', 1, { level: [], ids: undefined, least: 'low' }, 'a/parts/1?level=&least=low'],
+    ];
+    for (const [thing_id, part, query] of sent) await makeThing(api, { path: { thing_id, part }, query });
+    assert.deepEqual(
+      seen,
+      sent.map(([, , , url]) => `/prefix/things/${url}`),
+    );
+    for (const thing_id of ['', '.', '..', undefined, null]) {
+      await assert.rejects(makeThing(api, { path: { thing_id, part: 1 } }), /path parameter thing_id must not be/);
+    }
+    await assert.rejects(makeThing(api, {}), TypeError);
+    await assert.rejects(makeThing(api, { path: { thing_id: 'a', part: 1 }, query: { level: ['a,b'] } }), /level: an item must not/);
+    assert.equal(seen.length, sent.length, 'what is refused is not sent');
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+/** @type {[string, object, RegExp, string?][]} */
 const refused = [
+  ['a header', { parameters: [{ name: 'If-Match', in: 'header', schema: { type: 'string' } }] }, /If-Match is neither in the path nor/],
+  ['a cookie', { parameters: [{ name: 'session', in: 'cookie', schema: { type: 'string' } }] }, /session is neither in the path nor/],
   [
-    'a path parameter',
-    { parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }] },
-    /parameter id is not in the query/,
+    'an object in the path',
+    { parameters: [{ name: 'at', in: 'path', required: true, schema: { $ref: '#/components/schemas/Point' } }] },
+    /path parameter at is no plain value/,
+    '/things/{at}',
   ],
-  ['a header', { parameters: [{ name: 'If-Match', in: 'header', schema: { type: 'string' } }] }, /is not in the query/],
   [
-    'a list in the query',
+    'a list in the path',
+    { parameters: [{ name: 'ids', in: 'path', required: true, schema: { type: 'array', items: { type: 'integer' } } }] },
+    /path parameter ids is no plain value/,
+    '/things/{ids}',
+  ],
+  [
+    'a list that is a repeated parameter',
     { parameters: [{ name: 'ids', in: 'query', schema: { type: 'array', items: { type: 'integer' } } }] },
-    /ids is no plain value/,
+    /ids is neither a plain value nor a list with commas/,
+  ],
+  [
+    'a list of objects',
+    { parameters: [{ name: 'at', in: 'query', explode: false, schema: { type: 'array', items: { $ref: '#/components/schemas/Point' } } }] },
+    /at is neither a plain value nor a list with commas/,
   ],
   ['a form', { requestBody: content('multipart/form-data') }, /the body is multipart\/form-data/],
   ['text', { responses: { 200: { description: 'Text.', ...content('text/plain') } } }, /response 200 is text\/plain/],
@@ -83,17 +198,17 @@ const refused = [
   ['another key', { security: [{ Key: [] }] }, /security is not the X-API-Key header/],
 ];
 
-for (const [name, operation, why] of refused) {
+for (const [name, operation, why, route] of refused) {
   test(`${name} is refused, because the client cannot send or read it`, async () => {
     // The generator wraps what a plugin throws.
-    await assert.rejects(generate(name, operation), (error) => why.test(/** @type {any} */ (error).originalError.error.message));
+    await assert.rejects(generate(name, operation, route), (error) => why.test(/** @type {any} */ (error).originalError.error.message));
   });
 }
 
 test('a bundle has only the operations that are used', async () => {
   const contents = `import { createClient, getHealth } from './dist/index.js'; console.log(await getHealth(createClient()));`;
   const { outputFiles } = await build({
-    stdin: { contents, resolveDir: path.resolve(import.meta.dirname, '..') },
+    stdin: { contents, resolveDir: client },
     bundle: true,
     minify: true,
     format: 'esm',

@@ -671,7 +671,7 @@ export type ValidationErrorBody = {
  */
 export type ValidationErrorItem = {
     /**
-     * Where: `body` or `query`, then the field.
+     * Where: `path`, `query` or `body`, then the field; in a list, then the number of the item, from 0.
      */
     loc: Array<string>;
     /**
@@ -683,6 +683,32 @@ export type ValidationErrorItem = {
      */
     type: string;
 };
+
+/**
+ * Most rows to return.
+ */
+export type PageLimit = number;
+
+/**
+ * Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+ * nothing: no other row is skipped or shown twice.
+ *
+ */
+export type PageCursor = string;
+
+/**
+ * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+ * of an offset as `%2B`.
+ *
+ */
+export type StartDate = string;
+
+/**
+ * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+ * offset as `%2B`.
+ *
+ */
+export type EndDate = string;
 
 export type GetLivenessData = {
     body?: never;

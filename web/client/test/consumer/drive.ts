@@ -1,6 +1,6 @@
 // Calls every operation of live servers through the installed package and prints, as JSON, which status each was seen with.
 //
-//   HSI_URL      a server that works and wants HSI_API_KEY, whose detector refuses the picture refused.png of the camera door
+//   HSI_URL      a server that works and wants HSI_API_KEY, whose detector refuses the picture refused.png of the camera front_door
 //   HSI_DOWN_URL a server whose PostgreSQL and Redis are not there
 import assert from 'node:assert/strict';
 
@@ -20,7 +20,7 @@ import {
   type DeadLetter,
 } from '@hsi/client';
 
-import { invalid, secured, valid } from './calls.js';
+import { invalid, secured, valid } from './calls.js'; // written by the test
 
 const patienceMs = 60_000;
 const baseUrl = setting('HSI_URL');
@@ -70,7 +70,7 @@ assert.deepEqual(
     id: letter.id,
     kind: 'image',
     batch_id: null,
-    camera_id: 'door',
+    camera_id: 'front_door',
     file: 'refused.png',
     cause: 'string',
     attempts: letter.attempts,
@@ -93,7 +93,7 @@ for (const [name, call] of Object.entries(valid)) {
   assert.equal(result.status, 200, name);
   assert.ok(result.ok, name);
 }
-assert.equal(unwrap(await getSystemConfig(client)).retention_days, 21, 'the change is there');
+assert.equal(unwrap(await getSystemConfig(client)).retention_days, 14, 'the change is there');
 
 // 422 names the field.
 for (const [name, call] of Object.entries(invalid)) {
