@@ -7,11 +7,13 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"hsi.home.arpa/internal/e2e"
 )
 
 const (
 	// readyPatience is how long readiness is waited for before the run is given up.
-	readyPatience = 90 * time.Second
+	readyPatience = 5 * time.Minute
 	// readyPoll is how often readiness is asked for.
 	readyPoll = 20 * time.Millisecond
 )
@@ -24,10 +26,10 @@ type faultRunner struct {
 	count map[kind]int // guarded by mu; faults that took place
 	// afterKills are the times from the last fault to readiness of the bursts with a kill, others those of the rest.
 	afterKills, others []time.Duration // guarded by mu
-	findings           []finding       // guarded by mu
+	findings           e2e.Findings    // guarded by mu
 }
 
-func (f *faultRunner) found(what finding) {
+func (f *faultRunner) found(what e2e.Finding) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.findings = append(f.findings, what)
@@ -62,7 +64,7 @@ func (f *faultRunner) burst(ctx context.Context, b burst) error {
 	)
 	for _, one := range b.faults {
 		running.Go(func() {
-			if !wait(ctx, one.after) {
+			if !e2e.Wait(ctx, one.after) {
 				return
 			}
 			ended, err := f.make(ctx, one)
@@ -88,7 +90,7 @@ func (f *faultRunner) burst(ctx context.Context, b burst) error {
 		return err
 	}
 	f.recovered(took, slices.ContainsFunc(b.faults, func(one fault) bool { return one.kind.isKill() }))
-	wait(ctx, b.calm)
+	e2e.Wait(ctx, b.calm)
 	return nil
 }
 
@@ -103,7 +105,7 @@ func (*notReadyError) Error() string {
 func (f *faultRunner) awaitReady(ctx context.Context, last time.Time) (time.Duration, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, readyPatience, &notReadyError{})
 	defer cancel()
-	if !until(limited, readyPoll, func() bool { return f.world.server.ready(limited) }) {
+	if !e2e.Until(limited, readyPoll, func() bool { return f.world.server.ready(limited) }) {
 		return 0, context.Cause(limited)
 	}
 	return time.Since(last), nil
@@ -134,9 +136,10 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 	case staleRedis:
 		return w.staleRedis(ctx, one.hold, f.noted)
 	case flushRedis:
-		return f.attempt(one.kind, w.flushRedis(ctx))
+		_, err := w.Redis(ctx, "FLUSHALL")
+		return f.attempt(one.kind, err)
 	case cutSessions:
-		return f.attempt(one.kind, w.order(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`))
+		return f.attempt(one.kind, w.Order(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`))
 	case readOnly:
 		return f.disturbed(one.kind, w.makeReadOnly(ctx, one.hold) == nil)
 	case holdLock:
@@ -152,7 +155,7 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 	case takeOver:
 		made, err := w.takeOver(ctx, one.hold, one.pick%4 == 0)
 		if err != nil {
-			f.found(finding{misbehaving, "the second server: " + err.Error()})
+			f.found(e2e.Finding{Kind: e2e.Misbehaving, Text: "the second server: " + err.Error()})
 		}
 		return f.disturbed(one.kind, made)
 	default:

@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,20 +14,21 @@ import (
 	"testing"
 	"time"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/aitest"
 )
 
 func (w *world) killServer(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time, error) {
 	w.server.exchange.Lock()
 	defer w.server.exchange.Unlock()
-	if w.server.kill() {
+	if w.server.Kill() {
 		noted(killServer)
 	}
-	if !wait(ctx, hold) {
+	if !e2e.Wait(ctx, hold) {
 		return time.Time{}, nil
 	}
 	ended := time.Now()
-	return ended, w.server.start(ctx)
+	return ended, w.server.Start(ctx)
 }
 
 // killPostgres kills PostgreSQL and starts it again. Twice kills it once more while it starts, if that is fast enough to hit it.
@@ -38,7 +37,7 @@ func (w *world) killPostgres(ctx context.Context, hold time.Duration, twice bool
 	defer w.postgresMu.Unlock()
 	w.postgres.Kill(w.scope)
 	noted(killPostgres)
-	if !wait(ctx, hold) {
+	if !e2e.Wait(ctx, hold) {
 		return time.Time{}, nil
 	}
 	if twice && w.killStartingPostgres(ctx) {
@@ -58,7 +57,7 @@ func (w *world) killStartingPostgres(ctx context.Context) (killed bool) {
 		defer catch(&err) // it is to fail
 		w.postgres.Start(w.scope)
 	}()
-	until(ctx, time.Millisecond, func() bool {
+	e2e.Until(ctx, time.Millisecond, func() bool {
 		select {
 		case <-started:
 			return true
@@ -91,7 +90,7 @@ func (w *world) killRedis(ctx context.Context, hold time.Duration, noted func(ki
 	defer w.redisMu.Unlock()
 	w.redis.Kill(w.scope)
 	noted(killRedis)
-	if !wait(ctx, hold) {
+	if !e2e.Wait(ctx, hold) {
 		return time.Time{}, nil
 	}
 	ended := time.Now()
@@ -105,11 +104,10 @@ func (w *world) staleRedis(ctx context.Context, hold time.Duration, noted func(k
 	defer w.redisMu.Unlock()
 	file := filepath.Join(w.redis.Dir(), "appendonlydir")
 	stale := file + ".stale"
-	copying := exec.CommandContext(ctx, "cp", "-a", file, stale)
-	if output, err := copying.CombinedOutput(); err != nil {
-		return time.Time{}, fmt.Errorf("copy the append-only file: %w: %s", err, output)
+	if err := e2e.CopyFolder(ctx, file, stale); err != nil {
+		return time.Time{}, err
 	}
-	if !wait(ctx, hold) {
+	if !e2e.Wait(ctx, hold) {
 		return time.Time{}, nil
 	}
 	w.redis.Kill(w.scope)
@@ -132,7 +130,7 @@ func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freeze
 	exchange.Lock()
 	defer exchange.Unlock()
 	process.Pause(w.scope)
-	wait(ctx, hold)
+	e2e.Wait(ctx, hold)
 	process.Resume(w.scope)
 }
 
@@ -140,13 +138,12 @@ func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freeze
 func (w *world) freezeServer(ctx context.Context, hold time.Duration, endLeases bool) {
 	w.server.freezing.Lock()
 	defer w.server.freezing.Unlock()
-	p := w.server.current()
-	p.signal(syscall.SIGSTOP)
-	defer p.signal(syscall.SIGCONT)
+	w.server.Signal(syscall.SIGSTOP)
+	defer w.server.Signal(syscall.SIGCONT) // a kill may have come; the next one does not mind
 	if endLeases {
-		_, _ = w.endLeases(ctx) // else they go on
+		_, _ = w.EndLeases(ctx, "") // else they go on
 	}
-	wait(ctx, hold)
+	e2e.Wait(ctx, hold)
 }
 
 // takeOver freezes the server in the middle of calls and past its leases while a second one takes its work over. Then the first comes
@@ -159,59 +156,38 @@ func (w *world) takeOver(ctx context.Context, hold time.Duration, killed bool) (
 	defer w.server.freezing.Unlock()
 	const catching, taking = 3 * time.Second, 5 * time.Second
 	caught, answer := make(chan struct{}, detectionWorkers), make(chan struct{})
-	w.detector.Script(slices.Repeat([]aitest.Behaviour{refusing(held(caught, answer))}, detectionWorkers)...)
+	w.Detector.Script(slices.Repeat([]aitest.Behaviour{refusing(held(caught, answer))}, detectionWorkers)...)
 	if !received(ctx, caught, catching) {
 		close(answer)
 		return false, nil
 	}
-	p := w.server.current()
-	p.signal(syscall.SIGSTOP)
-	defer p.signal(syscall.SIGCONT)
+	w.server.Signal(syscall.SIGSTOP)
+	defer w.server.Signal(syscall.SIGCONT) // a kill may have come; the next one does not mind
 	close(answer)
-	ended, err := w.endLeases(ctx)
+	ended, err := w.EndLeases(ctx, "")
 	if err != nil || len(ended) == 0 {
 		return false, nil
 	}
-	if err := w.second.start(ctx); err != nil {
+	if err := w.second.Start(ctx); err != nil {
 		return false, err
 	}
 	limited, cancel := context.WithTimeout(ctx, taking)
 	defer cancel()
-	made = until(limited, readyPoll, func() bool { return w.wasTakenOver(limited, ended) })
-	p.signal(syscall.SIGCONT)
-	wait(ctx, hold)
+	made = e2e.Until(limited, readyPoll, func() bool { return w.wasTakenOver(limited, ended) })
+	w.server.Signal(syscall.SIGCONT)
+	e2e.Wait(ctx, hold)
 	if killed {
-		w.second.kill()
+		w.second.Kill()
 		return made, nil
 	}
-	return made, w.second.stop()
-}
-
-// claim is an image that a server held when its lease ended.
-type claim struct {
-	ID    int64
-	Token string
-}
-
-// endLeases makes the leases of all claims end now, as if the server had been frozen for minutes: those of the rows, and those of the
-// entries in the queues. It returns those of images.
-func (w *world) endLeases(ctx context.Context) (ended []claim, err error) {
-	limited, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	if err := w.endQueueLeases(limited); err != nil {
-		return nil, err
-	}
-	err = w.database.SelectContext(limited, &ended, `
-		WITH b AS (UPDATE batches SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'analyzing')
-		UPDATE images SET claimed_until = clock_timestamp() - interval '1 second' WHERE state = 'detecting' RETURNING id, claimed_by AS token`)
-	return ended, err
+	return made, w.second.Stop(stopPatience)
 }
 
 // wasTakenOver tells whether somebody else claimed or finished one of the images.
-func (w *world) wasTakenOver(ctx context.Context, ended []claim) bool {
+func (w *world) wasTakenOver(ctx context.Context, ended []e2e.Claim) bool {
 	for _, c := range ended {
 		var taken bool
-		err := w.database.GetContext(ctx, &taken, `
+		err := w.Database.GetContext(ctx, &taken, `
 			SELECT state NOT IN ('seen', 'queued') AND coalesce(claimed_by, '') <> $2 FROM images WHERE id = $1`, c.ID, c.Token)
 		if err == nil && taken {
 			return true

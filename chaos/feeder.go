@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -17,18 +15,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/aitest"
 )
-
-// cameraFolders are the cameras with the ids that they must get.
-var cameraFolders = [...]struct{ folder, id string }{ //nolint:gochecknoglobals // a constant
-	{"Front Door", "front_door"},
-	{"garage", "garage"},
-	{"back-yard", "back_yard"},
-	{"Drive 2", "drive_2"},
-	{"cellar", "cellar"},
-	{"Attic", "attic"},
-}
 
 const (
 	// poisonName begins the names of pictures that the detector refuses.
@@ -39,9 +28,10 @@ const (
 	retryWrite = 50 * time.Millisecond
 )
 
-// feeder is all cameras. It keeps the list of what they wrote.
+// feeder lets all cameras write.
 type feeder struct {
-	root string
+	*e2e.Cameras
+
 	seed uint64
 	// total is how many files are to be written, patient whether some may be such that the server waits for minutes.
 	total   int
@@ -50,36 +40,24 @@ type feeder struct {
 	progress func() float64
 
 	written, again atomic.Int64
-
-	mu    sync.Mutex
-	files []*fed // guarded by mu
-}
-
-// list is what was written so far.
-func (f *feeder) list() []*fed {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]*fed(nil), f.files...)
 }
 
 // run lets all cameras write until they are done.
 func (f *feeder) run(ctx context.Context) error {
-	for _, camera := range cameraFolders {
-		if err := os.MkdirAll(filepath.Join(f.root, camera.folder), 0o755); err != nil { //nolint:gosec // a folder of this run
+	list := e2e.SixCameras()
+	for _, c := range list {
+		if err := os.MkdirAll(f.Path(c, ""), 0o755); err != nil { //nolint:gosec // a folder of this run
 			return err
 		}
 	}
-	var cameras sync.WaitGroup
-	errs := make([]error, len(cameraFolders))
-	share := (f.total + len(cameraFolders) - 1) / len(cameraFolders)
-	for i, c := range cameraFolders {
-		cam := &camera{
-			feeder: f, id: c.id, folder: filepath.Join(f.root, c.folder), number: i, share: share,
-			random: random(f.seed, uint64(100+i)),
-		}
-		cameras.Go(func() { errs[i] = cam.run(ctx) })
+	var writing sync.WaitGroup
+	errs := make([]error, len(list))
+	share := (f.total + len(list) - 1) / len(list)
+	for i, c := range list {
+		cam := &camera{feeder: f, Camera: c, number: i, share: share, random: random(f.seed, uint64(100+i))}
+		writing.Go(func() { errs[i] = cam.run(ctx) })
 	}
-	cameras.Wait()
+	writing.Wait()
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -96,8 +74,8 @@ func random(seed, stream uint64) *rand.Rand {
 // camera is one camera. Its slow uploads go on while it takes the next pictures.
 type camera struct {
 	*feeder
+	e2e.Camera
 
-	id, folder    string
 	number, share int
 	random        *rand.Rand
 	count         int // files begun
@@ -108,7 +86,8 @@ type camera struct {
 
 // shot is a picture that a camera took.
 type shot struct {
-	fed  *fed
+	*e2e.Shot
+
 	data []byte
 	// done says that the upload has ended.
 	done atomic.Bool
@@ -130,7 +109,7 @@ func (c *camera) run(ctx context.Context) error {
 			n++
 		}
 		due := func() bool { return n >= c.share || float64(n) < float64(c.share)*c.progress() }
-		if !wait(ctx, pause) || !until(ctx, 20*time.Millisecond, due) {
+		if !e2e.Wait(ctx, pause) || !e2e.Until(ctx, 20*time.Millisecond, due) {
 			return ctx.Err()
 		}
 	}
@@ -145,10 +124,10 @@ func (c *camera) next(ctx context.Context, n int) error {
 	switch {
 	case roll < 40 && len(c.shots) > 0: // the same bytes under another name
 		earlier := c.shots[c.random.IntN(len(c.shots))]
-		copied := *earlier.fed
-		return c.write(ctx, &shot{fed: &copied, data: earlier.data}, name)
+		copied := *earlier.Shot
+		return c.write(ctx, &shot{Shot: &copied, data: earlier.data}, name)
 	case roll < 50:
-		text := fmt.Appendf(nil, "this is no picture but note %d of camera %s", n, c.id)
+		text := fmt.Appendf(nil, "this is no picture but note %d of camera %s", n, c.ID)
 		return c.write(ctx, c.take(text, "not_an_image"), name)
 	case roll < 60:
 		return c.write(ctx, c.take(bomb(seed), "too_many_pixels"), fmt.Sprintf("IMG_%06d.png", n))
@@ -157,16 +136,10 @@ func (c *camera) next(ctx context.Context, n int) error {
 		return c.write(ctx, c.take(whole[:len(whole)*2/3], "truncated"), name)
 	case roll < 70:
 		poisoned := c.take(aitest.Picture(seed, c.objects(true)...), "")
-		poisoned.fed.poison, poisoned.fed.kept = true, nil
+		poisoned.Poison, poisoned.Kept = true, nil
 		return c.write(ctx, poisoned, fmt.Sprintf("%s_%06d.jpg", poisonName, n))
 	}
-	objects := c.objects(roll >= 250)
-	taken := c.take(aitest.Picture(seed, objects...), "")
-	for _, d := range objects {
-		if d.Confidence >= threshold {
-			taken.fed.kept = append(taken.fed.kept, d)
-		}
-	}
+	taken := c.take(aitest.Picture(seed, c.objects(roll >= 250)...), "")
 	if err := c.write(ctx, taken, name); err != nil {
 		return err
 	}
@@ -187,12 +160,7 @@ func (c *camera) remember(taken *shot) {
 }
 
 func (c *camera) take(data []byte, broken string) *shot {
-	return &shot{fed: &fed{camera: c.id, sha256: hashOf(data), size: int64(len(data)), broken: broken}, data: data}
-}
-
-func hashOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+	return &shot{Shot: e2e.NewShot(c.Camera, "", data, broken), data: data}
 }
 
 // objects draws what is to be seen: up to three objects, of which at least one reaches the threshold when some is wanted.
@@ -205,10 +173,10 @@ func (c *camera) objects(some bool) (list []aitest.Detection) {
 	for i := range count {
 		d := aitest.Detection{
 			Class: kinds[c.random.IntN(len(kinds))], Confidence: math.Round(1e4*(0.50+0.09*c.random.Float64())) / 1e4,
-			Box: aitest.Box{X: c.random.IntN(220), Y: c.random.IntN(100), Width: 10 + c.random.IntN(80), Height: 10 + c.random.IntN(60)},
+			Box: aitest.Box{X: c.random.IntN(220), Y: c.random.IntN(100), Width: 10 + c.random.IntN(80), Height: 25 + c.random.IntN(45)},
 		}
 		if some && (i == 0 || c.random.IntN(3) > 0) {
-			d.Confidence = math.Round(1e4*(threshold+0.4*c.random.Float64())) / 1e4
+			d.Confidence = math.Round(1e4*(e2e.Threshold+0.4*c.random.Float64())) / 1e4
 		}
 		list = append(list, d)
 	}
@@ -218,26 +186,24 @@ func (c *camera) objects(some bool) (list []aitest.Detection) {
 // write brings a new picture into the camera's folder and notes it when it is there. Broken ones come at once, so that no part of
 // them is taken for another broken one.
 func (c *camera) write(ctx context.Context, s *shot, name string) error {
-	s.fed.path = filepath.Join(c.folder, fmt.Sprintf("part %d", c.count/perFolder), name)
+	s.Path = c.Cameras.Path(c.Camera, filepath.Join(fmt.Sprintf("part %d", c.count/perFolder), name))
 	c.count++
 	how := c.random.IntN(3)
 	stall := time.Duration(c.random.IntN(1500)) * time.Millisecond
 	note := func() {
 		s.done.Store(true)
 		c.written.Add(1)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.files = append(c.files, s.fed)
+		c.Note(s.Shot)
 	}
 	switch {
-	case how == 0 && s.fed.broken == "":
+	case how == 0 && s.Broken == "":
 		c.slow.Go(func() {
 			if c.inPieces(ctx, s, stall) == nil {
 				note()
 			}
 		})
 		return nil
-	case how == 1 && s.fed.broken == "":
+	case how == 1 && s.Broken == "":
 		stall = 0
 		if err := c.inPieces(ctx, s, stall); err != nil {
 			return err
@@ -265,43 +231,31 @@ func (c *camera) writeAgain(ctx context.Context, s *shot) error {
 
 // inPieces writes the first half, waits, and writes the second. It tries again while the folder is away.
 func (c *camera) inPieces(ctx context.Context, s *shot, stall time.Duration) error {
-	var file *os.File
+	var finish func() error
 	err := c.whenThere(ctx, s, func() (err error) {
-		file, err = os.OpenFile(s.fed.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644) //nolint:gosec // cameras write for all to read
+		finish, err = e2e.WriteHalf(s.Path, s.data)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close() }() // closed below; here only after an error
-	if _, err := file.Write(s.data[:len(s.data)/2]); err != nil {
+	whole := stall == 0 || e2e.Wait(ctx, stall)
+	if err := finish(); err != nil || whole {
 		return err
 	}
-	if stall > 0 && !wait(ctx, stall) {
-		return ctx.Err()
-	}
-	if _, err := file.Write(s.data[len(s.data)/2:]); err != nil {
-		return err
-	}
-	return file.Close()
+	return ctx.Err() // the run is over
 }
 
 // renamed writes under a temporary name and renames. It tries again while the folder is away.
 func (c *camera) renamed(ctx context.Context, s *shot) error {
-	return c.whenThere(ctx, s, func() error {
-		temporary := filepath.Join(filepath.Dir(s.fed.path), "."+filepath.Base(s.fed.path)+".part")
-		if err := os.WriteFile(temporary, s.data, 0o644); err != nil { //nolint:gosec // as above
-			return err
-		}
-		return os.Rename(temporary, s.fed.path)
-	})
+	return c.whenThere(ctx, s, func() error { return e2e.WriteRenamed(s.Path, s.data, time.Time{}) })
 }
 
 // whenThere repeats what fails while a folder is away. The camera's own folder is never made anew.
 func (c *camera) whenThere(ctx context.Context, s *shot, do func() error) error {
 	var err error
-	ok := until(ctx, retryWrite, func() bool {
-		if err = os.Mkdir(filepath.Dir(s.fed.path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as above
+	ok := e2e.Until(ctx, retryWrite, func() bool {
+		if err = os.Mkdir(filepath.Dir(s.Path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // as above
 			return !errors.Is(err, fs.ErrNotExist)
 		}
 		err = do()

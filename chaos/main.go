@@ -30,6 +30,8 @@ type options struct {
 	images, kills int
 	// limit bounds the whole run.
 	limit time.Duration
+	// within is how soon readiness must be back after each fault; 0 only measures it.
+	within time.Duration
 	// patient adds pictures that the server gives up only after minutes.
 	patient bool
 	// keep leaves the files of the run behind, also when all is well.
@@ -76,6 +78,7 @@ func parse(args []string, problems io.Writer) (options, error) {
 	flags.Uint64Var(&o.seed, "seed", 0, "what decides about pictures and faults; 0 draws one")
 	flags.IntVar(&o.images, "images", 5_000, "pictures to write at least")
 	flags.IntVar(&o.kills, "kills", 100, "kill -9 to send at least")
+	flags.DurationVar(&o.within, "within", 0, "readiness must be back so soon after each fault; 0 only measures it")
 	flags.DurationVar(&o.limit, "limit", 9*time.Minute, "the run has failed when it takes longer")
 	flags.BoolVar(&o.keep, "keep", false, "keep the files of the run")
 	if err := flags.Parse(args); err != nil {

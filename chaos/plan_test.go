@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/picture"
 )
 
@@ -49,7 +49,7 @@ func TestParse_Forms(t *testing.T) {
 // A promise that was broken makes the report say so and the command fail.
 func TestReport_SaysWhatIsBroken(t *testing.T) {
 	t.Parallel()
-	r := &report{seed: 1, outcomes: map[string]int{}}
+	r := &report{seed: 1, outcomes: map[string]int{}, afterKills: []time.Duration{6 * time.Second}}
 	var out bytes.Buffer
 	r.print(&out)
 	require.False(t, r.broken())
@@ -57,7 +57,7 @@ func TestReport_SaysWhatIsBroken(t *testing.T) {
 	require.NotContains(t, out.String(), "nothing was compared")
 	(&report{}).print(&out)
 	require.Contains(t, out.String(), "nothing was compared")
-	r.found(finding{lost, "/c/a.jpg: no row"})
+	r.found(e2e.Lost, "/c/a.jpg: no row")
 	out.Reset()
 	r.print(&out)
 	require.True(t, r.broken())
@@ -76,41 +76,28 @@ func TestBomb_IsOne(t *testing.T) {
 // The feeder's list is true: what it says it wrote lies there, and a broken upload is none that the detector would see.
 func TestFeeder_KeepsATrueList(t *testing.T) {
 	t.Parallel()
-	f := &feeder{root: t.TempDir(), seed: 3, total: 300, progress: func() float64 { return 1 }}
-	require.NoError(t, f.run(t.Context()))
-	files := f.list()
-	require.GreaterOrEqual(t, len(files), 300)
-	natures, paths := map[string]bool{}, map[string]bool{}
-	for _, file := range files {
-		require.False(t, paths[file.path], file.path)
-		paths[file.path] = true
-		data := readFile(t, file.path)
-		require.Equal(t, file.sha256, hashOf(data), file.path)
-		require.Len(t, data, int(file.size))
-		if file.broken == "" {
-			natures["whole"] = true
-			var kept []aitest.Detection
-			for _, d := range aitest.Detections(data) {
-				if d.Confidence >= threshold {
-					kept = append(kept, d)
-				}
-			}
-			if !file.poison {
-				require.Equal(t, kept, file.kept, file.path)
-			}
-			continue
-		}
-		natures[file.broken] = true
-		_, err := picture.VerifyBytes(data, picture.Limits{})
-		require.Error(t, err)
+	f := &feeder{
+		Cameras: &e2e.Cameras{Root: t.TempDir()}, seed: 3, total: 300, progress: func() float64 { return 1 },
 	}
-	require.Len(t, natures, 3)
+	require.NoError(t, f.run(t.Context()))
+	shots := f.Shots()
+	require.GreaterOrEqual(t, len(shots), 300)
+	natures, paths := map[string]bool{}, map[string]bool{}
+	for _, s := range shots {
+		require.False(t, paths[s.Path], s.Path)
+		paths[s.Path] = true
+		natures[s.Broken] = true
+		data, err := os.ReadFile(s.Path)
+		require.NoError(t, err)
+		lies := e2e.NewShot(s.Camera, s.Path, data, s.Broken)
+		if s.Poison {
+			natures["poison"] = true
+			lies.Poison, lies.Kept = true, nil
+		}
+		require.Equal(t, lies, s)
+		_, err = picture.VerifyBytes(data, picture.Limits{})
+		require.Equal(t, s.Broken == "", err == nil, s.Path)
+	}
+	require.Len(t, natures, 4)
 	require.Positive(t, f.again.Load())
-}
-
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	return data
 }

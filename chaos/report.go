@@ -7,18 +7,22 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hsi.home.arpa/internal/e2e"
 )
 
 // report is what a run found.
 type report struct {
 	seed uint64
+	// within is how soon readiness must be back after a fault; 0 only measures it.
+	within time.Duration
 
 	files, again int
 	faults       map[kind]int
 	kills        int
 	afterKills   []time.Duration // sorted
 	others       []time.Duration // sorted
-	findings     []finding
+	findings     e2e.Findings
 	// outcomes are nil when the run did not come to the comparison.
 	outcomes map[string]int
 
@@ -40,40 +44,30 @@ type cause struct {
 	Count int
 }
 
-func (r *report) found(f finding) { r.findings = append(r.findings, f) }
+func (r *report) found(kind, text string) { r.findings.Add(kind, "%s", text) }
 
 // broken tells whether a promise was broken.
 func (r *report) broken() bool { return len(r.findings) > 0 }
 
 // take takes over what the parts of a run counted.
 func (r *report) take(f *faultRunner, feeder *feeder, w *world) {
-	r.files, r.again = len(feeder.list()), int(feeder.again.Load())
+	r.files, r.again = len(feeder.Shots()), int(feeder.again.Load())
 	r.faults, r.kills = f.count, f.kills()
 	r.afterKills, r.others = slices.Sorted(slices.Values(f.afterKills)), slices.Sorted(slices.Values(f.others))
 	for _, took := range slices.Concat(r.afterKills, r.others) {
-		if took > recoveryBound {
-			r.found(finding{late, fmt.Sprintf("ready only %v after the last fault", took.Round(time.Millisecond))})
+		if r.within > 0 && took > r.within {
+			r.found(e2e.Late, fmt.Sprintf("ready only %v after the last fault", took.Round(time.Millisecond)))
 		}
 	}
 	r.findings = append(r.findings, f.findings...)
-	for _, text := range slices.Concat(w.server.ownEnds(), w.second.ownEnds()) {
-		r.found(finding{misbehaving, text})
+	for _, text := range slices.Concat(w.server.OwnEnds(), w.second.OwnEnds()) {
+		r.found(e2e.Misbehaving, text)
 	}
 }
 
-func (r *report) audited(a *audit, events, detections, leftovers int) {
-	r.findings = append(r.findings, a.findings...)
-	r.outcomes, r.events, r.detections, r.leftovers = a.outcomes, events, detections, leftovers
-}
-
-// count is how many promises of a kind were broken.
-func (r *report) count(kind string) (n int) {
-	for _, f := range r.findings {
-		if f.kind == kind {
-			n++
-		}
-	}
-	return n
+func (r *report) audited(a *e2e.Audit, l *e2e.Ledger, leftovers int) {
+	r.findings = append(r.findings, a.Findings...)
+	r.outcomes, r.events, r.detections, r.leftovers = a.Outcomes, len(l.Events), len(l.Detections), leftovers
 }
 
 // print writes the report.
@@ -99,7 +93,7 @@ func (r *report) print(out io.Writer) {
 	}
 	line("kills left       %d thumbnails of no row, which the server removed", r.leftovers)
 	line("hsi check        %s", strings.TrimSpace(r.check))
-	line("readiness back   after the last fault, bound %v", recoveryBound)
+	line("readiness back   after the last fault")
 	for _, group := range []struct {
 		name  string
 		times []time.Duration
@@ -112,15 +106,14 @@ func (r *report) print(out io.Writer) {
 	if r.outcomes == nil {
 		line("nothing was compared: the run did not come to its end")
 	}
-	line("%d lost, %d doubled, %d invented, %d wrong, %d rows without file, %d files without row, %d late, %d misbehaving", r.count(lost), r.count(doubled),
-		r.count(invented), r.count(wrong), r.count(dangling), r.count(orphaned), r.count(late), r.count(misbehaving))
-	const shown = 30
-	for _, f := range r.findings[:min(len(r.findings), shown)] {
-		line("  %s: %s", f.kind, f.text)
+	var counts []string
+	for _, c := range []struct{ kind, words string }{
+		{e2e.Lost, "lost"}, {e2e.Doubled, "doubled"}, {e2e.Invented, "invented"}, {e2e.Wrong, "wrong"},
+		{e2e.Dangling, "rows without file"}, {e2e.Orphaned, "files without row"}, {e2e.Late, "late"}, {e2e.Misbehaving, "misbehaving"},
+	} {
+		counts = append(counts, fmt.Sprint(r.findings.Count(c.kind), " ", c.words))
 	}
-	if more := len(r.findings) - shown; more > 0 {
-		line("  and %d more", more)
-	}
+	line("%s\n%s", strings.Join(counts, ", "), strings.TrimSuffix(r.findings.String(), "\n"))
 	if r.kept != "" {
 		line("the files of the run are in %s", r.kept)
 	}

@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"hsi.home.arpa/internal/e2e"
 )
 
 const (
-	// recoveryBound is the promise: readiness is back so soon after the last fault.
-	recoveryBound = 5 * time.Second
 	// progressInterval is how often a run tells how far it is.
 	progressInterval = 15 * time.Second
+	// stopPatience is how long the server may take to stop; how long it should is tested elsewhere.
+	stopPatience = 2 * time.Minute
 )
 
 // run makes one run. The report is nil when the run could not begin; the error says why the run did not come to its end.
@@ -26,7 +28,7 @@ func run(ctx context.Context, o options, out io.Writer) (result *report, err err
 	if err != nil {
 		return nil, err
 	}
-	result = &report{seed: o.seed}
+	result = &report{seed: o.seed, within: o.within}
 	defer func() {
 		result.took = time.Since(begun)
 		interrupted := errors.Is(ctx.Err(), context.Canceled)
@@ -37,17 +39,17 @@ func run(ctx context.Context, o options, out io.Writer) (result *report, err err
 		w.close(keep)
 	}()
 	f := &faultRunner{world: w, count: map[kind]int{}}
-	feeder := &feeder{root: w.cameras(), seed: o.seed, total: o.images, patient: o.patient}
+	feeder := &feeder{Cameras: w.Cameras, seed: o.seed, total: o.images, patient: o.patient}
 	feeder.progress = func() float64 { return float64(f.kills()+2) / float64(o.kills) }
 	defer func() {
 		result.take(f, feeder, w)
 		if notReady, ok := errors.AsType[*notReadyError](err); ok {
-			result.found(finding{late, notReady.Error()})
+			result.found(e2e.Late, notReady.Error())
 			err = nil // not the run has failed but the server
 		}
 	}()
 
-	if err := w.server.start(ctx); err != nil {
+	if err := w.server.Start(ctx); err != nil {
 		return result, err
 	}
 	if _, err := f.awaitReady(ctx, time.Now()); err != nil {
@@ -88,10 +90,10 @@ func disturb(ctx context.Context, o options, f *faultRunner, feeder *feeder, out
 	w := f.world
 	for i, makeTrouble := range []func() error{
 		func() error {
-			return f.aiTrouble(trouble, random(o.seed, 1), w.detector, detectorTook, detectorAway, detectorOdd, oddImages())
+			return f.aiTrouble(trouble, random(o.seed, 1), w.Detector, detectorTook, detectorAway, detectorOdd, oddImages())
 		},
 		func() error {
-			return f.aiTrouble(trouble, random(o.seed, 2), w.model, modelTook, modelAway, modelOdd, oddVerdicts())
+			return f.aiTrouble(trouble, random(o.seed, 2), w.Model, modelTook, modelAway, modelOdd, oddVerdicts())
 		},
 		func() error { return f.cameraTrouble(trouble, random(o.seed, 3)) },
 	} {
@@ -128,7 +130,7 @@ func clock(begun time.Time) string { return time.Since(begun).Round(time.Second)
 
 // settle waits until nothing is left to do.
 func settle(ctx context.Context, w *world, feeder *feeder, result *report) error {
-	files := len(feeder.list())
+	files := len(feeder.Shots())
 	if w.drain(ctx, files) {
 		return ctx.Err()
 	}
@@ -137,28 +139,34 @@ func settle(ctx context.Context, w *world, feeder *feeder, result *report) error
 	if err != nil {
 		return err
 	}
-	result.found(finding{late, fmt.Sprintf("nothing moved any more, with %d files without a row, %d images and %d batches to do", waiting.Unrecorded, waiting.Images, waiting.Batches)})
-	w.server.kill()
-	if err := w.server.start(ctx); err != nil {
+	result.found(e2e.Late, fmt.Sprintf("nothing moved any more, with %d files without a row, %d images and %d batches to do", waiting.Unrecorded, waiting.Images, waiting.Batches))
+	w.server.Kill()
+	if err := w.server.Start(ctx); err != nil {
 		return err
 	}
 	w.drain(ctx, files) // what is left now the audit tells
 	return context.Cause(ctx)
 }
 
-// drain waits until all files have a row that has come to its end; false when nothing has moved for a long time.
+// drain waits until all files have a row that has come to its end; false when nothing has moved for a
+// long time. When nothing moves for a moment, it lets the time pass that leases and pauses take.
 func (w *world) drain(ctx context.Context, files int) bool {
-	const patience = 4 * time.Minute // an unfinished file and a lease that nobody gives back take two
-	moved := time.Now()
+	const moment, patience = 2 * time.Second, 4 * time.Minute // an unfinished file waits for two minutes
+	moved, hurried := time.Now(), time.Now()
 	var last backlog
 	done := false
-	until(ctx, 250*time.Millisecond, func() bool {
+	e2e.Until(ctx, 100*time.Millisecond, func() bool {
 		now, err := w.waiting(ctx, files)
 		if err != nil {
 			return false
 		}
 		if now != last {
-			last, moved = now, time.Now()
+			last, moved, hurried = now, time.Now(), time.Now()
+		}
+		if time.Since(hurried) > moment {
+			hurried = time.Now()
+			_, _ = w.EndLeases(ctx, "") // else they end by themselves
+			_ = w.EndPauses(ctx)        // as above
 		}
 		done = now == backlog{}
 		return done || time.Since(moved) > patience
@@ -175,7 +183,7 @@ type backlog struct {
 func (w *world) waiting(ctx context.Context, files int) (b backlog, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	err = w.database.GetContext(ctx, &b, `
+	err = w.Database.GetContext(ctx, &b, `
 		SELECT $1 - count(DISTINCT file_path) FILTER (WHERE coalesce(reason, '') NOT IN ('replaced', 'file_gone')) AS unrecorded,
 		       count(*) FILTER (WHERE state IN ('seen', 'queued', 'detecting', 'batched')) AS images,
 		       (SELECT count(*) FROM batches WHERE state NOT IN ('analyzed', 'dead_lettered')) AS batches
@@ -189,46 +197,46 @@ func finish(ctx context.Context, w *world, feeder *feeder, result *report, say f
 	if err := requeue(ctx, w, feeder, result); err != nil {
 		return err
 	}
-	if err := w.server.stop(); err != nil {
-		result.found(finding{misbehaving, err.Error()})
+	if err := w.server.Stop(stopPatience); err != nil {
+		result.found(e2e.Misbehaving, err.Error())
 	}
 	say("comparing")
-	l, err := readLedger(ctx, w.database)
+	run, err := w.Collect(ctx)
 	if err != nil {
 		return err
 	}
-	a := compare(feeder.list(), l, verdicts(w.model.Calls()))
-	d, err := readDisk(w.thumbnails())
+	run.Repeated = true
+	a := run.Audit()
+	disk, err := a.Thumbnails(w.thumbnails)
 	if err != nil {
 		return err
 	}
-	unnamed := a.thumbnails(l, d)
-	result.audited(a, len(l.events), len(l.detections), len(unnamed))
+	result.audited(a, run.Ledger, len(disk.Unnamed))
 	say("letting the server remove what the kills left behind")
-	if err := w.sweep(ctx, unnamed, result); err != nil {
+	if err := w.sweep(ctx, disk.Unnamed, result); err != nil {
 		return err
 	}
-	output, err := w.server.run(ctx, "check")
+	output, err := w.server.Run(ctx, "check")
 	result.check = output
 	if err != nil {
-		result.found(finding{wrong, fmt.Sprintf("hsi check: %v: %s", err, output)})
+		result.found(e2e.Wrong, fmt.Sprintf("hsi check: %v: %s", err, output))
 	}
 	return nil
 }
 
 // requeue lets the images that were given up be tried again, now that the services are well: all but the poisoned must succeed.
 func requeue(ctx context.Context, w *world, feeder *feeder, result *report) error {
-	if err := w.database.SelectContext(ctx, &result.givenUp, `
+	if err := w.Database.SelectContext(ctx, &result.givenUp, `
 		SELECT reason AS cause, count(*) AS count FROM images WHERE state = 'dead_lettered' GROUP BY reason ORDER BY count(*) DESC, reason`); err != nil {
 		return fmt.Errorf("count what was given up: %w", err)
 	}
 	if len(result.givenUp) == 0 {
 		return nil
 	}
-	if output, err := w.server.run(ctx, "dead-letters", "requeue", "--all"); err != nil {
+	if output, err := w.server.Run(ctx, "dead-letters", "requeue", "--all"); err != nil {
 		return fmt.Errorf("requeue dead letters: %w: %s", err, output)
 	}
-	w.drain(ctx, len(feeder.list())) // what is left now the audit tells
+	w.drain(ctx, len(feeder.Shots())) // what is left now the audit tells
 	return context.Cause(ctx)
 }
 
@@ -240,13 +248,13 @@ func (w *world) sweep(ctx context.Context, unnamed []string, result *report) err
 	}
 	old := time.Now().Add(-2 * time.Hour)
 	for _, rel := range unnamed {
-		if err := os.Chtimes(filepath.Join(w.thumbnails(), rel), old, old); err != nil {
+		if err := os.Chtimes(filepath.Join(w.thumbnails, rel), old, old); err != nil {
 			return err
 		}
 	}
 	left := func() (n int) {
 		for _, rel := range unnamed {
-			if _, err := os.Lstat(filepath.Join(w.thumbnails(), rel)); err == nil {
+			if _, err := os.Lstat(filepath.Join(w.thumbnails, rel)); err == nil {
 				n++
 			}
 		}
@@ -257,23 +265,23 @@ func (w *world) sweep(ctx context.Context, unnamed []string, result *report) err
 	marked := func(marks int) bool { return marks == left() } // what was temporary needs no mark
 	swept := func(marks int) bool { return marks == 0 && left() == 0 }
 	for _, settled := range []func(marks int) bool{marked, swept} {
-		if err := w.server.start(ctx); err != nil {
+		if err := w.server.Start(ctx); err != nil {
 			return err
 		}
-		until(limited, 100*time.Millisecond, func() bool {
+		e2e.Until(limited, 100*time.Millisecond, func() bool {
 			var marks int
-			err := w.database.GetContext(limited, &marks, `SELECT count(*) FROM media_deletions`)
+			err := w.Database.GetContext(limited, &marks, `SELECT count(*) FROM media_deletions`)
 			return err == nil && settled(marks) && w.server.ready(limited)
 		})
-		if err := w.server.stop(); err != nil {
-			result.found(finding{misbehaving, err.Error()})
+		if err := w.server.Stop(stopPatience); err != nil {
+			result.found(e2e.Misbehaving, err.Error())
 		}
-		if err := w.order(ctx, `UPDATE media_deletions SET not_before = NULL`); err != nil {
+		if err := w.Order(ctx, `UPDATE media_deletions SET not_before = NULL`); err != nil {
 			return err
 		}
 	}
 	if n := left(); n > 0 {
-		result.found(finding{orphaned, fmt.Sprintf("%d of %d files of no row were not removed", n, len(unnamed))})
+		result.found(e2e.Orphaned, fmt.Sprintf("%d of %d files of no row were not removed", n, len(unnamed)))
 	}
 	return ctx.Err()
 }

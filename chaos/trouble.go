@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/aitest"
 )
 
@@ -27,7 +28,7 @@ const (
 // normal is what the AI services do between faults: they take a little time.
 func normal(took time.Duration) aitest.Behaviour {
 	return aitest.Behaviour{Answer: func(w http.ResponseWriter, x *aitest.Exchange) { // no name: the answer is honest
-		if !wait(x.Request.Context(), took) {
+		if !e2e.Wait(x.Request.Context(), took) {
 			panic(http.ErrAbortHandler)
 		}
 		x.Honest.Send(w)
@@ -94,7 +95,7 @@ func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scrip
 	}
 	well()
 	defer well()
-	for wait(ctx, seconds(r, 1, 8)) {
+	for e2e.Wait(ctx, seconds(r, 1, 8)) {
 		switch r.IntN(5) {
 		case 0:
 			service.Stop()
@@ -111,7 +112,7 @@ func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scrip
 			}
 			continue
 		}
-		wait(ctx, seconds(r, 0.5, 7))
+		e2e.Wait(ctx, seconds(r, 0.5, 7))
 		well()
 	}
 	return nil
@@ -120,17 +121,17 @@ func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scrip
 // cameraTrouble takes camera folders away and brings them back until ctx ends.
 func (f *faultRunner) cameraTrouble(ctx context.Context, r *rand.Rand) error {
 	w := f.world
-	for wait(ctx, seconds(r, 2, 10)) {
-		chosen, what := filepath.Join(w.cameras(), cameraFolders[r.IntN(len(cameraFolders))].folder), cameraAway
+	for e2e.Wait(ctx, seconds(r, 2, 10)) {
+		chosen, what := filepath.Join(w.Cameras.Root, pick(r, e2e.SixCameras()).Folder), cameraAway
 		if r.IntN(4) == 0 {
-			chosen, what = w.cameras(), allCamerasAway
+			chosen, what = w.Cameras.Root, allCamerasAway
 		}
 		away := filepath.Join(w.dir, "away")
 		if err := os.Rename(chosen, away); err != nil {
 			return fmt.Errorf("take a camera folder away: %w", err)
 		}
 		f.noted(what)
-		wait(ctx, seconds(r, 0.3, 4))
+		e2e.Wait(ctx, seconds(r, 0.3, 4))
 		if err := os.Rename(away, chosen); err != nil {
 			return fmt.Errorf("bring a camera folder back: %w", err)
 		}

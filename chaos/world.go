@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,39 +16,41 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // the driver
 	"golang.org/x/sys/unix"
 
 	"hsi.home.arpa/embedded/embeddedtest"
-	"hsi.home.arpa/pipeline/aitest"
-	"hsi.home.arpa/pipeline/redis"
+	"hsi.home.arpa/internal/e2e"
 )
 
-// Settings of the server in the runs.
-const (
-	threshold        = 0.6 // of detections
-	detectionWorkers = 4
-)
+// detectionWorkers is how many calls to the detector may be under way.
+const detectionWorkers = 4
 
 // world is everything that a run starts: it belongs to the run and ends with it.
 type world struct {
-	scope *scope
-	dir   string // of all files but those of the databases
+	*e2e.World
+
+	scope      *scope
+	dir        string // of all files but those of the databases
+	thumbnails string
 
 	postgres *embeddedtest.PostgresServer
 	redis    *embeddedtest.RedisServer
-	detector *aitest.RTDETR
-	model    *aitest.Nemotron
 	server   *server
 	// second is another server on the same databases and folders, which runs only while the first is frozen.
 	second *server
 
-	// database and redisClient are our own connections.
-	database    *sqlx.DB
-	redisClient *redis.Client
-
 	postgresMu, redisMu sync.Mutex // held while the process is being exchanged
+}
+
+// server is the server under test.
+type server struct {
+	*e2e.Server
+
+	url    string
+	client *http.Client
+
+	exchange sync.Mutex // held while one process takes the place of another
+	freezing sync.Mutex // held while it is frozen, so that nobody else wakes it; a kill may come all the same
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
@@ -64,7 +66,12 @@ func (w *world) build(ctx context.Context, o options) (err error) {
 	if w.dir, err = workDir(w.scope, o.dir); err != nil {
 		return err
 	}
-	if err := w.startServices(); err != nil {
+	w.thumbnails = filepath.Join(w.dir, "data", "thumbnails")
+	cameras := filepath.Join(w.dir, "cameras")
+	if err := os.Mkdir(cameras, 0o755); err != nil { //nolint:gosec // a folder of this run
+		return err
+	}
+	if err := w.startServices(cameras); err != nil {
 		return err
 	}
 	binary, err := filepath.Abs(o.binary)
@@ -74,65 +81,64 @@ func (w *world) build(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return fmt.Errorf("find the server: %w", err)
 	}
-	if err := os.MkdirAll(w.cameras(), 0o755); err != nil { //nolint:gosec // a folder of this run
-		return err
-	}
 	if w.server, err = w.newServer(ctx, binary, "data"); err != nil {
 		return err
 	}
-	w.second, err = w.newServer(ctx, binary, "second", "VIDEO_THUMBNAILS_DIR="+w.thumbnails(), "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data", "clips"))
+	w.second, err = w.newServer(ctx, binary, "second",
+		"VIDEO_THUMBNAILS_DIR="+w.thumbnails, "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data", "clips"))
 	return err
 }
 
 // startServices starts the databases and the AI services. The helpers of tests end the test when that fails, here the run.
-func (w *world) startServices() (err error) {
+func (w *world) startServices(cameras string) (err error) {
 	defer catch(&err)
 	w.postgres = embeddedtest.NewPostgres(w.scope, map[string]string{"autovacuum": "on", "autovacuum_naptime": "15s"})
 	w.redis = embeddedtest.NewRedis(w.scope)
-	w.detector, w.model = aitest.NewRTDETR(w.scope), aitest.NewNemotron(w.scope)
-	// Our own sessions must be able to end what they began, such as read-only times.
-	url := w.postgres.URL() + "&default_transaction_read_only=off&connect_timeout=5"
-	if w.database, err = sqlx.Open("postgres", url); err != nil {
-		return fmt.Errorf("open the database: %w", err)
-	}
-	w.database.SetMaxIdleConns(1)
-	w.scope.Cleanup(func() { _ = w.database.Close() }) // a session to a killed server does not close well
-	if w.redisClient, err = redis.Open(redis.Config{URL: w.redis.URL()}); err != nil {
-		return err
-	}
-	w.scope.Cleanup(w.redisClient.Close)
+	w.World = e2e.NewWorld(w.scope, w.postgres.URL(), w.redis.URL(), cameras)
 	return nil
 }
 
-// newServer prepares a server with a data folder of its own and short times, so that a run of minutes has many batches.
+// newServer prepares a server with a data folder of its own.
 func (w *world) newServer(ctx context.Context, binary, data string, more ...string) (*server, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
-	}
-	address := listener.Addr().String()
-	_, port, err := net.SplitHostPort(address)
+	port, err := e2e.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return newServer(binary, append([]string{
-		"DATA_DIR=" + filepath.Join(w.dir, data), "FOSCAM_BASE_PATH=" + w.cameras(), "API_PORT=" + port,
-		"DATABASE_URL=" + w.postgres.URL(), "REDIS_URL=" + w.redis.URL(),
-		"RTDETR_URL=" + w.detector.URL(), "NEMOTRON_URL=" + w.model.URL(), "DETECTION_WORKERS=" + strconv.Itoa(detectionWorkers),
-		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=6", "NEMOTRON_READ_TIMEOUT=6", // a frozen server comes back to answers that it still takes
-		"BATCH_WINDOW_SECONDS=4", "BATCH_IDLE_TIMEOUT_SECONDS=2", "DETECTION_CONFIDENCE_THRESHOLD=" + strconv.FormatFloat(threshold, 'g', -1, 64),
-		"DEDUPE_TTL_SECONDS=86400",
-	}, more...), address, filepath.Join(w.dir, data+".log")), listener.Close()
+	log, err := os.OpenFile(filepath.Join(w.dir, data+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the server's log: %w", err)
+	}
+	w.scope.Cleanup(func() { _ = log.Close() })
+	env := append(w.Settings(),
+		"DATA_DIR="+filepath.Join(w.dir, data), "API_PORT="+strconv.Itoa(port), "DETECTION_WORKERS="+strconv.Itoa(detectionWorkers),
+		"EMBEDDED_DEPS_DIR="+os.Getenv("EMBEDDED_DEPS_DIR"), "DEDUPE_TTL_SECONDS=86400",
+		"RTDETR_READ_TIMEOUT=6", "NEMOTRON_READ_TIMEOUT=6") // a frozen server comes back to answers that it still takes
+	return &server{
+		Server: &e2e.Server{Program: binary, Env: append(env, more...), Dir: w.dir, Output: log},
+		url:    fmt.Sprintf("http://127.0.0.1:%d", port),
+		client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
+	}, nil
 }
 
-func (w *world) cameras() string    { return filepath.Join(w.dir, "cameras") }
-func (w *world) thumbnails() string { return filepath.Join(w.dir, "data", "thumbnails") }
+// ready asks for readiness.
+func (s *server) ready(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/system/health/ready", http.NoBody)
+	if err != nil {
+		return false
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
 
 // close ends all processes and removes all files, or leaves ours behind to be looked at.
 func (w *world) close(keep bool) {
 	for _, s := range []*server{w.server, w.second} {
 		if s != nil {
-			s.kill()
+			s.Kill()
 		}
 	}
 	w.scope.end()
@@ -233,26 +239,4 @@ func catch(err *error) {
 	default:
 		panic(value)
 	}
-}
-
-// wait waits for the time to pass; false when ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// until asks a condition each interval until it holds; false when ctx ends first.
-func until(ctx context.Context, interval time.Duration, condition func() bool) bool {
-	for !condition() {
-		if !wait(ctx, interval) {
-			return false
-		}
-	}
-	return true
 }

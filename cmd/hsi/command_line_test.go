@@ -84,10 +84,11 @@ func TestConfig_ShowsWherePackagesLie(t *testing.T) {
 	program := filepath.Join(dir, "bin", "hsi")
 	require.NoError(t, os.Link(self, program))
 	shown := func() string {
-		cmd, output := command(t, []string{"DATA_DIR=" + dir, "EMBEDDED_DEPS_DIR="}, "config")
-		cmd.Path = program
-		require.NoError(t, cmd.Run(), output.String())
-		return output.String()
+		s := hsi(t, "DATA_DIR="+dir, "EMBEDDED_DEPS_DIR=")
+		s.Program = program
+		output, code := execute(t, s, "config")
+		require.Zero(t, code, output)
+		return output
 	}
 	require.Regexp(t, `(?m)^EMBEDDED_DEPS_DIR +\(no \.deps beside the program's folder\)$`, shown())
 	require.NoError(t, os.Mkdir(filepath.Join(dir, ".deps"), 0o755))

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -5,9 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/aitest"
 )
 
@@ -34,7 +38,7 @@ func (w *world) deadLetters(query string) (page letterPage) {
 
 func (w *world) requeue(body string) (requeued int64) {
 	w.tb.Helper()
-	status, answer := w.request(http.MethodPost, "/api/system/dead-letters/requeue", http.Header{"Content-Type": {"application/json"}}, []byte(body))
+	status, answer := w.request(http.MethodPost, "/api/system/dead-letters/requeue", asJSON, []byte(body))
 	require.Equal(w.tb, 200, status, "%s", answer)
 	var result struct{ Requeued int64 }
 	require.NoError(w.tb, json.Unmarshal(answer, &result))
@@ -46,15 +50,13 @@ func (w *world) requeue(body string) (requeued int64) {
 func TestDeadLetters_OverTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	person := func(int) []aitest.Detection {
-		return []aitest.Detection{{Class: "person", Confidence: 0.9, Box: aitest.Box{X: 10, Y: 10, Width: 50, Height: 50}}}
-	}
 	require.Zero(t, w.deadLetters("").Total)
 
-	w.detector.SetBehaviour(aitest.Status(http.StatusUnprocessableEntity))
+	w.Detector.SetBehaviour(aitest.Status(http.StatusUnprocessableEntity))
 	shoot := func(i int) {
 		data := aitest.Picture(uint64(i), person(i)...)
-		w.writeRenamed(w.plan(0, []string{"refused.jpg", "senseless.jpg"}[i], data, person(i)), data)
+		s := w.plan(0, []string{"refused.jpg", "senseless.jpg"}[i], data, "")
+		require.NoError(t, e2e.WriteRenamed(s.Path, data, time.Time{}))
 	}
 	shoot(0)
 	w.eventually("the image is given up", func() bool { return w.deadLetters("").Total == 1 })
@@ -66,13 +68,13 @@ func TestDeadLetters_OverTheAPI(t *testing.T) {
 	require.Equal(t, 1, letter.Attempts)
 	require.NotNil(t, letter.FirstFailedAt)
 	require.NotNil(t, letter.LastFailedAt)
-	w.detector.SetBehaviour(aitest.Behaviour{})
+	w.Detector.SetBehaviour(aitest.Behaviour{})
 
-	w.model.SetBehaviour(aitest.NoVerdict())
+	w.Model.SetBehaviour(aitest.NoVerdict())
 	shoot(1)
 	w.eventually("the batch is given up", func() bool {
 		// As if a worker had died over it again and again: nobody waits half a minute for the retries.
-		_, err := w.database.ExecContext(t.Context(), `
+		_, err := w.Database.ExecContext(t.Context(), `
 			UPDATE batches SET next_attempt_at = now(), attempts = 5 WHERE state = 'closed' AND next_attempt_at > now()`)
 		require.NoError(t, err)
 		return w.deadLetters("").Total == 2
@@ -85,7 +87,7 @@ func TestDeadLetters_OverTheAPI(t *testing.T) {
 	require.Equal(t, "not finished after 5 attempts", page.DeadLetters[0].Cause)
 	require.EqualValues(t, 1, w.deadLetters("?cause="+strings.ReplaceAll(page.DeadLetters[0].Cause, " ", "%20")).Total)
 	require.Zero(t, w.deadLetters("?cause=nothing").Total)
-	w.model.SetBehaviour(aitest.Behaviour{})
+	w.Model.SetBehaviour(aitest.Behaviour{})
 
 	// By its id the image, by its cause the batch; each becomes an event.
 	requireRequeued := func(body string, events int64) {

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -75,7 +77,7 @@ func except(b aitest.Behaviour, poisoned func(subject string) bool, instead aite
 // peakMiB is the most memory that the process had so far.
 func (p *process) peakMiB() (mib int) {
 	p.tb.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	require.NoError(p.tb, err)
 	_, rest, found := strings.Cut(string(status), "VmHWM:")
 	require.True(p.tb, found)
@@ -83,8 +85,6 @@ func (p *process) peakMiB() (mib int) {
 	require.NoError(p.tb, err)
 	return mib >> 10
 }
-
-func person(i int) []aitest.Detection { return usual(5*i + 1) }
 
 // aiTrial is an AI service that fails in every way for all its work, and always in one way for one piece of it.
 type aiTrial struct {
@@ -112,7 +112,7 @@ func (a *aiTrial) behave(b aitest.Behaviour) {
 // survive lets the service fail in one way: work waits, nothing is made up, and it is done once the service works again.
 func (a *aiTrial) survive(fault misbehaviour) {
 	a.within(fault.name, func() {
-		done := func() bool { return a.waiting() == 0 }
+		done := func() bool { a.hurry(); return a.waiting() == 0 }
 		a.waitRecorded()
 		a.eventually("all is done", done)
 		stored, before := a.count(a.invented), a.peakMiB()
@@ -123,7 +123,7 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		}
 		a.behave(fault.behaviour)
 		defer heal()
-		a.feed(2, time.Millisecond, person)
+		a.feed(2, person)
 		a.waitRecorded()
 		told := never
 		if begun := time.Now(); fault.stopped {
@@ -134,7 +134,7 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		}
 		a.eventually("work waits", func() bool { return a.waiting() == 2 })
 		require.Equal(a.tb, stored, a.count(a.invented), a.invented)
-		a.stayReady(0)
+		a.stayReady(1)
 		heal()
 		begun := time.Now()
 		a.eventually("all is done", done)
@@ -147,20 +147,15 @@ func (a *aiTrial) survive(fault misbehaviour) {
 // that works. All images are accounted for in the end.
 func (a *aiTrial) giveUp(deadLetters, cause string) {
 	a.within("one piece is never answered sensibly", func() {
-		a.eventually("it is given up", func() bool { return a.count(deadLetters) == 1 })
-		printed, code := runCommand(a.tb, a.env, "dead-letters", "list")
-		require.Zero(a.tb, code, printed)
+		a.eventually("it is given up", func() bool { a.hurry(); return a.count(deadLetters) == 1 })
+		printed := a.process.run("dead-letters", "list")
 		require.Contains(a.tb, printed, "IMG_00000.jpg")
 		require.Contains(a.tb, printed, cause)
 		a.service.SetBehaviour(aitest.Behaviour{})
-		printed, code = runCommand(a.tb, a.env, "dead-letters", "requeue", "--all")
-		require.Zero(a.tb, code, printed)
+		a.process.run("dead-letters", "requeue", "--all")
 	})
 	a.waitFinished()
-	l := a.requireAccounted(false)
-	a.requireThumbnails(l, 0)
-	a.requireNoFindings()
-	a.stop()
+	a.finish(0)
 }
 
 // The detector fails in every way, for all images: they wait, nothing is invented, no image is given up, and all goes on at once when
@@ -170,13 +165,13 @@ func TestFault_DetectorMisbehaves(t *testing.T) {
 	w := newWorld(t, "RTDETR_READ_TIMEOUT=2")
 	poisoned := func(file string) bool { return file == "IMG_00000.jpg" }
 	a := &aiTrial{
-		world: w, name: "detector", service: w.detector, poisoned: poisoned, poison: aitest.NaNConfidence(),
+		world: w, name: "detector", service: w.Detector, poisoned: poisoned, poison: aitest.NaNConfidence(),
 		waiting: func() int64 {
 			return w.count(`SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting') AND file_path NOT LIKE '%/IMG_00000.jpg'`)
 		},
 		invented: "SELECT count(*) FROM detections",
 		met: func(behaviour string) {
-			w.detector.Wait("two tries", func(calls []aitest.DetectCall) bool {
+			w.Detector.Wait("two tries", func(calls []aitest.DetectCall) bool {
 				return 2 <= count(calls, func(c aitest.DetectCall) bool {
 					return c.Behaviour == behaviour && !c.IsUnderWay() && !poisoned(c.FileName)
 				})
@@ -184,7 +179,7 @@ func TestFault_DetectorMisbehaves(t *testing.T) {
 		},
 	}
 	a.behave(aitest.Behaviour{})
-	w.feed(4, time.Millisecond, person)
+	w.feed(4, person)
 	for _, fault := range append(misbehaviours, detectorMisbehaviours...) {
 		a.survive(fault)
 	}
@@ -200,7 +195,7 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 	poisoned := func(prompt string) bool { return strings.Contains(prompt, "bus (conf") }
 	detected := func() bool { return w.queues()[0] == 0 }
 	a := &aiTrial{
-		world: w, name: "model", service: w.model, poisoned: poisoned, poison: aitest.Score("150"),
+		world: w, name: "model", service: w.Model, poisoned: poisoned, poison: aitest.Score("150"),
 		waiting: func() int64 {
 			if !detected() {
 				return -1
@@ -211,7 +206,7 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 		},
 		invented: "SELECT count(*) FROM events",
 		met: func(behaviour string) {
-			w.model.Wait("two tries", func(calls []aitest.CompletionCall) bool {
+			w.Model.Wait("two tries", func(calls []aitest.CompletionCall) bool {
 				return 2 <= count(calls, func(c aitest.CompletionCall) bool {
 					return c.Behaviour == behaviour && !c.IsUnderWay() && !poisoned(c.Prompt)
 				})
@@ -219,11 +214,10 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 		},
 	}
 	a.behave(aitest.Behaviour{})
-	w.feed(1, time.Millisecond, func(int) []aitest.Detection {
+	w.feed(1, func(int) []aitest.Detection {
 		return []aitest.Detection{{Class: "bus", Confidence: 0.95, Box: aitest.Box{X: 10, Y: 10, Width: 60, Height: 60}}}
 	})
-	w.waitRecorded()
-	w.eventually("the first image is detected", detected)
+	w.waitDetected()
 	for _, fault := range append(misbehaviours, modelMisbehaviours...) {
 		a.survive(fault)
 	}
@@ -232,22 +226,14 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 	} {
 		w.within(name, func() {
 			a.behave(aitest.Behaviour{Answer: behaviour.Answer}) // the verdict is the honest one: what the event says is compared below
-			w.feed(1, time.Millisecond, person)
+			w.feed(1, person)
 			w.waitRecorded()
 			w.eventually("it is understood", func() bool {
+				w.hurry()
 				return a.waiting() == 0 && w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0
 			})
 			measured(w.tb, "model: "+name, "the verdict is understood", never, never)
 		})
 	}
 	a.giveUp("SELECT count(*) FROM batches WHERE state = 'dead_lettered'", "150 is out of range")
-}
-
-func count[C any](calls []C, is func(C) bool) (n int) {
-	for _, call := range calls {
-		if is(call) {
-			n++
-		}
-	}
-	return n
 }

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -22,8 +24,8 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 	// unmounted plays the fault with images that were recorded before and not detected yet.
 	unmounted := func(name string, away, meanwhile, back func()) {
 		w.waitFinished()
-		w.detector.SetBehaviour(aitest.Loading())
-		w.feed(12, time.Millisecond, usual)
+		w.Detector.SetBehaviour(aitest.Loading())
+		w.feed(12, usual)
 		w.waitRecorded()
 		before := w.stored()
 		away()
@@ -34,22 +36,22 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 			}
 		}()
 		begun := time.Now()
-		w.detector.SetBehaviour(aitest.Behaviour{})
+		w.Detector.SetBehaviour(aitest.Behaviour{})
 		w.eventually("it is told", func() bool { return w.look().workers["detection_worker"] == "waiting for the camera folder" })
 		detected := time.Since(begun)
 		meanwhile()
-		w.stayReady(time.Second)
+		w.stayReady(20)
 		require.Equal(w.tb, before, w.stored(), "changed while the files could not be read")
 		require.Zero(w.tb, w.count("SELECT count(*) FROM images WHERE reason IN ('file_gone', 'replaced')"), "taken for deleted")
 		begun, ended = time.Now(), true
 		back()
-		w.feed(4, time.Millisecond, usual)
+		w.feed(4, usual)
 		w.waitFinished()
 		measured(w.tb, name, "images wait, none is taken for deleted", detected, time.Since(begun))
 	}
-	aside := w.cameras + ".aside"
+	aside := w.Cameras.Root + ".aside"
 	w.within("all", func() {
-		unmounted("camera_folders_unmounted", func() { takeAway(w.tb, w.cameras, aside) }, func() {}, func() { bringBack(w.tb, w.cameras, aside) })
+		unmounted("camera_folders_unmounted", func() { takeAway(w.tb, w.Cameras.Root, aside) }, func() {}, func() { bringBack(w.tb, w.Cameras.Root, aside) })
 	})
 	if disks != nil {
 		w.within("mount", func() {
@@ -57,15 +59,12 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 			before := 0
 			unmounted("camera_disk_hidden", func() {
 				before = strings.Count(w.output.String(), noticed) // it may notice before the detection worker does
-				disks.mount("1m", w.cameras)
+				disks.mount("1m", w.Cameras.Root)
 			}, func() {
 				w.eventually("the watcher notices", func() bool { return strings.Count(w.output.String(), noticed) > before })
-				w.feed(8, time.Millisecond, usual) // the cameras go on writing where the server cannot see it
-			}, func() { disks.unmount(w.cameras) })
+				w.feed(8, usual) // the cameras go on writing where the server cannot see it
+			}, func() { disks.unmount(w.Cameras.Root) })
 		})
 	}
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 0)
-	w.requireNoFindings()
-	w.stop()
+	w.finish(0)
 }

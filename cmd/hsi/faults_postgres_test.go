@@ -1,6 +1,9 @@
+//go:build e2e
+
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,8 +24,7 @@ func TestFault_Postgres(t *testing.T) {
 	full := filepath.Join(dir, "full")
 	library := filepath.Join(dir, "diskfull.so")
 	compile(t, "diskfull.c", library, `-DFULL="`+full+`"`, "-ldl")
-	w := &faultWorld{postgres: embeddedtest.NewPostgresWith(t, library), redis: embeddedtest.NewRedis(t)}
-	w.world = prepareWorld(t, w.postgres.URL(), w.redis.URL())
+	w := prepareFaultWorldOn(t, embeddedtest.NewPostgresWith(t, library))
 	w.start()
 	w.eventually("all is well", w.isWell)
 	refuses := func(why string) func(outlook) bool {
@@ -33,18 +35,27 @@ func TestFault_Postgres(t *testing.T) {
 	w.within("connections cut", w.cutConnections)
 	w.within("read-only", func() {
 		w.play(failure{
-			name: "postgres_read_only", promise: "unhealthy, not ready; files wait on disk", within: 3 * time.Second,
-			begin: func() { w.setReadOnly(true) }, end: func() { w.setReadOnly(false) },
-			shows: refuses("read-only"), overall: "unhealthy", readiness: "not_ready",
+			name: "postgres_read_only", promise: "unhealthy, not ready; files wait on disk",
+			begin: func() { require.NoError(w.tb, w.SetReadOnly(t.Context(), true)) },
+			end:   func() { require.NoError(w.tb, w.SetReadOnly(t.Context(), false)) },
+			shows: refuses("read-only, nothing can be stored"), overall: "unhealthy", readiness: "not_ready",
+			meanwhile: func() {
+				for path, want := range map[string]int{"/api/system/config": 200, "/api/system/stats": 200} {
+					status, body := w.get(path)
+					require.Equal(w.tb, want, status, "%s: %s", path, body)
+				}
+				status, body := w.request(http.MethodPatch, "/api/system/config", asJSON, []byte(`{"retention_days":7}`))
+				require.Equal(w.tb, http.StatusServiceUnavailable, status, "%s", body)
+			},
 		})
 	})
 	w.within("disk full", func() {
-		w.feed(40, time.Millisecond, usual)
+		w.feed(40, usual)
 		w.play(failure{
-			name: "postgres_disk_full", promise: "unhealthy, not ready; files wait on disk", within: 0,
+			name: "postgres_disk_full", promise: "unhealthy, not ready; files wait on disk",
 			begin: func() {
 				require.NoError(w.tb, os.WriteFile(full, nil, 0o644))
-				w.feed(60, time.Millisecond, usual) // until the pages that are there are full
+				w.feed(60, usual) // until the pages that are there are full
 			},
 			end:   func() { require.NoError(w.tb, os.Remove(full)) },
 			shows: refuses("disk full"), overall: "unhealthy", readiness: "not_ready",
@@ -52,75 +63,64 @@ func TestFault_Postgres(t *testing.T) {
 	})
 	w.within("lock held", w.holdLock)
 	w.waitFinished()
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 60)
-	w.requireNoFindings()
-	w.stop()
+	w.finish(60)
 }
 
-// cutConnections cuts all connections of the server ten times a second while images flow.
-func (w *faultWorld) cutConnections() {
+// cutConnections cuts all connections of the server each time that it has some again, while images flow.
+func (w *world) cutConnections() {
 	w.tb.Helper()
-	cut := int64(0)
-	for range 20 {
-		w.feed(4, 25*time.Millisecond, usual)
-		cut += w.count(`SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'hsi'`)
+	const connected = `FROM pg_stat_activity WHERE application_name = 'hsi'`
+	cut, times := int64(0), inForm(8, 40)
+	for range times {
+		w.feed(4, usual)
+		w.eventually("connected again", func() bool { return w.count("SELECT count(*) "+connected) > 1 })
+		cut += w.count("SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) " + connected)
 		status, _ := w.get("/health")
 		require.Equal(w.tb, 200, status)
 	}
 	begun := time.Now()
 	w.eventually("well again", w.isWell)
 	recovered := time.Since(begun)
+	w.endLeases("") // of what a connection was cut over
 	w.waitFinished()
 	measured(w.tb, "postgres_cuts_connections", "nothing is lost or doubled", never, recovered)
-	w.tb.Logf("%d connections cut in %d images' time; all worked off %v after the last cut", cut, 80, time.Since(begun).Round(time.Millisecond))
+	w.tb.Logf("%d connections cut in %d cuts; all worked off %v after the last", cut, times, time.Since(begun).Round(time.Millisecond))
 }
 
-func (w *faultWorld) setReadOnly(on bool) {
+// holdLock locks the ledger until a statement of the server has given up waiting for it, or, in the long
+// form, for a minute: longer than any of them waits.
+func (w *world) holdLock() {
 	w.tb.Helper()
-	for _, statement := range []string{
-		"SET default_transaction_read_only = off", "ALTER SYSTEM SET default_transaction_read_only = " + map[bool]string{true: "on", false: "off"}[on],
-		"SELECT pg_reload_conf()",
-	} {
-		_, err := w.database.ExecContext(w.tb.Context(), statement)
-		require.NoError(w.tb, err)
-	}
-}
-
-// holdLock locks the ledger for a minute: longer than any statement of the server waits.
-func (w *faultWorld) holdLock() {
-	w.tb.Helper()
-	const held = 60 * time.Second
-	w.feed(8, 5*time.Millisecond, usual)
-	tx, err := w.database.BeginTxx(w.tb.Context(), nil)
+	held := time.Duration(inForm(0, 60)) * time.Second
+	w.feed(8, usual)
+	before := w.look().workers
+	release, err := w.HoldLock(w.tb.Context(), "images")
 	require.NoError(w.tb, err)
-	defer func() { _ = tx.Rollback() }()
-	_, err = tx.ExecContext(w.tb.Context(), "LOCK TABLE images IN ACCESS EXCLUSIVE MODE")
-	require.NoError(w.tb, err)
+	defer release()
 	begun := time.Now()
-	w.feed(20, 5*time.Millisecond, usual)
+	w.feed(20, usual)
 	var took []time.Duration
 	told := map[string]time.Duration{}
-	w.eventually("a minute passes", func() bool {
+	w.eventually("a statement has waited for too long", func() bool {
 		asked := time.Now()
 		seen := w.look()
 		took = append(took, time.Since(asked))
 		require.Equal(w.tb, 200, seen.alive)
 		for worker, message := range seen.workers {
-			if _, known := told[worker]; !known && message != "" {
+			if _, known := told[worker]; !known && message != "" && message != before[worker] {
 				told[worker] = time.Since(begun)
 				w.tb.Logf("%s after %v: %s", worker, told[worker].Round(time.Millisecond), message)
 			}
 		}
-		return time.Since(begun) > held
+		return len(told) > 0 && time.Since(begun) > held
 	})
-	require.NoError(w.tb, tx.Rollback())
+	release()
 	begun = time.Now()
 	w.eventually("well again", w.isWell)
 	recovered := time.Since(begun)
 	w.waitFinished()
 	slices.Sort(took)
-	measured(w.tb, "postgres_lock_held_60s", "images wait, liveness answers at once", never, recovered)
+	measured(w.tb, "postgres_lock_held", "images wait, liveness answers", never, recovered)
 	w.tb.Logf("all worked off %v after the lock; three probes together p50 %v, p99 %v, slowest %v", time.Since(begun).Round(time.Millisecond),
 		took[len(took)/2], took[len(took)*99/100], took[len(took)-1])
 }

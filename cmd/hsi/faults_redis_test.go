@@ -1,15 +1,15 @@
+//go:build e2e
+
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/pipeline/aitest"
 )
 
@@ -21,26 +21,26 @@ func TestFault_RedisStale(t *testing.T) {
 	w.start()
 	w.eventually("ready", w.isReady)
 	release := make(chan struct{})
-	w.detector.SetBehaviour(aitest.Hold(release))
-	w.model.SetBehaviour(aitest.Hold(release))
-	w.feed(40, time.Millisecond, usual)
+	w.Detector.SetBehaviour(aitest.Hold(release))
+	w.Model.SetBehaviour(aitest.Hold(release))
+	w.feed(40, usual)
 	w.waitRecorded()
 	// Nothing is finished, so the window is at its least, and is filled up to more than its half.
-	w.eventually("images are in work and in the queue", func() bool { return underWay(w.detector.Calls()) && w.streamLength("detect") > 16 })
+	w.eventually("images are in work and in the queue", func() bool { return underWay(w.Detector.Calls()) && w.streamLength("detect") > 16 })
 	files, old := filepath.Join(w.redis.Dir(), "appendonlydir"), filepath.Join(w.redis.Dir(), "appendonlydir.old")
-	copyFolder(t, files, old)
+	require.NoError(t, e2e.CopyFolder(t.Context(), files, old))
 	claimed := w.streamPending("detect")
 	require.Positive(t, claimed, "claims in the old file")
 	close(release)
-	w.detector.SetBehaviour(aitest.Behaviour{})
-	w.model.SetBehaviour(aitest.Behaviour{})
+	w.Detector.SetBehaviour(aitest.Behaviour{})
+	w.Model.SetBehaviour(aitest.Behaviour{})
 	w.waitFinished()
-	w.feed(20, time.Millisecond, usual)
+	w.feed(20, usual)
 	w.waitFinished()
-	calls, prompts := len(w.detector.Calls()), len(w.model.Calls())
+	calls, prompts := len(w.Detector.Calls()), len(w.Model.Calls())
 
 	w.redis.Kill(t)
-	copyFolder(t, old, files)
+	require.NoError(t, e2e.CopyFolder(t.Context(), old, files))
 	w.redis.Start(t)
 	begun := time.Now()
 	waiting := w.streamLength("detect")
@@ -49,43 +49,35 @@ func TestFault_RedisStale(t *testing.T) {
 	w.eventually("the old entries are gone", func() bool { return w.streamLength("detect")-w.streamPending("detect") == 0 })
 	recovered := time.Since(begun)
 	w.eventually("well again", w.isWell)
-	require.Len(t, w.detector.Calls(), calls, "finished images were detected again")
-	require.Len(t, w.model.Calls(), prompts, "finished batches were analyzed again")
-	w.feed(20, time.Millisecond, usual)
+	require.Len(t, w.Detector.Calls(), calls, "finished images were detected again")
+	require.Len(t, w.Model.Calls(), prompts, "finished batches were analyzed again")
+	w.feed(20, usual)
 	w.waitFinished()
-	require.Len(t, w.detector.Calls(), calls+20, "finished images were detected again")
+	require.Len(t, w.Detector.Calls(), calls+20, "finished images were detected again")
 	measured(t, "redis_stale_file", "nothing is worked on twice, what came since goes on", never, recovered)
 	t.Logf("the old file had %d entries, %d of them held", waiting, claimed)
-	l := w.requireAccounted(true)
-	w.requireThumbnails(l, 0)
-	w.requireNoFindings()
-	w.stop()
-}
-
-// copyFolder makes to a copy of from, with its owners.
-func copyFolder(tb testing.TB, from, to string) {
-	tb.Helper()
-	require.NoError(tb, exec.CommandContext(tb.Context(), "rm", "-rf", to).Run())
-	require.NoError(tb, exec.CommandContext(tb.Context(), "cp", "-a", from, to).Run())
+	w.finish(0, undisturbed)
 }
 
 // streamLength is how many entries a queue has in Redis, held ones included.
-func (w *faultWorld) streamLength(queue string) int {
+func (w *world) streamLength(queue string) int {
 	w.tb.Helper()
-	return redisNumber(w.tb, redisCommand(w.tb, w.redis, "XLEN hsi:queue:"+queue))
+	n, err := w.Redis(w.tb.Context(), "XLEN", "hsi:queue:"+queue)
+	require.NoError(w.tb, err)
+	return n
 }
 
 // streamPending is how many of them a worker holds.
-func (w *faultWorld) streamPending(queue string) int {
+func (w *world) streamPending(queue string) int {
 	w.tb.Helper()
-	return redisNumber(w.tb, redisCommand(w.tb, w.redis, "EVAL \"return redis.call('XPENDING',KEYS[1],ARGV[1])[1]\" 1 hsi:queue:"+queue+" workers"))
+	n, err := w.Redis(w.tb.Context(), "EVAL", "return redis.call('XPENDING',KEYS[1],ARGV[1])[1]", "1", "hsi:queue:"+queue, "workers")
+	require.NoError(w.tb, err)
+	return n
 }
 
-func redisNumber(tb testing.TB, answer string) int {
-	tb.Helper()
-	digits, found := strings.CutPrefix(answer, ":")
-	require.True(tb, found, answer)
-	n, err := strconv.Atoi(digits)
-	require.NoError(tb, err)
-	return n
+// flushRedis lets Redis forget everything.
+func (w *world) flushRedis() {
+	w.tb.Helper()
+	_, err := w.Redis(w.tb.Context(), "FLUSHALL")
+	require.NoError(w.tb, err)
 }

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -5,11 +7,10 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/internal/e2e"
 )
 
 // The disk of the thumbnails really runs full, is taken away and comes back, under a server that works. Where this user may mount
@@ -31,18 +32,17 @@ func TestFault_MediaDisk(t *testing.T) {
 		// An empty disk hides the one below it, as an empty folder stands where a disk was mounted.
 		away = func() { disks.mount("1m", thumbnails) }
 		back = func() {
-			require.Empty(w.tb, filesBelow(w.tb, w.thumbnails), "written beside the disk")
+			require.Empty(w.tb, w.filesBelow(), "written beside the disk")
 			disks.unmount(thumbnails)
 		}
 	}
-	w.feed(8, 5*time.Millisecond, usual)
+	w.feed(8, usual)
 	w.waitFinished()
 
 	storage := func(seen outlook) bool { return seen.services["storage"].Status == "degraded" }
-	const seen = 3 * time.Second
 	w.within("full", func() {
 		w.play(failure{
-			name: "media_disk_full", promise: "degraded, ready; no row without its file, images wait", within: seen,
+			name: "media_disk_full", promise: "degraded, ready; no row without its file, images wait",
 			begin: full, end: free, shows: storage, overall: "degraded", readiness: "ready",
 		})
 	})
@@ -51,7 +51,7 @@ func TestFault_MediaDisk(t *testing.T) {
 		full()
 		defer free()
 		before := w.stored()
-		w.feed(12, time.Millisecond, func(i int) []aitest.Detection { return usual(5*i + 1) })
+		w.feed(12, person)
 		w.waitRecorded()
 		w.eventually("images wait for the disk", func() bool {
 			return w.look().workers["detection_worker"] == "waiting for the thumbnail folder"
@@ -60,14 +60,21 @@ func TestFault_MediaDisk(t *testing.T) {
 	})
 	w.within("unmounted", func() {
 		w.play(failure{
-			name: "media_disk_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk", within: seen,
+			name: "media_disk_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk",
 			begin: away, end: back, shows: storage, overall: "degraded", readiness: "ready",
 		})
 	})
 	w.waitFinished()
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 20)
+	w.requireAccounted(20)
 	w.stop()
+}
+
+// filesBelow lists what lies in the thumbnail folder.
+func (w *world) filesBelow() []string {
+	w.tb.Helper()
+	paths, err := e2e.FilesBelow(w.thumbnails)
+	require.NoError(w.tb, err)
+	return paths
 }
 
 // fill writes a file until the disk takes no more.

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -19,22 +21,20 @@ type failure struct {
 	shows func(seen outlook) bool
 	// overall and readiness are the words of the two probes while it lasts.
 	overall, readiness string
-	// within is how soon it must be told.
-	within time.Duration
+	// meanwhile is what else must hold while it lasts; nil for nothing.
+	meanwhile func()
 }
 
 // The failure table of the design, row by row, on one server and real databases: liveness always answers, the other probes say what
-// the table says in time, nothing needs a restart, and at the end every image of every row is accounted for.
+// the table says, nothing needs a restart, and at the end every image of every row is accounted for.
 func TestFailureTable(t *testing.T) {
 	t.Parallel()
 	gpu := newScriptedGPU(t)
 	w := prepareFaultWorld(t, append(gpu.env, "GPU_POLL_INTERVAL_SECONDS=1")...)
 	w.start()
 	w.eventually("all is well", w.isWell)
-	thumbnails := w.thumbnails
 	w.eventually("the card is read", func() bool { return w.gpuName() != nil })
 
-	const seen = 3 * time.Second
 	unhealthy := func(service string) func(outlook) bool {
 		return func(seen outlook) bool { return seen.services[service].Status == "unhealthy" }
 	}
@@ -43,80 +43,88 @@ func TestFailureTable(t *testing.T) {
 	}
 	table := []failure{
 		{
-			name: "postgres_gone", promise: "unhealthy, not ready; files wait on disk and a scan finds them", within: seen,
+			name: "postgres_gone", promise: "unhealthy, not ready; files wait on disk and a scan finds them",
 			begin: func() { w.postgres.Kill(t) }, end: func() { w.postgres.Start(t) },
 			shows: unhealthy("database"), overall: "unhealthy", readiness: "not_ready",
 		},
 		{
-			name: "redis_gone", promise: "degraded, not ready; rows stay and the queue is filled again", within: seen,
+			name: "postgres_stopped", promise: "the same",
+			begin: func() { w.postgres.Stop(t) }, end: func() { w.postgres.Start(t) },
+			shows: unhealthy("database"), overall: "unhealthy", readiness: "not_ready",
+		},
+		{
+			name: "postgres_frozen", promise: "the same",
+			begin: func() { w.postgres.Pause(t) }, end: func() { w.postgres.Resume(t) },
+			shows: unhealthy("database"), overall: "unhealthy", readiness: "not_ready",
+		},
+		{
+			name: "redis_gone", promise: "degraded, not ready; rows stay and the queue is filled again",
 			begin: func() { w.redis.Kill(t) }, end: func() { w.redis.Start(t) },
+			shows: unhealthy("redis"), overall: "degraded", readiness: "degraded",
+		},
+		{
+			name: "redis_stopped", promise: "the same",
+			begin: func() { w.redis.Stop(t) }, end: func() { w.redis.Start(t) },
+			shows: unhealthy("redis"), overall: "degraded", readiness: "degraded",
+		},
+		{
+			name: "redis_frozen", promise: "the same",
+			begin: func() { w.redis.Pause(t) }, end: func() { w.redis.Resume(t) },
 			shows: unhealthy("redis"), overall: "degraded", readiness: "degraded",
 		},
 		{
 			name: "redis_flushed", promise: "nothing shows; the queue is filled again",
 			begin: func() {
-				w.detector.SetBehaviour(aitest.Delay(100 * time.Millisecond)) // so that images wait
-				w.feed(8, time.Millisecond, usual)
-				require.Equal(t, "+OK", redisCommand(t, w.redis, "FLUSHALL"))
+				w.Detector.SetBehaviour(aitest.Delay(100 * time.Millisecond)) // so that images wait
+				w.feed(8, usual)
+				w.flushRedis()
 			},
-			end:     func() { w.detector.SetBehaviour(aitest.Behaviour{}) },
+			end:     func() { w.Detector.SetBehaviour(aitest.Behaviour{}) },
 			overall: "healthy", readiness: "ready",
 		},
 		{
-			name: "detector_gone", promise: "degraded, ready; images wait, no invented detection", within: seen,
-			begin: w.detector.Stop, end: w.detector.Start,
+			name: "detector_gone", promise: "degraded, ready; images wait, no invented detection",
+			begin: w.Detector.Stop, end: w.Detector.Start,
 			shows: degraded("ai"), overall: "degraded", readiness: "ready",
 		},
 		{
-			name: "model_gone", promise: "degraded, ready; batches wait, no invented score", within: seen,
-			begin: w.model.Stop, end: w.model.Start,
+			name: "model_gone", promise: "degraded, ready; batches wait, no invented score",
+			begin: w.Model.Stop, end: w.Model.Start,
 			shows: degraded("ai"), overall: "degraded", readiness: "ready",
 		},
 		{
-			name: "nvml_card_lost", promise: "health unchanged; GPU fields null within 3 intervals, back by itself", within: seen,
+			name: "nvml_card_lost", promise: "health unchanged; GPU fields null, back by itself",
 			begin: func() { gpu.say("lost") }, end: func() { gpu.say("") },
 			shows: func(outlook) bool { return w.gpuName() == nil }, overall: "healthy", readiness: "ready",
 		},
 		{
-			name: "nvml_driver_gone", promise: "health unchanged; GPU fields null within 3 intervals, back by itself", within: seen,
+			name: "nvml_driver_gone", promise: "health unchanged; GPU fields null, back by itself",
 			begin: func() { gpu.say("driver") }, end: func() { gpu.say("") },
 			shows: func(outlook) bool { return w.gpuName() == nil }, overall: "healthy", readiness: "ready",
-		},
-		{
-			name: "media_cannot_grow", promise: "degraded, ready; no row without its file, images wait", within: seen,
-			begin: func() { w.limitFileSize(0) }, end: func() { w.limitFileSize(1 << 62) },
-			shows: degraded("storage"), overall: "degraded", readiness: "ready",
-		},
-		{
-			name: "media_unmounted", promise: "degraded, ready; nothing is written or deleted beside the disk", within: seen,
-			begin: func() { takeAway(t, thumbnails, thumbnails+".aside") }, end: func() { bringBack(t, thumbnails, thumbnails+".aside") },
-			shows: degraded("storage"), overall: "degraded", readiness: "ready",
 		},
 	}
 	for _, row := range table {
 		w.within(row.name, func() { w.play(row) })
 	}
+	w.endLeases("") // of connections that died with the databases
 	w.within("server_killed", func() {
-		w.feed(12, time.Millisecond, usual)
-		w.kill()
-		w.feed(6, time.Millisecond, usual)
+		w.feed(12, usual)
+		w.Kill()
+		w.feed(6, usual)
 		begun := time.Now()
 		w.start()
 		w.eventually("well again", w.isWell)
 		measured(w.tb, "server_killed", "the next start finishes everything", never, time.Since(begun))
 	})
 	w.waitFinished()
-	l := w.requireAccounted(false)
-	w.requireThumbnails(l, 40) // what was written when its commit failed stays until it counts as left behind
-	w.requireNoFindings()
-	w.stop()
+	w.finish(40) // thumbnails that were written when their commit failed stay until they count as left behind
 }
 
 // play plays one row with images in each phase.
-func (w *faultWorld) play(row failure) {
+func (w *world) play(row failure) {
 	w.tb.Helper()
 	w.eventually("nothing is left of the row before", w.isWell)
-	w.feed(8, 5*time.Millisecond, usual)
+	w.feed(8, usual)
 	row.begin()
 	ended := false
 	defer func() {
@@ -125,20 +133,23 @@ func (w *faultWorld) play(row failure) {
 		}
 	}()
 	begun := time.Now()
-	w.feed(4, time.Millisecond, usual) // some faults show only when there is work
+	w.feed(4, usual) // some faults show only when there is work
 	detected := never
+	var seen outlook
+	told := func() bool {
+		seen = w.look()
+		require.Equal(w.tb, 200, seen.alive)
+		return (row.shows == nil || row.shows(seen)) && seen.overall == row.overall && seen.readiness == row.readiness
+	}
+	w.eventually("it is told", told)
 	if row.shows != nil {
-		w.eventually("it is told", func() bool { return row.shows(w.look()) })
 		detected = time.Since(begun)
 	}
-	w.feed(8, 5*time.Millisecond, usual)
-	seen := w.look()
-	require.Equal(w.tb, 200, seen.alive)
-	require.Equal(w.tb, row.overall, seen.overall, "%+v", seen)
-	require.Equal(w.tb, row.readiness, seen.readiness, "%+v", seen)
-	if row.within > 0 {
-		require.LessOrEqual(w.tb, detected, row.within+2*time.Second, "told in time (two seconds for a busy test machine)")
+	w.feed(8, usual)
+	if row.meanwhile != nil {
+		row.meanwhile()
 	}
+	w.eventually("it is told still", told)
 	begun, ended = time.Now(), true
 	row.end()
 	w.eventually("well again", func() bool { return w.isWell() && (row.shows == nil || !row.shows(w.look())) })

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -29,7 +31,7 @@ const benchCameras = 8
 // small file renamed into a camera folder to its committed result. One operation is one image, as fast as they go, a backlog of a
 // few hundred kept. Besides images/s it reports the processor time of all processes for each image.
 //
-//	go test ./cmd/hsi -run '^$' -bench FullRun_SmallFrames -benchtime 4000x
+//	go test -tags e2e ./cmd/hsi -run '^$' -bench FullRun_SmallFrames -benchtime 4000x
 func BenchmarkFullRun_SmallFrames(b *testing.B) {
 	for name, moving := range map[string]int{"still": 0, "moving": 20} {
 		b.Run(name, func(b *testing.B) { benchmarkSmallFrames(b, moving) })
@@ -53,7 +55,7 @@ func benchmarkSmallFrames(b *testing.B, moving int) {
 			SELECT coalesce(max(id), 0) - (SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')) FROM images`))
 		return n
 	}
-	cpuBefore := cpuSeconds(b, p.cmd.Process.Pid)
+	cpuBefore := cpuSeconds(b, p.PID())
 	b.ResetTimer()
 	finished := 0
 	for i := range b.N {
@@ -67,7 +69,7 @@ func benchmarkSmallFrames(b *testing.B, moving int) {
 	p.eventually("all is detected", func() bool { finished = done(); return finished >= b.N })
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "images/s")
-	for name, seconds := range cpuSeconds(b, p.cmd.Process.Pid) {
+	for name, seconds := range cpuSeconds(b, p.PID()) {
 		b.ReportMetric(1000*(seconds-cpuBefore[name])/float64(b.N), name+"-cpu-ms/image")
 	}
 	var detections int
@@ -151,7 +153,7 @@ func cpuSeconds(b *testing.B, pid int) map[string]float64 {
 // BenchmarkFullRun_CloseToDetector measures the time from the close of a 1080p file to the POST of its image, at 20 images a second.
 // One operation is one image.
 //
-//	go test ./cmd/hsi -run '^$' -bench FullRun_CloseToDetector -benchtime 400x
+//	go test -tags e2e ./cmd/hsi -run '^$' -bench FullRun_CloseToDetector -benchtime 400x
 func BenchmarkFullRun_CloseToDetector(b *testing.B) {
 	arrivals := &arrivals{at: map[string]time.Time{}, all: make(chan struct{}), want: b.N}
 	detector := httptest.NewServer(arrivals)

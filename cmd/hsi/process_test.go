@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -9,72 +11,31 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/e2e"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/server/contracttest"
 )
 
-// patience bounds every wait for something that must happen; a test that waits so long has failed.
-const patience = 3 * time.Minute
-
-// process is a running hsi command.
+// process is the server as a process, with a data folder and a port of its own.
 type process struct {
+	*e2e.Server
+
 	tb      testing.TB
-	cmd     *exec.Cmd
-	exited  chan struct{}
 	output  *logtest.Output
 	BaseURL string
 	DataDir string
-	env     []string
 	client  *http.Client
-	// prepare changes how the process is started; nil changes nothing.
-	prepare func(cmd *exec.Cmd)
 }
 
-// command prepares the hsi command with an environment of its own.
-func command(tb testing.TB, env []string, args ...string) (*exec.Cmd, *logtest.Output) {
-	tb.Helper()
-	exe, err := os.Executable()
-	require.NoError(tb, err)
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append([]string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "EMBEDDED_DEPS_DIR=" + depsDir(tb)}, env...)
-	cmd.Dir = tb.TempDir()
-	output := &logtest.Output{}
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return cmd, output
-}
-
-func depsDir(tb testing.TB) string {
-	tb.Helper()
-	root, err := filepath.Abs("../..")
-	require.NoError(tb, err)
-	return filepath.Join(root, ".deps")
-}
-
-// runCommand runs a command to its end and returns its output and exit code.
-func runCommand(tb testing.TB, env []string, args ...string) (string, int) {
-	tb.Helper()
-	cmd, output := command(tb, env, args...)
-	require.NoError(tb, cmd.Start())
-	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = cmd.Wait() // the exit code says it
-	return output.String(), cmd.ProcessState.ExitCode()
-}
-
-// serve starts `hsi serve` on a free port and a data folder of its own and waits until it answers.
-// Settings in env win over these.
+// serve starts the server and waits until it answers. Settings in env win over those that it has anyway.
 func serve(tb testing.TB, env ...string) *process {
 	tb.Helper()
 	p := newProcess(tb, env...)
@@ -85,26 +46,18 @@ func serve(tb testing.TB, env ...string) *process {
 // newProcess is serve without the start.
 func newProcess(tb testing.TB, env ...string) *process {
 	tb.Helper()
-	p := &process{tb: tb, DataDir: filepath.Join(reachableDir(tb), "data")}
-	p.env = append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)
-	tb.Cleanup(p.kill)
+	p := &process{tb: tb, DataDir: filepath.Join(reachableDir(tb), "data"), output: &logtest.Output{}}
+	p.Server = hsi(tb, append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)...)
+	p.Output = p.output
+	tb.Cleanup(func() { p.Kill() })
 	return p
 }
 
 // start starts the process (again) with its settings and waits until it answers.
 func (p *process) start() {
 	p.tb.Helper()
-	p.cmd, p.output = command(p.tb, p.env, "serve")
-	if p.prepare != nil {
-		p.prepare(p.cmd)
-	}
-	require.NoError(p.tb, p.cmd.Start())
-	p.exited = make(chan struct{})
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
-	p.BaseURL = "http://127.0.0.1:" + lastValue(p.env, "API_PORT")
+	require.NoError(p.tb, p.Start(p.tb.Context()))
+	p.BaseURL = "http://127.0.0.1:" + lastValue(p.Env, "API_PORT")
 	p.client = contracttest.Client(p.tb, p.BaseURL)
 	p.eventually("the server answers", func() bool {
 		status, _ := p.get("/health")
@@ -119,6 +72,14 @@ func lastValue(env []string, name string) (value string) {
 		}
 	}
 	return value
+}
+
+// run runs another command with the settings of the server, and wants that it succeeds.
+func (p *process) run(args ...string) (printed string) {
+	p.tb.Helper()
+	printed, code := execute(p.tb, p.Server, args...)
+	require.Zero(p.tb, code, printed)
+	return printed
 }
 
 // get asks for a path and returns status and body; status 0 means no answer.
@@ -160,32 +121,42 @@ func (p *process) getJSON(path string, want int, into any) {
 	require.NoError(p.tb, json.Unmarshal(body, into))
 }
 
-// eventually polls a condition of the outside world, where there is no signal to wait on, and fails with the server's output.
+// patch changes settings and returns when the request was sent and when it was answered.
+func (p *process) patch(body string) (sent, answered time.Time) {
+	p.tb.Helper()
+	sent = time.Now()
+	status, answer := p.request(http.MethodPatch, "/api/system/config", asJSON, []byte(body))
+	require.Equal(p.tb, 200, status, "%s", answer)
+	return sent, time.Now()
+}
+
+var asJSON = http.Header{"Content-Type": {"application/json"}}
+
+// eventually polls a condition of the outside world, where there is no signal to wait on, and fails with
+// the server's output. It returns how long that took, to be printed.
 func (p *process) eventually(what string, condition func() bool) time.Duration {
 	p.tb.Helper()
 	begun := time.Now()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-p.exited:
-			require.Fail(p.tb, "the process ended while waiting: "+what, p.log())
-		case <-ticker.C:
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	fulfilled := e2e.Until(ctx, 20*time.Millisecond, func() bool {
+		if condition() {
+			return true
 		}
-		if time.Since(begun) > patience {
-			require.Fail(p.tb, "waited in vain: "+what, p.log())
-		}
+		require.True(p.tb, p.Running(), "the process ended while waiting: %s\n%s", what, p.log())
+		return false
+	})
+	if !fulfilled {
+		require.Fail(p.tb, "waited in vain: "+what, p.log())
 	}
 	return time.Since(begun)
 }
 
-// stop asks the process to end and wants that it does so cleanly and in time.
+// stop asks the process to end and wants that it does so cleanly. It returns how long that took.
 func (p *process) stop() time.Duration {
 	p.tb.Helper()
 	begun := time.Now()
-	require.NoError(p.tb, p.cmd.Process.Signal(syscall.SIGTERM))
-	p.waitExit()
-	require.Zero(p.tb, p.cmd.ProcessState.ExitCode(), p.log())
+	require.NoError(p.tb, p.Stop(patience), p.log())
 	return time.Since(begun)
 }
 
@@ -200,38 +171,76 @@ func (p *process) log() string {
 	return strings.Join(lines[max(0, len(lines)-60):], "")
 }
 
-func (p *process) waitExit() {
+// outlook is what people and machines are told about the system at one moment.
+type outlook struct {
+	alive     int    // status code of /health
+	overall   string // /api/system/health
+	services  map[string]outlookService
+	readiness string // /api/system/health/ready
+	workers   map[string]string
+}
+
+type outlookService struct {
+	Status, Message string
+	Details         map[string]string
+}
+
+// look asks all probes. Each answer is checked against the contract by the client.
+func (p *process) look() (seen outlook) {
 	p.tb.Helper()
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		require.Fail(p.tb, "the process does not end", p.log())
+	seen.alive, _ = p.get("/health")
+	code, body := p.get("/api/system/health")
+	var health struct {
+		Status   string
+		Services map[string]outlookService
 	}
-}
-
-// kill ends the process without any chance to clean up; killing one that has ended or was never started does nothing.
-func (p *process) kill() {
-	if p.exited == nil {
-		return
+	require.NoError(p.tb, json.Unmarshal(body, &health), "%s", body)
+	require.Equal(p.tb, health.Status == "healthy", code == 200, "%s", body)
+	seen.overall, seen.services = health.Status, health.Services
+	var ready struct {
+		Status  string
+		Ready   bool
+		Workers []struct {
+			Name    string
+			Running bool
+			Message *string
+		}
 	}
-	_ = p.cmd.Process.Kill()
-	<-p.exited
+	code, body = p.get("/api/system/health/ready")
+	require.NoError(p.tb, json.Unmarshal(body, &ready), "%s", body)
+	require.Equal(p.tb, ready.Ready, code == 200, "%s", body)
+	seen.readiness, seen.workers = ready.Status, map[string]string{}
+	for _, worker := range ready.Workers {
+		message := ""
+		if worker.Message != nil {
+			message = *worker.Message
+		}
+		if !worker.Running {
+			message = "not running: " + message
+		}
+		seen.workers[worker.Name] = message
+	}
+	return seen
 }
 
-// reachableDir is a folder that the unprivileged user of the databases can enter, so that the data stays in it.
-func reachableDir(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.MkdirTemp("/tmp", "hsi-test-") //nolint:usetesting // that of t.TempDir is closed to other users
-	require.NoError(tb, err)
-	require.NoError(tb, os.Chmod(dir, 0o755))
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+// isWell tells whether nothing shows any more.
+func (p *process) isWell() bool {
+	seen := p.look()
+	return seen.alive == 200 && seen.overall == "healthy" && seen.readiness == "ready"
 }
 
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+func (p *process) isReady() bool {
+	status, _ := p.get("/ready")
+	return status == http.StatusOK
+}
+
+// stayReady asks both probes some times: what happens now changes neither.
+func (p *process) stayReady(times int) {
+	p.tb.Helper()
+	for range times {
+		status, body := p.get("/api/system/health/ready")
+		require.Equal(p.tb, 200, status, "readiness: %s", body)
+		status, _ = p.get("/health")
+		require.Equal(p.tb, 200, status, "liveness")
+	}
 }

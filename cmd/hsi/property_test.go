@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -27,31 +29,22 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// What HSI_PROPERTY_REQUESTS and HSI_PROPERTY_SEED say when they are not set: so many requests, and a new seed each time.
-const propertyRequests = 20_000
-
 // propertyPart is how many requests are sent between two looks at what is stored, and propertyClients how many at once.
 const propertyPart, propertyClients = 250, 6
-
-func numberFromEnv(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	number, err := strconv.ParseUint(text, 10, 64)
-	require.NoError(t, err, name)
-	return number
-}
 
 // TestGeneratedRequests sends requests made from the contract to the real server: each gets an answer that the contract promises for
 // it, checked against its schema; nothing fails on our side; and what is refused, or only reads, changes nothing. Half of the requests
 // go to a server that asks for an API key. HSI_PROPERTY_SEED repeats a run.
 func TestGeneratedRequests(t *testing.T) {
 	t.Parallel()
-	seed := numberFromEnv(t, "HSI_PROPERTY_SEED", rand.Uint64N(1_000_000_000))
-	requests := numberFromEnv(t, "HSI_PROPERTY_REQUESTS", propertyRequests)
-	t.Logf("HSI_PROPERTY_SEED=%d HSI_PROPERTY_REQUESTS=%d", seed, requests)
+	seed := rand.Uint64N(1_000_000_000)
+	if text := os.Getenv("HSI_PROPERTY_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	requests := uint64(inForm(1_500, 20_000))
+	t.Logf("HSI_PROPERTY_SEED=%d", seed)
 	for name, key := range map[string]string{"WithKey": "correct-horse-battery-staple", "WithoutKey": ""} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,10 +1,9 @@
+//go:build e2e
+
 package main
 
 import (
-	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,11 +20,6 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/store/storetest"
 )
-
-// dialUnix connects to a socket instead of an address.
-func dialUnix(ctx context.Context, address string, dialer *net.Dialer, _ *tls.Config) (net.Conn, error) {
-	return dialer.DialContext(ctx, "unix", address)
-}
 
 // counting is a server that counts its requests.
 func counting(tb testing.TB, answer http.HandlerFunc) (*httptest.Server, *atomic.Int64) {
@@ -52,7 +46,7 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 		http.Redirect(w, r, inside.URL+"/latest/meta-data", int(code.Load()))
 	})
 	cameras := t.TempDir()
-	env := append(slices.Clone(quick), "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras,
+	env := append(slices.Clone(quick), hasteEnv(20), "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras,
 		"AI_HEALTH_TIMEOUT=1", "AI_CONNECT_TIMEOUT=1")
 	p := serve(t, append(env, "RTDETR_URL="+leading.URL, "NEMOTRON_URL="+leading.URL)...)
 	p.eventually("ready", p.isReady)
@@ -63,8 +57,7 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(cameras, "gate", fmt.Sprintf("%d.jpg", i)), aitest.Picture(uint64(i)), 0o644))
 		p.eventually("asked again", func() bool { return asked.Load() >= before+3 })
 	}
-	_, services := servicesState(t, p)
-	require.Equal(t, "unhealthy", services["ai"].Status, services["ai"].Message)
+	p.eventually("both are missed", func() bool { return p.look().services["ai"].Status == "unhealthy" })
 	require.Zero(t, reached.Load(), "the machine that the redirect names was asked")
 	p.stop()
 
@@ -72,10 +65,7 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 	p = serve(t, append(env, "RTDETR_URL=http://rtdetr.invalid:8090", "NEMOTRON_URL=http://nemotron.invalid:8091", "HTTP_PROXY="+inside.URL, "http_proxy="+inside.URL)...)
 	asks := regexp.MustCompile(`"msg":"worker waits".*"queue":"detect".*rtdetr\.invalid`)
 	p.eventually("the detector was looked for", func() bool { return asks.MatchString(p.output.String()) })
-	p.eventually("both are missed", func() bool {
-		_, services := servicesState(t, p)
-		return services["ai"].Status == "unhealthy"
-	})
+	p.eventually("both are missed", func() bool { return p.look().services["ai"].Status == "unhealthy" })
 	require.Zero(t, reached.Load(), "the proxy of the environment was asked")
 	p.stop()
 }
@@ -109,7 +99,7 @@ func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 		_, _ = fmt.Fprint(w, *answer.Load())
 	})
 	cameras, url := t.TempDir(), storetest.NewEmptyURL(t)
-	p := serve(t, append(quick, "DATABASE_URL="+url, "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras, "RTDETR_URL="+detector.URL)...)
+	p := serve(t, append(quick, hasteEnv(20), "DATABASE_URL="+url, "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "FOSCAM_BASE_PATH="+cameras, "RTDETR_URL="+detector.URL)...)
 	p.eventually("ready", p.isReady)
 	folder := filepath.Join(cameras, "gate")
 	require.NoError(t, os.Mkdir(folder, 0o755))
@@ -130,7 +120,7 @@ func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	status, body := p.get("/health")
 	require.Equal(t, http.StatusOK, status, "%s", body)
 	p.eventually("the answer without end is cut off", func() bool { return flooded.Load() > 0 })
-	t.Logf("%d kB taken of an answer without end; memory after the hostile answers: %s", flooded.Load()>>10, memoryOf(t, p.cmd.Process.Pid))
+	t.Logf("%d kB taken of an answer without end; memory after the hostile answers: %s", flooded.Load()>>10, memoryOf(t, p.PID()))
 	require.Less(t, flooded.Load(), int64(32<<20), "one MiB is read, the rest lies in buffers of the system")
 
 	const markup = `<img src=x onerror=alert(1)>'; DROP TABLE events; --`

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -9,17 +11,18 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/aitest"
+	"hsi.home.arpa/pipeline/redis"
 )
 
 // Each secret of the drive; characters that URLs write in another way are in some of them.
@@ -105,7 +108,7 @@ type secretWorld struct {
 	printed  strings.Builder
 }
 
-func newSecretWorld(t *testing.T, env ...string) *secretWorld {
+func newSecretWorld(t *testing.T) *secretWorld {
 	t.Helper()
 	w := &secretWorld{postgres: embeddedtest.NewPostgres(t), redis: embeddedtest.NewRedis(t), seen: &logtest.Output{}}
 	w.admin = w.postgres.URL()
@@ -119,57 +122,44 @@ func newSecretWorld(t *testing.T, env ...string) *secretWorld {
 		require.NoError(t, err)
 	}
 	require.NoError(t, db.Close())
-	client := redisAdmin(t, w.redis)
-	require.NoError(t, client.Do(t.Context(), client.B().ConfigSet().ParameterValue().ParameterValue("requirepass", redisSecret).Build()).Error())
-	client.Close()
 	host, _, _ := strings.Cut(strings.SplitAfter(w.admin, "host=")[1], "&")
-	w.process = &process{tb: t, DataDir: filepath.Join(reachableDir(t), "data")}
-	w.env = append([]string{
-		"DATA_DIR=" + w.DataDir, fmt.Sprintf("API_PORT=%d", freePort(t)), "LOG_LEVEL=DEBUG", "LOG_DB_MIN_LEVEL=DEBUG",
-		"DATABASE_URL=postgres://guard:" + url.QueryEscape(databaseSecret) + "@/house?host=" + host + "&sslmode=disable",
-		"REDIS_URL=unix://:" + url.QueryEscape(redisSecret) + "@" + strings.TrimPrefix(w.redis.URL(), "unix://"),
-		"API_KEY_ENABLED=true", "API_KEYS=" + apiSecret, "RTDETR_API_KEY=" + detectorSecret, "NEMOTRON_API_KEY=" + modelSecret,
+	w.process = newProcess(t,
+		"LOG_LEVEL=DEBUG", "LOG_DB_MIN_LEVEL=DEBUG",
+		"DATABASE_URL=postgres://guard:"+url.QueryEscape(databaseSecret)+"@/house?host="+host+"&sslmode=disable",
+		"REDIS_URL=unix://:"+url.QueryEscape(redisSecret)+"@"+strings.TrimPrefix(w.redis.URL(), "unix://"),
+		"API_KEY_ENABLED=true", "API_KEYS="+apiSecret, "RTDETR_API_KEY="+detectorSecret, "NEMOTRON_API_KEY="+modelSecret,
 		"AI_CONNECT_TIMEOUT=1", "AI_HEALTH_TIMEOUT=1", "RTDETR_READ_TIMEOUT=2", "NEMOTRON_READ_TIMEOUT=2",
-		"BATCH_WINDOW_SECONDS=3", "BATCH_IDLE_TIMEOUT_SECONDS=1",
-	}, env...)
-	t.Cleanup(func() {
-		if w.cmd != nil {
-			w.kill()
-		}
-	})
+		"BATCH_WINDOW_SECONDS=3", "BATCH_IDLE_TIMEOUT_SECONDS=1", hasteEnv(20))
+	w.protectRedis()
 	return w
 }
 
 // begin starts the server with more settings and watches what its clients see.
 func (w *secretWorld) begin(env ...string) {
 	w.tb.Helper()
-	w.env = append(w.env, env...)
+	w.Env = append(w.Env, env...)
 	w.start()
 	w.client.Transport = &wire{base: w.client.Transport, seen: w.seen}
-}
-
-// end stops the server and keeps what it printed.
-func (w *secretWorld) end() {
-	w.tb.Helper()
-	w.stop()
-	w.printed.WriteString(w.output.String())
 }
 
 // run keeps what a command of the same settings prints.
 func (w *secretWorld) run(env []string, args ...string) {
 	w.tb.Helper()
-	output, _ := runCommand(w.tb, append(append([]string{}, w.env...), env...), args...)
+	output, _ := runCommand(w.tb, append(slices.Clone(w.Env), env...), args...)
 	require.NotEmpty(w.tb, output)
 	w.printed.WriteString(output)
 }
 
-func redisAdmin(t *testing.T, server *embeddedtest.RedisServer) rueidis.Client {
-	t.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{strings.TrimPrefix(server.URL(), "unix://")}, DialCtxFn: dialUnix, ForceSingleClient: true, DisableCache: true,
-	})
-	require.NoError(t, err)
-	return client
+// protectRedis lets Redis ask for its password, until it is started again.
+func (w *secretWorld) protectRedis() {
+	w.tb.Helper()
+	client, err := redis.Open(redis.Config{URL: w.redis.URL()})
+	require.NoError(w.tb, err)
+	defer client.Close()
+	conn, err := client.Conn(w.tb.Context())
+	require.NoError(w.tb, err)
+	set := conn.B().ConfigSet().ParameterValue().ParameterValue("requirepass", redisSecret).Build()
+	require.NoError(w.tb, conn.Do(w.tb.Context(), set).Error())
 }
 
 // askEverything sends what a client may send, right and wrong, with secrets where they belong and where they do not.
@@ -261,7 +251,7 @@ func TestSecurity_SecretsComeOutNowhere(t *testing.T) {
 	// Services that repeat what they are sent, refusing it in different ways, and one that is not there; databases that go and come.
 	w.begin("RTDETR_URL="+login(echo.URL), "NEMOTRON_URL="+login(closed.URL), "FOSCAM_BASE_PATH="+t.TempDir())
 	w.eventually("ready", w.isReady)
-	folder := filepath.Join(lastValue(w.env, "FOSCAM_BASE_PATH"), "garden")
+	folder := filepath.Join(lastValue(w.Env, "FOSCAM_BASE_PATH"), "garden")
 	require.NoError(t, os.Mkdir(folder, 0o755))
 	for i, code := range []int64{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusInternalServerError, http.StatusUnprocessableEntity} {
 		status.Store(code)
@@ -274,33 +264,32 @@ func TestSecurity_SecretsComeOutNowhere(t *testing.T) {
 	w.askEverything()
 	w.postgres.Stop(t)
 	w.redis.Stop(t)
-	w.eventually("both are missed", func() bool { overall, _ := servicesState(t, w.process); return overall == "unhealthy" })
+	w.eventually("both are missed", func() bool { return w.look().overall == "unhealthy" })
 	w.askEverything()
 	w.run(nil, "events")
 	w.run(nil, "dead-letters", "list")
 	w.run(nil, "check")
 	w.postgres.Start(t)
 	w.redis.Start(t) // without its password: it was never written to a file
-	client := redisAdmin(t, w.redis)
-	require.NoError(t, client.Do(t.Context(), client.B().ConfigSet().ParameterValue().ParameterValue("requirepass", redisSecret).Build()).Error())
-	client.Close()
+	w.protectRedis()
 	w.eventually("ready again", w.isReady)
 	w.askEverything()
 	w.run(nil, "dead-letters", "list")
 	w.run(nil, "events")
-	w.end()
+	w.stop()
 
 	// Passwords that the databases refuse.
-	w.begin("DATABASE_URL="+strings.Replace(lastValue(w.env, "DATABASE_URL"), "guard:", "guard:"+headerSecret, 1),
-		"REDIS_URL="+strings.Replace(lastValue(w.env, "REDIS_URL"), "unix://:", "unix://:"+headerSecret, 1))
+	w.begin("DATABASE_URL="+strings.Replace(lastValue(w.Env, "DATABASE_URL"), "guard:", "guard:"+headerSecret, 1),
+		"REDIS_URL="+strings.Replace(lastValue(w.Env, "REDIS_URL"), "unix://:", "unix://:"+headerSecret, 1))
 	w.eventually("both refuse", func() bool {
-		_, services := servicesState(t, w.process)
+		services := w.look().services
 		return services["database"].Status == "unhealthy" && services["redis"].Status == "unhealthy"
 	})
 	w.askEverything()
-	w.end()
+	w.stop()
 
-	require.Contains(t, w.printed.String(), `"level":"DEBUG"`)
+	require.Contains(t, w.output.String(), `"level":"DEBUG"`)
+	requireNoSecret(t, "the log", w.output.String())
 	requireNoSecret(t, "what was printed", w.printed.String())
 	requireNoSecret(t, "what clients saw", w.seen.String())
 	requireNoSecret(t, "the tables", w.tables())

@@ -1,13 +1,13 @@
+//go:build e2e
+
 package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,12 +16,9 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // the driver of the look from outside
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
-	"hsi.home.arpa/internal/logtest"
-	"hsi.home.arpa/server/contracttest"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -45,24 +42,6 @@ func queryInt(tb testing.TB, url, query string) (value int64) {
 	return value
 }
 
-func servicesState(t *testing.T, p *process) (overall string, services map[string]struct{ Status, Message string }) {
-	t.Helper()
-	status, body := p.get("/api/system/health")
-	require.Contains(t, []int{200, 503}, status)
-	var health struct {
-		Status   string
-		Services map[string]struct{ Status, Message string }
-	}
-	require.NoError(t, json.Unmarshal(body, &health))
-	require.Equal(t, health.Status == "healthy", status == 200, "%s", body)
-	return health.Status, health.Services
-}
-
-func (p *process) isReady() bool {
-	status, _ := p.get("/ready")
-	return status == http.StatusOK
-}
-
 // The first thing a newcomer does: no setting at all, a picture dropped into a camera folder becomes an event, everything answers,
 // Ctrl-C leaves nothing behind, and the next start has the data.
 func TestServe_WithoutSettings(t *testing.T) {
@@ -71,9 +50,10 @@ func TestServe_WithoutSettings(t *testing.T) {
 	took := p.eventually("ready", p.isReady)
 	t.Logf("ready %v after the first answer", took)
 
-	demo, _ := command(t, p.env, "demo")
-	require.NoError(t, demo.Start())
-	t.Cleanup(func() { _ = demo.Process.Kill(); _ = demo.Wait() })
+	demo := hsi(t, p.Env...)
+	demo.Args = []string{"demo"}
+	require.NoError(t, demo.Start(t.Context()))
+	t.Cleanup(func() { demo.Kill() })
 	var stats struct {
 		TotalCameras    int64 `json:"total_cameras"`
 		TotalEvents     int64 `json:"total_events"`
@@ -86,20 +66,14 @@ func TestServe_WithoutSettings(t *testing.T) {
 	t.Logf("first event %v after the first picture", took)
 	require.EqualValues(t, 1, stats.TotalCameras)
 	require.Positive(t, stats.TotalDetections)
-	require.NoError(t, demo.Process.Signal(os.Interrupt))
-	require.NoError(t, demo.Wait())
+	require.NoError(t, demo.Stop(patience))
 
-	printed, code := runCommand(t, p.env, "events")
-	require.Zero(t, code, printed)
+	printed := p.run("events")
 	require.Contains(t, printed, "demo")
 	require.Regexp(t, `\d\d:\d\d:\d\d [A-Z+-]`, printed, "with the zone of its time")
-	printed, code = runCommand(t, p.env, "dead-letters", "list")
-	require.Zero(t, code, printed)
-	require.Equal(t, "no dead letters\n", printed)
-	printed, code = runCommand(t, p.env, "check")
-	require.Zero(t, code, printed)
-	printed, code = runCommand(t, p.env, "probe", "--ready")
-	require.Zero(t, code, printed)
+	require.Equal(t, "no dead letters\n", p.run("dead-letters", "list"))
+	p.run("check")
+	p.run("probe", "--ready")
 
 	for _, path := range []string{
 		"/health", "/ready", "/api/system/health", "/api/system/health/ready", "/api/system/gpu", "/api/system/gpu/history",
@@ -114,9 +88,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 	status, body = p.request(http.MethodPost, "/api/system/cleanup", nil, nil)
 	require.Equal(t, 200, status, "%s", body)
 
-	took = p.stop()
-	require.Less(t, took, 20*time.Second)
-	t.Logf("stopped in %v", took)
+	t.Logf("stopped in %v", p.stop())
 	require.Regexp(t, `(?s)"msg":"stopping".*"msg":"stopped"[^\n]*\n$`, p.log(), "its last word is about itself")
 	requireNothingLeft(t, p)
 
@@ -154,9 +126,9 @@ func TestServe_KilledLeavesNothingAndStartsAgain(t *testing.T) {
 	p := serve(t, quick...)
 	p.eventually("ready", p.isReady)
 	require.NotEmpty(t, processesNaming(p.DataDir), "the embedded databases name the data folder")
-	status, body := p.request(http.MethodPatch, "/api/system/config", http.Header{"Content-Type": {"application/json"}}, []byte(`{"retention_days":7}`))
+	status, body := p.request(http.MethodPatch, "/api/system/config", asJSON, []byte(`{"retention_days":7}`))
 	require.Equal(t, 200, status, "%s", body)
-	p.kill()
+	p.Kill()
 	p.start() // at once, while the databases of the last run may still be ending
 	p.eventually("ready after kill -9", p.isReady)
 	var cfg struct {
@@ -164,20 +136,8 @@ func TestServe_KilledLeavesNothingAndStartsAgain(t *testing.T) {
 	}
 	p.getJSON("/api/system/config", 200, &cfg)
 	require.Equal(t, 7, cfg.RetentionDays)
-	p.kill()
-	deadline := time.Now().Add(patience)
-	for len(processesNaming(p.DataDir)) > 0 {
-		require.True(t, time.Now().Before(deadline), "left behind: %v", processesNaming(p.DataDir))
-		waitABit(t)
-	}
-}
-
-// waitABit paces polls of the process table, which gives no signal.
-func waitABit(t *testing.T) {
-	t.Helper()
-	timer := time.NewTimer(20 * time.Millisecond)
-	defer timer.Stop()
-	<-timer.C
+	p.Kill()
+	require.Eventually(t, func() bool { return len(processesNaming(p.DataDir)) == 0 }, patience, 20*time.Millisecond, "processes left behind")
 }
 
 // A start that cannot work says so in one line and touches nothing.
@@ -223,11 +183,6 @@ func requireOneLine(t *testing.T, output string, code int, contains string) {
 	require.Equal(t, 1, strings.Count(strings.TrimSpace(output), "\n")+1, output)
 }
 
-func lastLine(output string) string {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	return lines[len(lines)-1]
-}
-
 // A start without PostgreSQL and Redis serves at once, says what is missing, and heals when they come.
 func TestServe_StartsWithoutItsDatabases(t *testing.T) {
 	t.Parallel()
@@ -236,8 +191,8 @@ func TestServe_StartsWithoutItsDatabases(t *testing.T) {
 	redis.Stop(t)
 	p := serve(t, append(quick, "DATABASE_URL="+postgres.URL(), "REDIS_URL="+redis.URL())...)
 	p.eventually("both are known to be missing", func() bool {
-		overall, services := servicesState(t, p)
-		return overall == "unhealthy" && services["database"].Status == "unhealthy" && services["redis"].Status == "unhealthy"
+		seen := p.look()
+		return seen.overall == "unhealthy" && seen.services["database"].Status == "unhealthy" && seen.services["redis"].Status == "unhealthy"
 	})
 	for path, want := range map[string]int{
 		"/health": 200, "/ready": 503, "/api/system/gpu": 200, "/api/system/severity": 200, "/api/system/config": 503, "/api/system/stats": 503,
@@ -247,61 +202,9 @@ func TestServe_StartsWithoutItsDatabases(t *testing.T) {
 		require.Equal(t, want, status, "%s: %s", path, body)
 	}
 	redis.Start(t)
-	p.eventually("redis is seen", func() bool {
-		_, services := servicesState(t, p)
-		return services["redis"].Status == "healthy"
-	})
+	p.eventually("redis is seen", func() bool { return p.look().services["redis"].Status == "healthy" })
 	postgres.Start(t)
 	p.eventually("ready", p.isReady)
-	p.stop()
-}
-
-// Each dependency stopped, killed and frozen under the running server: verdicts in time, liveness always, recovery without a restart.
-func TestServe_DependenciesGoAndComeBack(t *testing.T) {
-	t.Parallel()
-	postgres, redis := embeddedtest.NewPostgres(t), embeddedtest.NewRedis(t)
-	p := serve(t, append(quick, "DATABASE_URL="+postgres.URL(), "REDIS_URL="+redis.URL())...)
-	p.eventually("ready", p.isReady)
-	type fault struct {
-		name              string
-		begin, end        func()
-		service, overall  string
-		readiness         string
-		verdict, recovery time.Duration
-	}
-	const seen, healed = 3 * time.Second, 5 * time.Second
-	for _, f := range []fault{
-		{"postgres stopped", func() { postgres.Stop(t) }, func() { postgres.Start(t) }, "database", "unhealthy", "not_ready", seen, healed},
-		{"postgres killed", func() { postgres.Kill(t) }, func() { postgres.Start(t) }, "database", "unhealthy", "not_ready", seen, healed},
-		{"postgres frozen", func() { postgres.Pause(t) }, func() { postgres.Resume(t) }, "database", "unhealthy", "not_ready", seen, healed},
-		{"redis stopped", func() { redis.Stop(t) }, func() { redis.Start(t) }, "redis", "degraded", "degraded", seen, healed},
-		{"redis killed", func() { redis.Kill(t) }, func() { redis.Start(t) }, "redis", "degraded", "degraded", seen, healed},
-		{"redis frozen", func() { redis.Pause(t) }, func() { redis.Resume(t) }, "redis", "degraded", "degraded", seen, healed},
-	} {
-		begun := time.Now()
-		f.begin()
-		slowest := time.Duration(0)
-		p.eventually(f.name+": the verdict", func() bool {
-			asked := time.Now()
-			status, _ := p.get("/health")
-			require.Equal(t, 200, status)
-			overall, services := servicesState(t, p)
-			slowest = max(slowest, time.Since(asked))
-			return overall == f.overall && services[f.service].Status == "unhealthy"
-		})
-		verdict := time.Since(begun)
-		var ready struct{ Status string }
-		p.getJSON("/api/system/health/ready", 503, &ready)
-		require.Equal(t, f.readiness, ready.Status, f.name)
-		f.end()
-		begun = time.Now()
-		p.eventually(f.name+": recovery", p.isReady)
-		recovery := time.Since(begun)
-		t.Logf("%-17s verdict after %4d ms, recovery after %4d ms, slowest pair of probes %d ms",
-			f.name, verdict.Milliseconds(), recovery.Milliseconds(), slowest.Milliseconds())
-		require.LessOrEqual(t, verdict, f.verdict+500*time.Millisecond, "%s: verdict (half a second for a busy test machine)", f.name)
-		require.LessOrEqual(t, recovery, f.recovery, "%s: recovery", f.name)
-	}
 	p.stop()
 }
 
@@ -317,7 +220,7 @@ func TestServe_RacingPatchesLoseNothing(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				body := fmt.Sprintf(`{"batch_window_seconds":%d}`, 100+w*each+i)
-				status, answer := p.request(http.MethodPatch, "/api/system/config", http.Header{"Content-Type": {"application/json"}}, []byte(body))
+				status, answer := p.request(http.MethodPatch, "/api/system/config", asJSON, []byte(body))
 				if status != 200 || !strings.Contains(string(answer), fmt.Sprintf(`"batch_window_seconds":%d`, 100+w*each+i)) {
 					t.Errorf("PATCH %s: %d %s", body, status, answer)
 				}
@@ -351,24 +254,16 @@ func TestServe_AsAnOrdinaryUser(t *testing.T) {
 		return
 	}
 	dir := reachableDir(t)
-	exe, err := os.Executable()
-	require.NoError(t, err)
+	p := newProcess(t)
 	own := filepath.Join(dir, "hsi")
-	raw, err := os.ReadFile(exe)
+	raw, err := os.ReadFile(p.Program)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(own, raw, 0o755))
 	require.NoError(t, os.Chown(dir, 65534, 65534))
-	port := freePort(t)
-	cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", own, "serve")
-	cmd.Dir = dir
-	cmd.Env = []string{asCommand + "=1", "PATH=" + os.Getenv("PATH"), "DATA_DIR=" + filepath.Join(dir, "data"), "API_PORT=" + strconv.Itoa(port), "EMBEDDED_DEPS_DIR=" + depsDir(t)}
-	output := &logtest.Output{}
-	cmd.Stdout, cmd.Stderr = output, output
-	require.NoError(t, cmd.Start())
-	p := &process{tb: t, cmd: cmd, output: output, exited: make(chan struct{}), BaseURL: "http://127.0.0.1:" + strconv.Itoa(port), DataDir: dir}
-	p.client = contracttest.Client(t, p.BaseURL)
-	go func() { _ = cmd.Wait(); close(p.exited) }()
-	t.Cleanup(p.kill)
+	p.Program, p.Args = "setpriv", []string{"--reuid=65534", "--regid=65534", "--clear-groups", own, "serve"}
+	p.DataDir, p.Dir = filepath.Join(dir, "data"), dir
+	p.Env = append(p.Env, "DATA_DIR="+p.DataDir, "HOME=/nowhere")
+	p.start()
 	p.eventually("ready", p.isReady)
 	p.stop()
 	requireNothingLeft(t, p)
