@@ -62,6 +62,11 @@ browser-test: deps web build ## Drive the dashboard of bin/hsi in Chromium; HSI_
 	@scripts/browser.sh >/dev/null
 	@cd web && node_modules/.bin/vitest run --config vitest.browser.config.ts
 
+.PHONY: page-bench
+page-bench: deps web build ## Measure how soon the dashboard shows its verdict
+	@scripts/browser.sh >/dev/null
+	@cd web && HSI_BENCH=1 node_modules/.bin/vitest run --config vitest.browser.config.ts
+
 CLIENT_TOOLS := web/client/node_modules/.package-lock.json
 
 .PHONY: client
@@ -165,9 +170,17 @@ soak: deps build ## Let 32 cameras write one picture a second each for 20 minute
 	@bin/bench -hsi bin/hsi -deps "$$EMBEDDED_DEPS_DIR" -rows soak
 
 .PHONY: chaos
-chaos: deps build ## Kill and disturb everything under load, then compare what came in with what is stored (LONG=1: an hour; SEED=n: again)
-	@go build -buildvcs=false -o bin/chaos ./chaos
-	@exec bin/chaos -hsi bin/hsi $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
+chaos: deps build ## Kill and disturb everything under load, then compare what came in with what is stored (SHORT=1: a minute; LONG=1: an hour; SEED=n: again)
+	@go -C tools build -buildvcs=false -o ../bin/chaos ./chaos
+	@exec bin/chaos -hsi bin/hsi $(if $(SHORT),-short) $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
+
+.PHONY: chaos-short
+chaos-short: SHORT := 1
+chaos-short: chaos
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities of what is called, where their database can be reached
+	@scripts/vulncheck.sh
 
 MUTATED := ./gpu ./server ./server/health ./store ./store/media ./store/retention ./store/logsink ./pipeline \
 	$(addprefix ./pipeline/,aicall analyze batch detect intake latency picture queue redis video)
