@@ -172,7 +172,7 @@ soak: deps build ## Let 32 cameras write one picture a second each for 20 minute
 .PHONY: chaos
 chaos: deps build ## Kill and disturb everything under load, then compare what came in with what is stored (SHORT=1: a minute; LONG=1: an hour; SEED=n: again)
 	@go -C tools build -buildvcs=false -o ../bin/chaos ./chaos
-	@exec bin/chaos -hsi bin/hsi $(if $(SHORT),-short) $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
+	@exec bin/chaos -hsi bin/hsi $(if $(SHORT),-images 600 -kills 12) $(if $(LONG),-long) $(if $(SEED),-seed $(SEED))
 
 .PHONY: chaos-short
 chaos-short: SHORT := 1
