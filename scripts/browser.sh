@@ -11,7 +11,8 @@ say() { printf 'browser: %s\n' "$*" >&2; }
 find_browser() {
   local candidate
   for candidate in "${CHROMIUM:-}" chromium chromium-browser google-chrome-stable google-chrome; do
-    if [ -n "$candidate" ] && command -v "$candidate"; then return 0; fi
+    # Started, since some distributions put a script there that only says how to get one.
+    if [ -n "$candidate" ] && "$candidate" --version >/dev/null 2>&1; then command -v "$candidate" && return 0; fi
   done
   return 1
 }
@@ -27,8 +28,8 @@ fail() {
   exit 1
 }
 
-if [ -n "${CHROMIUM:-}" ] && ! command -v "$CHROMIUM" >/dev/null; then
-  say "CHROMIUM=$CHROMIUM cannot be run"
+if [ -n "${CHROMIUM:-}" ] && ! output=$("$CHROMIUM" --version 2>&1); then
+  say "CHROMIUM=$CHROMIUM does not start: $(tail -n 1 <<<"$output")"
   exit 1
 fi
 if find_browser; then exit 0; fi
@@ -38,4 +39,4 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 install() { apt-get install -y --no-install-recommends chromium; }
 { install || { apt-get update && install; }; } >"$log" 2>&1 || fail "cannot install chromium ($(grep -E '^E: ' "$log" | head -n 1))"
-find_browser || fail 'no Chromium after installing it'
+find_browser || fail 'the Chromium that was installed does not start'

@@ -5,15 +5,17 @@
 #
 # What the machine lacks is fetched as the distribution's packages and unpacked into the project's own ignored folder,
 # .deps/postgres and so on: nothing is installed and no system service starts. Works as root and as an ordinary user.
-# Quick when nothing is missing. When it cannot, it prints one line with the command to type, and exits 1.
+# A program counts when it starts, an unpacked one with the libraries beside it: nothing else is put in place.
+# Quick when nothing is missing. When it cannot, it says why in one line, with the command to type, and exits 1.
 #
 #   DEPS_DIR=<folder>             unpack there instead of .deps
+#   SYSTEM_DEPS_DIR=<folder>      for root, when the servers' user cannot reach the project; see embedded/internal/child
 #   HSI_DEPS_FORCE=postgres,redis treat these as missing from the machine (to try the unpacked ones)
 set -euo pipefail
 export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 
 readonly min_postgres=14
-readonly system_deps=/var/lib/hsi/deps # for root, when the servers' user cannot reach the project; see embedded/internal/child
+readonly system_deps=${SYSTEM_DEPS_DIR:-/var/lib/hsi/deps}
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly project
 deps=${DEPS_DIR:-$project/.deps}
@@ -35,62 +37,88 @@ fail() {
   exit 1
 }
 
-# reachable <path>: as root, can the unprivileged user that the servers run as execute it?
-reachable() {
-  [ -x "$1" ] || return 1
-  if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
-    setpriv --reuid=65534 --regid=65534 --clear-groups test -x "$1" 2>/dev/null
-  fi
+# unprivileged: as root, what begins a command of the user that the servers run as.
+unprivileged=()
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then unprivileged=(setpriv --reuid=65534 --regid=65534 --clear-groups); fi
+
+# library_path <root>: the folders of shared libraries, also those that installed packages reach by links.
+library_path() {
+  find "$1/usr/lib" "$1/lib" -maxdepth 3 -name 'lib*.so*' -path '*-linux-gnu*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
 }
 
-# postgres_in <glob of bin folders>: is there a PostgreSQL that is new enough?
+# starts <root> <program>: does it start, with the libraries unpacked below the root ('' for the machine's own)? What it
+# prints decides, since wrk has no harmless start that exits with 0. If it does not, $reason says what is missing.
+starts() {
+  local name arguments proof output libraries environment=()
+  name=$(basename "$2")
+  case $name in
+    postgres | initdb) arguments=(--version) proof='(PostgreSQL)' ;;
+    redis-server) arguments=(--version) proof='server v=' ;;
+    ffmpeg) arguments=(-version) proof='ffmpeg version' ;;
+    wrk) arguments=(-t1 -c1 -d1 http://127.0.0.1:1/) proof='unable to connect' ;; # a port where nothing listens
+  esac
+  if [ -n "$1" ]; then environment=("LD_LIBRARY_PATH=$(library_path "$1")"); fi
+  output=$("${unprivileged[@]}" env "${environment[@]}" "$2" "${arguments[@]}" 2>&1 </dev/null) || true
+  if [[ $output == *"$proof"* ]]; then return 0; fi
+  libraries=$(env "${environment[@]}" ldd "$2" 2>/dev/null | awk '/=> not found$/ { print $1 }' | sort -u | paste -sd' ') || true
+  if [ -n "$libraries" ]; then
+    reason="$name lacks ${libraries// /, }"
+  else
+    reason="$name does not start: $(tail -n 1 <<<"$output")"
+  fi
+  return 1
+}
+
+# postgres_in <root> <bin folder...>: is one of them a PostgreSQL that is new enough?
 postgres_in() {
-  local bin major
-  for bin in $1; do
+  local root=$1 bin major
+  shift
+  for bin in "$@"; do
     major=$(basename "$(dirname "$bin")")
     case $major in '' | *[!0-9]*) continue ;; esac
-    if [ "$major" -ge "$min_postgres" ] && [ -x "$bin/initdb" ] && reachable "$bin/postgres"; then return 0; fi
+    if [ "$major" -ge "$min_postgres" ] && starts "$root" "$bin/postgres" && starts "$root" "$bin/initdb"; then return 0; fi
   done
   return 1
 }
 
-have_postgres() {
-  local dir path
-  if [[ $forced != *,postgres,* ]]; then
-    if postgres_in '/usr/lib/postgresql/*/bin'; then return 0; fi
-    path=$(command -v postgres || true) # another distribution's, or one built by hand
-    if [ -n "$path" ] && [ -x "$(dirname "$(readlink -f "$path")")/initdb" ] && reachable "$path"; then
-      local version
-      version=$("$path" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p') || true
-      if [ "${version:-0}" -ge "$min_postgres" ]; then return 0; fi
-    fi
-  fi
-  for dir in "$deps" "$system_deps"; do
-    if postgres_in "$dir/postgres/usr/lib/postgresql/*/bin"; then return 0; fi
-  done
-  return 1
-}
-
-# have_program <name> <program>: is the program on the search path, or unpacked?
-have_program() {
-  local dir path
-  if [[ $forced != *,$1,* ]]; then
-    path=$(command -v "$2" || true)
-    if [ -n "$path" ] && reachable "$path"; then return 0; fi
-  fi
-  for dir in "$deps" "$system_deps"; do
-    if reachable "$dir/$1/usr/bin/$2"; then return 0; fi
-  done
-  return 1
-}
-
-have() {
+# installed_here <name>: has the machine itself a program that will do?
+installed_here() {
+  local path version program=$1
+  if [[ $forced == *,$1,* ]]; then return 1; fi
   case $1 in
-    postgres) have_postgres ;;
-    redis) have_program redis redis-server ;;
-    ffmpeg | wrk) have_program "$1" "$1" ;;
+    postgres) if postgres_in '' /usr/lib/postgresql/*/bin; then return 0; fi ;;
+    redis) program=redis-server ;;
+  esac
+  path=$(command -v "$program" || true)
+  if [ -z "$path" ] || ! starts '' "$path"; then return 1; fi
+  if [ "$1" != postgres ]; then return 0; fi
+  # Another distribution's, or one built by hand.
+  version=$("$path" --version | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p')
+  [ "${version:-0}" -ge "$min_postgres" ] && starts '' "$(dirname "$(readlink -f "$path")")/initdb"
+}
+
+# unpacked <name> <root>: are the programs below the root, and do they start?
+unpacked() {
+  case $1 in
+    postgres) postgres_in "$2" "$2"/usr/lib/postgresql/*/bin || { reason=${reason:-PostgreSQL is older than $min_postgres} && return 1; } ;;
+    redis) starts "$2" "$2/usr/bin/redis-server" ;;
+    *) starts "$2" "$2/usr/bin/$1" ;;
+  esac
+}
+
+# have <name>: is it here? If there is one that does not start, $reason says why.
+have() {
+  local dir
+  reason=''
+  case $1 in
+    postgres | redis | ffmpeg | wrk) ;;
     *) say "no such program: $1" && exit 2 ;;
   esac
+  if installed_here "$1"; then return 0; fi
+  for dir in "$deps" "$system_deps"; do
+    if [ -d "$dir/$1" ] && unpacked "$1" "$dir/$1"; then return 0; fi
+  done
+  return 1
 }
 
 # use_cache: container images switch apt's package cache off; without one each question takes a second.
@@ -117,31 +145,34 @@ fetch_lists() {
   thrice apt-get "${apt_options[@]}" -o APT::Update::Error-Mode=any update
 }
 
-# direct <package...>: what they depend on, one level.
+# direct <package...>: what they depend on, one level. A line has what may stand for each other, the preferred first.
 direct() {
   apt-cache "${apt_options[@]}" depends --no-pre-depends --no-recommends --no-suggests --no-conflicts --no-breaks \
-    --no-replaces --no-enhances "$@" 2>/dev/null | sed -n 's/^ *|\{0,1\}Depends: \([a-z0-9][^ <:]*\).*/\1/p' | sort -u
+    --no-replaces --no-enhances "$@" 2>/dev/null | awk '
+      /^ *\|?Depends: [a-z0-9]/ { sub(/:.*/, "", $2); line = line $2 " " }
+      /^ *Depends: / { if (line != "") print line; line = "" }' | sort -u
 }
-
-installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -q '^installed'; }
 
 # closure <package...>: they and the shared libraries under them that this machine lacks. Maintainer tools (perl, debconf,
 # postgresql-common) are for installed packages; LLVM is for the just-in-time compiler, which we switch off, and for the drivers
 # of graphics cards, which nothing here draws on.
 closure() {
-  local todo=("$@") next name
-  declare -A seen=()
+  local todo=("$@") next name alternatives
+  declare -A seen=() installed=()
+  while read -r name; do installed[$name]=1; done < <(dpkg-query -W -f='${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p')
   printf '%s\n' "$@"
   while [ ${#todo[@]} -gt 0 ]; do
     next=()
-    while read -r name; do
+    while read -r -a alternatives; do
+      for name in "${alternatives[@]}"; do
+        if [ -n "${installed[$name]:-}" ]; then continue 2; fi
+      done
+      name=${alternatives[0]}
       case $name in lib*-perl | libllvm* | libgl1-mesa-dri | libc6 | libgcc-s1) continue ;; lib* | ocl-icd-libopencl1 | redis-tools | postgresql-client-[0-9]*) ;; *) continue ;; esac
       if [ -z "${seen[$name]:-}" ]; then
         seen[$name]=1
-        if ! installed "$name"; then
-          next+=("$name")
-          printf '%s\n' "$name"
-        fi
+        next+=("$name")
+        printf '%s\n' "$name"
       fi
     done < <(direct "${todo[@]}")
     todo=("${next[@]}")
@@ -152,33 +183,20 @@ closure() {
 seeds() {
   local package=$1
   if [ "$1" = postgres ]; then
-    direct postgresql | grep -E '^postgresql-[0-9]+$' | head -n 1
+    direct postgresql | grep -oE '^postgresql-[0-9]+' | head -n 1
     return
   fi
   [ "$1" != redis ] || package=redis-server
   apt-cache "${apt_options[@]}" show "$package" 2>/dev/null | sed -n 's/^Package: //p' | head -n 1
 }
 
-# library_path <root>: the folders of shared libraries, also those that installed packages reach by links.
-library_path() {
-  find "$1/usr/lib" "$1/lib" -maxdepth 3 -name 'lib*.so*' -path '*-linux-gnu*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
-}
-
-# works <root> <option> <program...>: do the unpacked programs find all their libraries?
-works() {
-  local root=$1 option=$2 program output
-  shift 2
-  for program in "$@"; do
-    output=$(LD_LIBRARY_PATH=$(library_path "$root") "$program" "$option" 2>&1) || { say "$program: $output"; return 1; }
-  done
-}
-
-# provide <name>: fetch and unpack into $deps/<name>, in place only when it works.
+# provide <name>: fetch and unpack into $deps/<name>, in place only when it works. If it does not, $reason may say why.
 provide() {
-  local name=$1 seed packages root=$work/$1
+  local name=$1 seed packages deb root=$work/$1
+  reason=''
   seed=$(seeds "$name")
   if [ -z "$seed" ]; then fetch_lists || return 1; seed=$(seeds "$name"); fi
-  [ -n "$seed" ] || return 1
+  if [ -z "$seed" ]; then reason='no package source has it' && return 1; fi
   mapfile -t packages < <(closure "$seed")
   say "fetching $seed (${#packages[@]} packages) into $deps/$name"
   mkdir -p "$work/debs-$name" "$root"
@@ -191,31 +209,34 @@ provide() {
     mapfile -t packages < <(closure "$seed")
     thrice apt-get "${apt_options[@]}" download "${packages[@]}" || return 1
   fi
-  local deb
-  for deb in ./*.deb; do dpkg -x "$deb" "$root"; done
+  for deb in ./*.deb; do
+    if ! dpkg -x "$deb" "$root" >"$work/log" 2>&1; then
+      reason="${deb#./} cannot be unpacked: $(tail -n 1 "$work/log")"
+      return 1
+    fi
+  done
   cd "$project"
   chmod 755 "$root"
-  case $name in
-    postgres) works "$root" --version "$root"/usr/lib/postgresql/*/bin/{postgres,initdb} || return 1 ;;
-    redis) works "$root" --version "$root/usr/bin/redis-server" || return 1 ;;
-    ffmpeg) works "$root" -version "$root/usr/bin/ffmpeg" || return 1 ;;
-    wrk) [ -x "$root/usr/bin/wrk" ] || return 1 ;; # asked for its version it fails
-  esac
-  rm -rf "${deps:?}/$name"
+  unpacked "$name" "$root" || return 1
+  if [ -e "$deps/$name" ]; then mv "$deps/$name" "$work/old-$name"; fi # it no longer starts
   mv "$root" "$deps/$name"
 }
 
 wanted=("$@")
 [ ${#wanted[@]} -gt 0 ] || wanted=(postgres redis)
 missing=()
-for name in "${wanted[@]}"; do have "$name" || missing+=("$name"); done
+for name in "${wanted[@]}"; do
+  if have "$name"; then continue; fi
+  [ -z "$reason" ] || say "$reason"
+  missing+=("$name")
+done
 if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
 
 for tool in apt-get apt-cache dpkg dpkg-query; do
   command -v "$tool" >/dev/null || fail "${missing[*]} missing and no $tool to fetch it with"
 done
-mkdir -p "$deps" 2>/dev/null || fail "${missing[*]} missing and $deps cannot be made"
-if ! { [ "$(id -u)" -ne 0 ] || reachable "$deps"; }; then
+{ mkdir -p "$deps" && [ -w "$deps" ]; } 2>/dev/null || fail "${missing[*]} missing and $deps cannot be written"
+if ! "${unprivileged[@]}" test -x "$deps"; then
   # The servers run as an unprivileged user, which cannot come here.
   deps=$system_deps
   mkdir -p "$deps"
@@ -226,6 +247,7 @@ if command -v flock >/dev/null; then # two makes at once
   flock 9
 fi
 work=$(mktemp -d "$deps/.work.XXXXXX")
+chmod 755 "$work" # the servers' user tries the programs in it
 trap 'rm -rf "$work"' EXIT
 apt_options=()
 use_cache
@@ -233,7 +255,7 @@ trap 'exit 1' HUP INT TERM
 for name in "${missing[@]}"; do
   if have "$name"; then continue; fi # the other make fetched it
   if ! provide "$name"; then
-    reason=$(grep -E '^E: ' "$work/log" 2>/dev/null | head -n 1 || true)
-    fail "cannot fetch $name${reason:+ ($reason)}"
+    [ -n "$reason" ] || reason=$(grep -E '^E: ' "$work/log" 2>/dev/null | head -n 1 || true)
+    fail "cannot provide $name${reason:+ ($reason)}"
   fi
 done

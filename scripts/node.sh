@@ -3,9 +3,10 @@
 set -euo pipefail
 
 if command -v node >/dev/null && command -v npm >/dev/null; then
-  found=$(node --version) # v20.19.0
+  found=$(node --version 2>&1) || found="one that does not start ($found)" # v20.19.0
   IFS=. read -r major minor _ <<<"${found#v}"
   case $major in # the versions that vite takes
+    *[!0-9]*) ;;
     20) [ "$minor" -lt 19 ] || exit 0 ;;
     22) [ "$minor" -lt 12 ] || exit 0 ;;
     *) [ "$major" -lt 23 ] || exit 0 ;;

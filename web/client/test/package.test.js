@@ -26,7 +26,7 @@ before(async () => {
   project = path.join(work, 'project');
 
   const source = path.join(work, 'source');
-  for (const name of ['package.json', 'README.md', 'src', 'tsconfig.json', 'tsconfig.build.json']) {
+  for (const name of ['package.json', 'README.md', 'LICENSE', 'src', 'tsconfig.json', 'tsconfig.build.json']) {
     await cp(path.join(client, name), path.join(source, name), { recursive: true });
   }
   await symlink(path.join(client, 'node_modules'), path.join(source, 'node_modules'));
@@ -55,10 +55,12 @@ function compile(...args) {
   return run(process.execPath, [tsc, '--typeRoots', path.join(client, 'node_modules/@types'), ...args], { cwd: project });
 }
 
-test('the package has the compiled code, its types and the README, and nothing else', async () => {
+test('the package has the compiled code, its types, the README and the licence, and nothing else', async () => {
   const modules = (await readdir(path.join(client, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'));
   const expected = modules.flatMap((name) => [`dist/${name.replace(/\.ts$/, '.js')}`, `dist/${name.replace(/\.ts$/, '.d.ts')}`]);
-  assert.deepEqual(packed, [...expected, 'README.md', 'package.json'].toSorted());
+  assert.deepEqual(packed, [...expected, 'LICENSE', 'README.md', 'package.json'].toSorted());
+  const [ours, root] = await Promise.all(['LICENSE', '../../LICENSE'].map((name) => readFile(path.join(client, name), 'utf8')));
+  assert.equal(ours, root, 'the licence of the whole project');
 });
 
 test('the package has no dependencies and no side effects', async () => {
