@@ -14,6 +14,26 @@ func WithPatience(options Options, patience time.Duration) Options {
 	return options
 }
 
+// StopLimit is how long the server gets to end before it is killed.
+func (p *Postgres) StopLimit() time.Duration { return p.service.stopLimit() }
+
+// StopLimit is how long the server gets to end before it is killed.
+func (r *Redis) StopLimit() time.Duration { return r.service.stopLimit() }
+
+func (s *service) stopLimit() (sum time.Duration) {
+	for _, step := range s.stop {
+		sum += step.Wait
+	}
+	return sum
+}
+
+// HurryStop shortens the time that the server gets to end.
+func (p *Postgres) HurryStop(each time.Duration) {
+	for i := range p.service.stop {
+		p.service.stop[i].Wait = each
+	}
+}
+
 // RunDir is the folder of the socket.
 func (p *Postgres) RunDir() string { return p.service.place.runDir }
 

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hsi.home.arpa/embedded"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 )
 
@@ -137,13 +138,7 @@ func start(t *testing.T, s server) (stop func()) {
 	go func() { ended <- s.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		select {
-		case err := <-ended:
-			require.NoError(t, err)
-		case <-time.After(20 * time.Second):
-			t.Error("Run did not end")
-			return
-		}
+		require.NoError(t, await.Value(t, ended, "Run did not end"))
 		require.Empty(t, processesOf(s.DataDir()), "processes left behind")
 		require.NoDirExists(t, s.RunDir(), "socket left behind")
 	})
@@ -158,7 +153,7 @@ func awaitReady(t *testing.T, s server, ended <-chan error) {
 	case <-s.Ready():
 	case err := <-ended:
 		t.Fatalf("ended instead of getting ready: %v", err)
-	case <-time.After(60 * time.Second):
+	case <-time.After(await.Limit):
 		t.Fatal("not ready")
 	}
 }

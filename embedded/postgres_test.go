@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded"
+	"hsi.home.arpa/internal/await"
 )
 
 func newPostgres(t *testing.T, options embedded.Options) *embedded.Postgres {
@@ -63,9 +64,7 @@ func TestPostgres_KeepsDataOverAStop(t *testing.T) {
 	info, err := os.Stat(postgres.RunDir())
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
-	begun := time.Now()
 	stop() // with our session still open
-	require.Less(t, time.Since(begun), 8*time.Second)
 	require.FileExists(t, filepath.Join(dir, "postgres", "data", "PG_VERSION"))
 
 	again := newPostgres(t, newOptions(dir, log))
@@ -83,17 +82,13 @@ func TestPostgres_RestartsAfterKill(t *testing.T) {
 	exec(t, db, "CREATE TABLE x (n int)")
 	// A session that computes does not notice at once that its server is gone.
 	go func() { _, _ = db.ExecContext(t.Context(), "SELECT count(*) FROM generate_series(1, 1e12::bigint)") }()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return queryString(t, db, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) FROM generate_series%'") == "1"
-	}, 10*time.Second, 10*time.Millisecond)
+	})
 	for round := int64(1); round <= 3; round++ {
 		exec(t, db, "INSERT INTO x VALUES (1)")
-		begun := time.Now()
 		require.NoError(t, syscall.Kill(mainPID(t, postgres), syscall.SIGKILL))
-		require.Eventually(t, func() bool { return postgres.Restarts() == round && db.PingContext(t.Context()) == nil },
-			10*time.Second, 10*time.Millisecond)
-		t.Logf("ready again after %v", time.Since(begun))
-		require.Less(t, time.Since(begun), 5*time.Second)
+		await.True(t, func() bool { return postgres.Restarts() == round && db.PingContext(t.Context()) == nil })
 	}
 	require.Equal(t, "3", queryString(t, db, "SELECT count(*) FROM x"))
 }
@@ -105,7 +100,16 @@ func TestPostgres_RestartsWhenItsSocketIsRemoved(t *testing.T) {
 	start(t, postgres)
 	require.NoError(t, os.RemoveAll(postgres.RunDir()))
 	db := open(t, postgres.URL())
-	require.Eventually(t, func() bool { return db.PingContext(t.Context()) == nil }, 20*time.Second, 20*time.Millisecond)
+	await.True(t, func() bool { return db.PingContext(t.Context()) == nil })
+}
+
+// Whoever stops the whole server gives it ten seconds before it is killed with all that it started.
+func TestStop_EndsInTime(t *testing.T) {
+	t.Parallel()
+	log, _ := testLog(t)
+	options := newOptions(newDataDir(t), log)
+	require.LessOrEqual(t, newPostgres(t, options).StopLimit(), 8*time.Second)
+	require.LessOrEqual(t, newRedis(t, options).StopLimit(), 8*time.Second)
 }
 
 func TestPostgres_FrozenServerIsStillStopped(t *testing.T) {
@@ -113,11 +117,10 @@ func TestPostgres_FrozenServerIsStillStopped(t *testing.T) {
 	log, _ := testLog(t)
 	dir := newDataDir(t)
 	postgres := newPostgres(t, newOptions(dir, log))
+	postgres.HurryStop(50 * time.Millisecond)
 	stop := start(t, postgres)
 	freeze(postgres.DataDir())
-	begun := time.Now()
 	stop()
-	require.Less(t, time.Since(begun), 9*time.Second)
 	start(t, newPostgres(t, newOptions(dir, log))) // recovers
 }
 
@@ -182,9 +185,9 @@ func TestPostgres_CannotStartSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- postgres.Run(ctx) }()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return strings.Contains(buffer.String(), "level=ERROR") && strings.Contains(buffer.String(), "shared_buffers")
-	}, 30*time.Second, 20*time.Millisecond)
+	})
 	cancel()
 	require.NoError(t, <-ended)
 }
@@ -245,14 +248,12 @@ func TestPostgres_CancelledWhileItMakesTheData(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- postgres.Run(ctx) }()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		entries, _ := os.ReadDir(filepath.Join(dir, "postgres", "data.new"))
 		return len(entries) > 5
-	}, 20*time.Second, time.Millisecond)
+	})
 	cancel()
-	begun := time.Now()
-	require.NoError(t, <-ended)
-	require.Less(t, time.Since(begun), 8*time.Second)
+	require.NoError(t, await.Value(t, ended, "Run did not end"))
 	require.Empty(t, processesOf(dir))
 	require.NoDirExists(t, postgres.RunDir())
 }

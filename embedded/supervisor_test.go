@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/await"
 )
 
 // supervisor is another process that runs both servers on one DATA_DIR.
@@ -60,7 +62,7 @@ func startSupervisor(t *testing.T, dir string, as uint32) *supervisor {
 			t.Logf("supervisor: %s", content)
 		}
 		_ = log.Close()
-		require.Eventually(t, func() bool { return len(processesOf(dir)) == 0 }, 15*time.Second, 20*time.Millisecond)
+		await.True(t, func() bool { return len(processesOf(dir)) == 0 })
 		// A killed supervisor leaves its empty socket folders to the next start.
 		log, _ := testLog(t)
 		for _, left := range []server{newPostgres(t, newOptions(dir, log)), newRedis(t, newOptions(dir, log))} {
@@ -73,7 +75,7 @@ func startSupervisor(t *testing.T, dir string, as uint32) *supervisor {
 // await returns the rest of the first line that starts with a word.
 func (s *supervisor) await(t *testing.T, word string) string {
 	t.Helper()
-	timeout := time.After(60 * time.Second)
+	timeout := time.After(await.Limit)
 	for {
 		select {
 		case line, ok := <-s.lines:
@@ -114,9 +116,7 @@ func TestSupervisorKilled_NothingStaysAndTheNextStartWorks(t *testing.T) {
 	exec(t, open(t, urls[0]), "CREATE TABLE x (n int)")
 	require.Equal(t, "+OK", ask(t, urls[1], "SET a 1"))
 	first.kill(t)
-	begun := time.Now()
-	require.Eventually(t, func() bool { return len(processesOf(dir)) == 0 }, 10*time.Second, 10*time.Millisecond)
-	t.Logf("gone %v after the kill", time.Since(begun))
+	await.True(t, func() bool { return len(processesOf(dir)) == 0 })
 
 	// And again, with the next start at once: its predecessor's children are still on their way out.
 	for range 4 {
@@ -145,10 +145,10 @@ func TestSupervisorKilled_WhileItMakesTheData(t *testing.T) {
 	for range 3 { // killed later and later in the making
 		first := startSupervisor(t, dir, 0)
 		first.await(t, "started")
-		require.Eventually(t, func() bool {
+		await.True(t, func() bool {
 			entries, _ := os.ReadDir(filepath.Join(dir, "postgres", "data.new"))
 			return len(entries) > 5
-		}, 20*time.Second, time.Millisecond)
+		})
 		first.kill(t)
 	}
 	require.NoDirExists(t, filepath.Join(dir, "postgres", "data"))
@@ -157,16 +157,14 @@ func TestSupervisorKilled_WhileItMakesTheData(t *testing.T) {
 	require.NoError(t, open(t, urls[0]).PingContext(t.Context()))
 }
 
-func TestSupervisor_StopsWithinEightSeconds(t *testing.T) {
+func TestSupervisor_StopsWithASessionOpen(t *testing.T) {
 	t.Parallel()
 	dir := newDataDir(t)
 	first := startSupervisor(t, dir, 0)
 	urls := strings.Fields(first.await(t, "ready"))
 	db := open(t, urls[0])
 	require.NoError(t, db.PingContext(t.Context()))
-	begun := time.Now()
 	first.stop(t)
-	require.Less(t, time.Since(begun), 8*time.Second)
 	require.Empty(t, processesOf(dir))
 }
 

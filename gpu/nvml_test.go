@@ -13,6 +13,8 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/await"
 )
 
 const testInterval = 5 * time.Second
@@ -214,7 +216,7 @@ func TestNVMLSource_EndsBetweenCallsWhenNobodyWaits(t *testing.T) {
 		_, err := s.Read(ctx)
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return s.Calling() == callUUID }, 5*time.Second, time.Millisecond)
+	await.True(t, func() bool { return s.Calling() == callUUID })
 	cancel()
 	close(release)
 	require.ErrorIs(t, <-ended, context.Canceled)

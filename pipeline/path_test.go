@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/pipeline/analyze"
 	"hsi.home.arpa/pipeline/batch"
@@ -153,18 +153,18 @@ func (p *path) upload(camera string, scene *demo.Scene, frame int, takenAt time.
 	require.NoError(p.t, os.Rename(temporary, filepath.Join(folder, fmt.Sprintf("%04d.jpg", frame))))
 }
 
-// pathPatience is how long a test waits for what must happen; it only passes when something is broken.
-const pathPatience = 2 * time.Minute
-
 // waitFinal waits until n images are in one of the states that nothing leads out of.
 func (p *path) waitFinal(n int) {
 	p.t.Helper()
-	reached := func() bool {
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("images: %v; batches: %v", p.states(),
+				storetest.Query[string](p.t, p.db, `SELECT state || ' ' || count(*) FROM batches GROUP BY state`))
+		}
+	})
+	await.True(p.t, func() bool {
 		return storetest.QueryOne[int](p.t, p.db, `SELECT count(*) FROM images WHERE state IN ('analyzed', 'filtered', 'dead_lettered')`) == n
-	}
-	if !assert.Eventually(p.t, reached, pathPatience, 10*time.Millisecond) {
-		require.Fail(p.t, "images are left", "%v; batches: %v", p.states(), storetest.Query[string](p.t, p.db, `SELECT state || ' ' || count(*) FROM batches GROUP BY state`))
-	}
+	}, "images are left")
 }
 
 func (p *path) states() []string {
@@ -176,14 +176,14 @@ func TestPath_FromFileToEvent(t *testing.T) {
 	p := newPath(t)
 	p.configure(time.Hour, 0.5)
 	p.start()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		for _, w := range p.supervisor.Workers()[2:] {
 			if !w.Running || w.Message != "" {
 				return false
 			}
 		}
 		return true
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 
 	scene := demo.Story(1)
 	takenAt := time.Now().Add(-time.Minute).Truncate(time.Second)
@@ -191,9 +191,9 @@ func TestPath_FromFileToEvent(t *testing.T) {
 	for frame := range frames {
 		p.upload("Front Door", scene, frame, takenAt.Add(time.Duration(frame)*time.Second))
 	}
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return storetest.QueryOne[int](t, p.db, `SELECT count(*) FROM images WHERE state IN ('batched', 'filtered')`) == frames
-	}, 30*time.Second, 10*time.Millisecond, "images: %v", p.states())
+	}, "images: %v", p.states())
 	p.configure(time.Millisecond, 0.5) // the batch is over now
 	p.waitFinal(frames)
 

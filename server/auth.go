@@ -20,11 +20,12 @@ const hashPrefix = "sha256:"
 type keys struct {
 	enabled bool
 	hashes  [][sha256.Size]byte
+	compare func(a, b []byte) int // takes the same time whatever the two are
 }
 
 // newKeys takes plain keys and "sha256:<hex>" hashes. All problems are reported at once.
 func newKeys(enabled bool, configured []string) (*keys, error) {
-	k := &keys{enabled: enabled}
+	k := &keys{enabled: enabled, compare: subtle.ConstantTimeCompare}
 	var problems []error
 	for i, key := range configured {
 		if key == "" {
@@ -62,7 +63,7 @@ func (k *keys) actor(r *http.Request) (string, error) {
 	// Every key is compared, so that the time tells neither whether nor which one matches.
 	match := 0
 	for i := range k.hashes {
-		match |= subtle.ConstantTimeCompare(hash[:], k.hashes[i][:])
+		match |= k.compare(hash[:], k.hashes[i][:])
 	}
 	if match == 0 || len(sent) > 1 {
 		return "", unauthorized("Invalid API key")

@@ -482,11 +482,15 @@ func TestCleanup_RefusesABody(t *testing.T) {
 func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
-	running, ended := make(chan context.Context), make(chan error)
-	f.cleanup = func(ctx context.Context, _ bool) (retention.Report, error) {
-		running <- ctx
+	type end struct {
+		dryRun bool
+		err    error
+	}
+	running, ended := make(chan struct{}), make(chan end)
+	f.cleanup = func(ctx context.Context, dryRun bool) (retention.Report, error) {
+		running <- struct{}{}
 		<-ctx.Done()
-		ended <- ctx.Err()
+		ended <- end{dryRun, ctx.Err()}
 		return retention.Report{}, ctx.Err()
 	}
 	s := start(t, f)
@@ -506,16 +510,13 @@ func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
 		cancel()
 		<-gone
 	}
-	leave("?dry_run=true")
-	require.ErrorIs(t, <-ended, context.Canceled)
 	leave("")
-	select {
-	case err := <-ended:
-		require.FailNow(t, "the cleanup ended with its client", "%v", err)
-	case <-time.After(100 * time.Millisecond):
+	for range 10 { // whose clients leave later
+		leave("?dry_run=true")
+		require.Equal(t, end{true, context.Canceled}, <-ended, "the cleanup ended with its client")
 	}
 	s.server.Close()
-	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Equal(t, end{false, context.Canceled}, <-ended)
 }
 
 // TestDeadline: no request waits longer than its deadline, also when what it waits for ignores its context.
@@ -532,10 +533,8 @@ func TestDeadline(t *testing.T) {
 	}
 	s := start(t, f, func(o *Options) { o.RequestTimeout = 50 * time.Millisecond })
 	for _, target := range []string{"/api/system/stats", "/api/system/storage", "/api/system/config"} {
-		startedAt := time.Now()
 		got := s.get(t, target).want(t, 503)
 		require.JSONEq(t, `{"detail":"No answer in time"}`, string(got.body))
-		require.Less(t, time.Since(startedAt), 5*time.Second)
 	}
 	close(release)
 	<-left

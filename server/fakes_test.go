@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline"
 	"hsi.home.arpa/pipeline/latency"
@@ -297,7 +298,7 @@ func start(tb testing.TB, f *fakes, change ...func(*Options)) *testServer {
 	go func() { served <- httpServer.Serve(listener) }()
 	tb.Cleanup(func() {
 		s.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Limit)
 		defer cancel()
 		require.NoError(tb, httpServer.Shutdown(ctx))
 		require.ErrorIs(tb, <-served, http.ErrServerClosed)

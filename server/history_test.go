@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -163,16 +164,18 @@ func TestJoined_SharesOneRead(t *testing.T) {
 
 func TestJoined_WaitsNoLongerThanItsRequest(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
-	j := &joined[int64]{timeout: time.Minute, read: func(context.Context) (int64, error) { <-release; return 1, nil }}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, err := j.get(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	close(release)
-	value, err := j.get(t.Context())
-	require.NoError(t, err)
-	require.EqualValues(t, 1, value)
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		j := &joined[int64]{timeout: time.Minute, read: func(context.Context) (int64, error) { <-release; return 1, nil }}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := j.get(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		close(release)
+		value, err := j.get(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 1, value)
+	})
 }
 
 func TestJoined_APanicIsAnError(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/gen"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/server/contracttest"
 )
 
@@ -361,7 +362,7 @@ func raw(tb testing.TB, addr, text string, requests ...*http.Request) []answer {
 	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", addr)
 	require.NoError(tb, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(tb, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(tb, conn.SetDeadline(time.Now().Add(await.Limit)))
 	_, err = io.WriteString(conn, text)
 	require.NoError(tb, err)
 	require.NoError(tb, conn.(*net.TCPConn).CloseWrite())
@@ -451,7 +452,7 @@ func TestOversizedRequestLine(t *testing.T) {
 	} {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", s.addr)
 		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		require.NoError(t, conn.SetDeadline(time.Now().Add(await.Limit)))
 		go func() { _, _ = io.WriteString(conn, text) }() // the server may hang up first
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err, "%.60s", text)

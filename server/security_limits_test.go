@@ -3,22 +3,26 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store"
 )
 
@@ -87,24 +91,70 @@ func dial(tb testing.TB, addr string) net.Conn {
 	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", addr)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = conn.Close() })
-	require.NoError(tb, conn.SetDeadline(time.Now().Add(time.Minute)))
+	require.NoError(tb, conn.SetDeadline(time.Now().Add(await.Limit)))
 	return conn
 }
+
+// pipes is a listener whose connections are pipes within the process, so that time can be made up.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	end    func()
+}
+
+func listenToPipes() *pipes {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.end = sync.OnceFunc(func() { close(p.closed) })
+	return p
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.end(); return nil }
+
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8000} }
+
+// dial returns the client's end of a new connection.
+func (p *pipes) dial() net.Conn {
+	client, server := net.Pipe()
+	p.conns <- pipe{server}
+	return client
+}
+
+// pipe is the server's end; clients have addresses.
+type pipe struct{ net.Conn }
+
+func (pipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000} }
 
 // A client that is slow on purpose loses its connection: with its headers, with its body, and with reading the answer.
 func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
-	f := newFakes(t)
-	f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
-		name := strings.Repeat("x", 3000) // 15 MB in all: more than both ends of a connection hold, and encoded in time by a busy machine
-		samples := make([]store.GPUSample, 5000)
-		for i := range samples {
-			samples[i] = store.GPUSample{RecordedAt: time.Unix(int64(i), 0), GPUName: &name}
-		}
-		return samples, nil
+	// slow runs one client against a server, in time that passes only while all wait.
+	slow := func(name string, client func(t *testing.T, conn net.Conn, f *fakes)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakes(t)
+				s, err := New(f.options())
+				require.NoError(t, err)
+				listener, httpServer, served := listenToPipes(), s.HTTPServer(), make(chan error, 1)
+				go func() { served <- httpServer.Serve(listener) }()
+				conn := listener.dial()
+				client(t, conn, f)
+				require.NoError(t, conn.Close())
+				s.Close()
+				require.NoError(t, httpServer.Close())
+				require.ErrorIs(t, <-served, http.ErrServerClosed)
+			})
+		})
 	}
-	s := start(t, f)
-	const slack = 20 * time.Second // a busy machine
 	for name, test := range map[string]struct {
 		begin string
 		limit time.Duration
@@ -113,47 +163,43 @@ func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 		"headers":        {"GET /health HTTP/1.1\r\nHost: localhost\r\n", ReadHeaderTimeout},
 		"body":           {"PATCH /api/system/config HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n{", ReadTimeout},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			conn := dial(t, s.addr)
+		slow(name, func(t *testing.T, conn net.Conn, _ *fakes) {
+			t.Helper()
 			begun := time.Now()
-			_, err := io.WriteString(conn, test.begin)
-			require.NoError(t, err)
-			done := make(chan struct{})
-			go func() { drain(conn); close(done) }()
-			ticker := time.NewTicker(200 * time.Millisecond)
-			defer ticker.Stop()
-			for dripping := true; dripping; {
+			if test.begin != "" {
+				_, err := io.WriteString(conn, test.begin)
+				require.NoError(t, err)
+			}
+			done := make(chan time.Duration)
+			go func() { drain(conn); done <- time.Since(begun) }()
+			for {
 				select {
-				case <-done:
-					dripping = false
-				case <-ticker.C:
+				case took := <-done:
+					require.GreaterOrEqual(t, took, test.limit, "patience with slow networks")
+					require.Less(t, took, test.limit+time.Second)
+					return
+				case <-time.After(200 * time.Millisecond):
 					if test.begin != "" {
 						_, _ = io.WriteString(conn, " ") // one more byte, for ever
 					}
 				}
 			}
-			took := time.Since(begun)
-			t.Logf("cut off after %v", took.Round(10*time.Millisecond))
-			require.Less(t, took, test.limit+slack)
-			require.Greater(t, took, test.limit/2, "patience with slow networks")
 		})
 	}
-	t.Run("reading", func(t *testing.T) {
-		t.Parallel()
-		conn := dial(t, s.addr)
-		begun := time.Now()
-		_, err := io.WriteString(conn, "GET /api/system/gpu/history?limit=5000 HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: never-read\r\n\r\n")
-		require.NoError(t, err)
-		// The answer is larger than what the kernel keeps for both ends, and nobody reads it. Its line is logged when it was given up.
-		ticker := time.NewTicker(200 * time.Millisecond)
-		defer ticker.Stop()
-		for len(s.about("never-read")) == 0 {
-			<-ticker.C
-			require.Less(t, time.Since(begun), WriteTimeout+slack)
+	slow("reading", func(t *testing.T, conn net.Conn, f *fakes) {
+		t.Helper()
+		f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {
+			return []store.GPUSample{{GPUName: new(strings.Repeat("x", 100_000))}}, nil // more than is kept before it is sent
 		}
-		t.Logf("given up after %v", time.Since(begun).Round(10*time.Millisecond))
-		require.Greater(t, time.Since(begun), WriteTimeout/2, "patience with slow networks")
+		begun := time.Now()
+		_, err := io.WriteString(conn, "GET /api/system/gpu/history HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: never-read\r\n\r\n")
+		require.NoError(t, err)
+		// Nobody reads the answer. Its line is logged when it was given up.
+		given := func() bool { return strings.Contains(f.log.String(), `"request_id":"never-read"`) }
+		for ; !given(); <-time.After(200 * time.Millisecond) {
+			require.Less(t, time.Since(begun), WriteTimeout+time.Second)
+		}
+		require.GreaterOrEqual(t, time.Since(begun), WriteTimeout, "patience with slow networks")
 	})
 }
 
@@ -169,44 +215,61 @@ func TestSecurity_HalfOpenRequestsStarveNobody(t *testing.T) {
 		_, err := io.WriteString(dial(t, s.addr), "GET /api/system/severity HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 		require.NoError(t, err)
 	}
-	var slowest time.Duration
 	for range 50 {
-		begun := time.Now()
 		s.get(t, "/health").want(t, http.StatusOK)
-		slowest = max(slowest, time.Since(begun))
 	}
 	runtime.ReadMemStats(&after)
-	t.Logf("%d half-open requests: /health answered within %v, %d kB for each of them and what ran beside", count, slowest, (int64(after.HeapInuse)-int64(before.HeapInuse))/count/1024)
-	require.Less(t, slowest, 2*time.Second)
+	perRequest := (int64(after.HeapInuse) - int64(before.HeapInuse)) / count
+	t.Logf("%d half-open requests: %d kB for each of them and what ran beside", count, perRequest/1024)
 }
 
-// The time of a refusal tells nothing about the keys: neither how much of the presented one is right, nor which of them it resembles,
-// nor, for a right one, its place in the list.
-func TestSecurity_KeyCheckTellsNothingByItsTime(t *testing.T) {
-	// Not parallel: what is measured are hundreds of nanoseconds.
+// longKeys are so long that a comparison which stops early would show.
+func longKeys() []string {
 	configured := make([]string, 32)
 	for i := range configured {
 		sum := sha256.Sum256(fmt.Append(nil, i))
-		configured[i] = hex.EncodeToString(sum[:]) + strings.Repeat("k", 192) // long, so that a comparison that stops early would show
+		configured[i] = hex.EncodeToString(sum[:]) + strings.Repeat("k", 192)
 	}
+	return configured
+}
+
+// The time of a refusal tells nothing about the keys: neither how much of the presented one is right, nor which of them it resembles,
+// nor, for a right one, its place in the list. Whatever is presented, its hash is compared with that of each key, by a function whose
+// time does not depend on what it compares. BenchmarkSecurity_KeyCheck measures it.
+func TestSecurity_KeyCheckTellsNothingByItsTime(t *testing.T) {
+	t.Parallel()
+	configured := longKeys()
 	check, err := newKeys(true, configured)
 	require.NoError(t, err)
+	constantTime, compared := check.compare, []int(nil)
+	require.Equal(t, reflect.ValueOf(subtle.ConstantTimeCompare).Pointer(), reflect.ValueOf(constantTime).Pointer())
+	check.compare = func(a, b []byte) int {
+		compared = append(compared, len(a), len(b))
+		return constantTime(a, b)
+	}
+	first, last := configured[0], configured[len(configured)-1]
+	for presented, right := range map[string]bool{
+		first: true, last: true, "\x01" + first[1:]: false, first[:len(first)-1] + "\x01": false, last[:len(last)-1] + "\x01": false, "x": false,
+	} {
+		compared = nil
+		_, err := check.actor(&http.Request{Header: http.Header{"X-Api-Key": {presented}}})
+		require.Equal(t, right, err == nil)
+		require.Equal(t, slices.Repeat([]int{sha256.Size}, 2*len(configured)), compared)
+	}
+}
+
+// BenchmarkSecurity_KeyCheck reports how far apart the times of two keys are, which should be less than 8 %, and the same for a
+// comparison that ends at the first difference, which must be far more.
+func BenchmarkSecurity_KeyCheck(b *testing.B) {
+	configured := longKeys()
+	check, err := newKeys(true, configured)
+	require.NoError(b, err)
 	presented := func(key string) func() {
 		request := &http.Request{Header: http.Header{"X-Api-Key": {key}}}
 		return func() { _, _ = check.actor(request) }
 	}
 	first, last := configured[0], configured[len(configured)-1]
 	wrongAtFirst, wrongAtLast := "\x01"+first[1:], first[:len(first)-1]+"\x01"
-	for name, pair := range map[string][2]func(){
-		"wrong at the first and at the last byte": {presented(wrongAtFirst), presented(wrongAtLast)},
-		"like the first and like the last key":    {presented(wrongAtLast), presented(last[:len(last)-1] + "\x01")},
-		"the first and the last key":              {presented(first), presented(last)},
-	} {
-		gap := smallestGap(pair[0], pair[1], leak)
-		t.Logf("%s: %.2f %% apart", name, 100*gap)
-		require.Less(t, gap, leak, name)
-	}
-	// The same measure sees what must not be there: a comparison byte by byte that ends at the first difference.
 	naive := func(key string) func() {
 		return func() {
 			for _, other := range configured[:1] {
@@ -218,9 +281,12 @@ func TestSecurity_KeyCheckTellsNothingByItsTime(t *testing.T) {
 			}
 		}
 	}
-	gap := smallestGap(naive(wrongAtFirst), naive(wrongAtLast), 0)
-	t.Logf("a comparison that stops early: %.0f %% apart", 100*gap)
-	require.Greater(t, gap, 0.5, "the measure itself is blind")
+	for b.Loop() {
+		b.ReportMetric(100*smallestGap(presented(wrongAtFirst), presented(wrongAtLast), leak), "%first/last-byte")
+		b.ReportMetric(100*smallestGap(presented(wrongAtLast), presented(last[:len(last)-1]+"\x01"), leak), "%like-first/like-last")
+		b.ReportMetric(100*smallestGap(presented(first), presented(last), leak), "%first/last")
+		b.ReportMetric(100*smallestGap(naive(wrongAtFirst), naive(wrongAtLast), 0), "%naive")
+	}
 }
 
 // leak is the relative difference of two times that counts as telling something. Half a key more or less to compare would be far above.

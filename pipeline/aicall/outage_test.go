@@ -10,13 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/aicall"
 )
 
 // A dead service is not hammered, however often it is wanted, and is called again as soon as it may be.
 func TestClient_LeavesAServiceThatFailsAlone(t *testing.T) {
 	t.Parallel()
-	const openFor = 300 * time.Millisecond
 	var calls atomic.Int64
 	var mended atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -26,24 +26,29 @@ func TestClient_LeavesAServiceThatFailsAlone(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	client, err := aicall.New(aicall.Options{URL: server.URL, OpenFor: openFor})
-	require.NoError(t, err)
-	t.Cleanup(client.CloseIdle)
-	startedAt := time.Now()
-	for time.Since(startedAt) < 4*openFor {
-		_, err := post(t.Context(), client, "/", nil)
-		require.Equal(t, aicall.Away, kind(t, err))
+	open := func(openFor time.Duration) *aicall.Client {
+		client, err := aicall.New(aicall.Options{URL: server.URL, OpenFor: openFor})
+		require.NoError(t, err)
+		t.Cleanup(client.CloseIdle)
+		return client
 	}
-	most := 4 + int64(time.Since(startedAt)/openFor)
-	require.LessOrEqual(t, calls.Load(), most)
-	require.GreaterOrEqual(t, calls.Load(), int64(6), "it is tried again and again")
+	wanted := func(client *aicall.Client) error { _, err := post(t.Context(), client, "/", nil); return err }
+
+	client := open(time.Hour)
+	for range 1000 {
+		require.Equal(t, aicall.Away, kind(t, wanted(client)))
+	}
+	require.EqualValues(t, 4, calls.Load())
 	require.Contains(t, client.Trouble(), "breaker open since ")
 
+	client = open(time.Millisecond)
+	calls.Store(0)
+	await.True(t, func() bool {
+		require.Equal(t, aicall.Away, kind(t, wanted(client)))
+		return calls.Load() >= 6
+	}, "it is not tried again and again")
 	mended.Store(true)
-	require.Eventually(t, func() bool {
-		_, err := post(t.Context(), client, "/", nil)
-		return err == nil
-	}, 20*openFor, time.Millisecond)
+	await.True(t, func() bool { return wanted(client) == nil })
 	require.Empty(t, client.Trouble())
 }
 

@@ -362,7 +362,7 @@ func TestBehaviours_ThatTakeTheirTime(t *testing.T) {
 	n := aitest.NewNemotron(t)
 	n.SetBehaviour(aitest.Delay(30 * time.Millisecond))
 	require.Equal(t, 200, ask(t, t.Context(), n, "x").status)
-	require.GreaterOrEqual(t, n.Calls()[0].Took(), 30*time.Millisecond)
+	require.GreaterOrEqual(t, n.Calls()[0].Took(), 30*time.Millisecond) // never less, however busy the machine
 	require.True(t, n.Calls()[0].WasAnswered())
 
 	release := make(chan struct{})

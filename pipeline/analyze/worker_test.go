@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/analyze"
@@ -120,7 +121,7 @@ func (f *fixture) run(analyzer analyze.Analyzer) (stop func()) {
 func (f *fixture) nemotron(url string) *analyze.Nemotron {
 	f.t.Helper()
 	n, err := analyze.NewNemotron(analyze.NemotronOptions{
-		URL: url, APIKey: "secret", ConnectTimeout: time.Second, ReadTimeout: 300 * time.Millisecond, Severity: store.DefaultSeverityThresholds(), Location: time.UTC,
+		URL: url, APIKey: "secret", ConnectTimeout: time.Minute, ReadTimeout: time.Minute, Severity: store.DefaultSeverityThresholds(), Location: time.UTC,
 	})
 	require.NoError(f.t, err)
 	f.t.Cleanup(n.CloseIdle)
@@ -157,7 +158,7 @@ func (f *fixture) events() []store.Event {
 
 func (f *fixture) waitEvents(n int) []store.Event {
 	f.t.Helper()
-	require.Eventually(f.t, func() bool { return len(f.events()) == n }, 30*time.Second, 5*time.Millisecond)
+	await.True(f.t, func() bool { return len(f.events()) == n })
 	return f.events()
 }
 
@@ -190,7 +191,7 @@ func TestWorker_StoresWhatTheModelSays(t *testing.T) {
 	require.Equal(t, store.BatchAnalyzed, f.batch(b.ID).State)
 	require.Equal(t, 1, event.Detections)
 	for _, stage := range []latency.Stage{latency.Analyze, latency.BatchToAnalyze, latency.TotalPipeline} {
-		require.Eventually(t, func() bool { return f.samples.count(stage) == 1 }, 5*time.Second, time.Millisecond, stage)
+		await.True(t, func() bool { return f.samples.count(stage) == 1 }, "%s", stage)
 	}
 	line := f.log.String()
 	require.Contains(t, line, fmt.Sprintf("msg=event camera_id=front event_id=%d risk_score=%d risk_level=%s", event.ID, *event.RiskScore, *event.RiskLevel))
@@ -240,7 +241,7 @@ func TestWorker_WaitsForAModelThatIsAway(t *testing.T) {
 	model.Stop()
 	batches := []store.Batch{f.closedBatch(), f.closedBatch(), f.closedBatch()}
 	f.run(f.nemotron(model.URL()))
-	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the analyzer nemotron" }, 10*time.Second, time.Millisecond)
+	await.True(t, func() bool { return f.alive.says() == "waiting for the analyzer nemotron" })
 	require.Empty(t, f.events())
 	model.Start()
 	f.waitEvents(3)
@@ -251,7 +252,7 @@ func TestWorker_WaitsForAModelThatIsAway(t *testing.T) {
 
 func TestWorker_WaitsForAModelThatIsTooSlow(t *testing.T) {
 	t.Parallel()
-	for _, slow := range []aitest.Behaviour{aitest.Drip(50 * time.Millisecond), aitest.Hang()} {
+	for _, slow := range []aitest.Behaviour{aitest.Drip(time.Second), aitest.Hang()} {
 		t.Run(slow.Name, func(t *testing.T) {
 			t.Parallel()
 			f, model := setup(t), aitest.NewNemotron(t)
@@ -260,13 +261,13 @@ func TestWorker_WaitsForAModelThatIsTooSlow(t *testing.T) {
 				f.closedBatch()
 			}
 			analyzer, err := analyze.NewNemotron(analyze.NemotronOptions{
-				URL: model.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond, Severity: store.DefaultSeverityThresholds(),
+				URL: model.URL(), ConnectTimeout: 500 * time.Millisecond, ReadTimeout: 500 * time.Millisecond, Severity: store.DefaultSeverityThresholds(),
 			})
 			require.NoError(t, err)
 			t.Cleanup(analyzer.CloseIdle)
 			f.limit = analyzer.Limit()
 			f.run(analyzer)
-			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the analyzer nemotron" }, 20*time.Second, time.Millisecond)
+			await.True(t, func() bool { return f.alive.says() == "waiting for the analyzer nemotron" })
 			require.LessOrEqual(t, storetest.QueryOne[int](t, f.db, `SELECT sum(attempts) FROM batches`), 4,
 				"three time-outs cost an attempt, then it is the service")
 			require.Empty(t, f.events())
@@ -294,7 +295,7 @@ func TestWorker_GivesABatchUpAfterItsAttempts(t *testing.T) {
 	f.run(scripted{func(context.Context) (analyze.Verdict, error) {
 		return analyze.Verdict{}, &analyze.BadReply{Err: errors.New("gibberish")}
 	}})
-	require.Eventually(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered })
 	require.Equal(t, "failed 5 times: bad reply of the analyzer: gibberish", *f.batch(b.ID).Reason)
 	require.Equal(t, "dead_lettered", storetest.QueryOne[string](t, f.db, `SELECT state FROM images`))
 	require.Empty(t, f.events())
@@ -315,7 +316,7 @@ func TestWorker_TheCauseHasNoWordsOfTheDatabase(t *testing.T) {
 		stop := f.run(scripted{func(context.Context) (analyze.Verdict, error) {
 			return analyze.Verdict{RiskScore: 50, Summary: "x"}, nil
 		}})
-		require.Eventually(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered }, 20*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered })
 		stop()
 		require.Equal(t, cause, *f.batch(b.ID).Reason)
 		require.Contains(t, f.log.String(), "inner_words")
@@ -329,7 +330,7 @@ func TestWorker_GivesUpWhatSomethingDiesOver(t *testing.T) {
 	b := f.closedBatch()
 	storetest.Exec(t, f.db, `UPDATE batches SET attempts = 5`)
 	f.run(scripted{func(context.Context) (analyze.Verdict, error) { panic("not to be reached") }})
-	require.Eventually(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered })
 	require.Equal(t, "not finished after 5 attempts", *f.batch(b.ID).Reason)
 }
 
@@ -354,7 +355,7 @@ func TestWorker_MeasuresWhatIsStored(t *testing.T) {
 	f.refuse = 2
 	f.run(analyze.NewRules(time.UTC))
 	f.waitEvents(1)
-	require.Eventually(t, func() bool { return f.samples.count(latency.TotalPipeline) == 1 }, 5*time.Second, time.Millisecond)
+	await.True(t, func() bool { return f.samples.count(latency.TotalPipeline) == 1 })
 	require.Equal(t, 1, f.samples.count(latency.Analyze))
 }
 
@@ -382,6 +383,6 @@ func TestWorker_ABatchWhoseDetectionsAreGone(t *testing.T) {
 	b := f.closedBatch()
 	storetest.Exec(t, f.db, `DELETE FROM detections`)
 	f.run(analyze.NewRules(time.UTC))
-	require.Eventually(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return f.batch(b.ID).State == store.BatchDeadLettered })
 	require.Empty(t, f.events())
 }

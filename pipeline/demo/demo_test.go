@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/demo"
 	"hsi.home.arpa/pipeline/picture"
 )
@@ -38,7 +39,7 @@ func TestRun_WritesWholePicturesUntilStopped(t *testing.T) {
 		}
 		return names
 	}
-	require.Eventually(t, func() bool { return len(names()) >= 3 }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return len(names()) >= 3 })
 	cancel()
 	require.NoError(t, <-done)
 	for _, name := range names() {

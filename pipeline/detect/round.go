@@ -159,7 +159,7 @@ func (w *Worker) lookAtAll(ctx context.Context, rows []store.Image) {
 				}
 			}()
 			for i, row := range rows {
-				if ctx.Err() != nil || i > 0 && time.Since(startedAt) > roundTime {
+				if ctx.Err() != nil || i > 0 && time.Since(startedAt) > w.roundTime {
 					break
 				}
 				l := w.look(ctx, row)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/store"
@@ -112,9 +113,9 @@ func TestVideoWorker_MoreThanItHasRoomFor(t *testing.T) {
 	f.run(&recorder{}, 1)
 	f.wait(after, store.ImageBatched)
 	for _, id := range ids {
-		require.Eventually(t, func() bool {
+		await.True(t, func() bool {
 			img, err := f.ledger.Image(t.Context(), id)
 			return err == nil && img.State == store.ImageDeadLettered && img.Attempts == 1
-		}, time.Minute, 20*time.Millisecond)
+		})
 	}
 }

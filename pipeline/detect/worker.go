@@ -103,6 +103,8 @@ type Worker struct {
 	consumer *queue.Consumer
 	log      *slog.Logger
 	now      func() time.Time
+	// roundTime is the constant but in tests.
+	roundTime time.Duration
 
 	away  map[string]bool // cameras whose folder was away when last looked
 	work  []int64         // the images in work, as the consumer asked for them
@@ -127,7 +129,10 @@ func newWorker(options Options) *Worker {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Worker{options: options, log: options.Log, now: options.Now, away: make(map[string]bool), seen: make(map[int64]look)}
+	return &Worker{
+		options: options, log: options.Log, now: options.Now, roundTime: roundTime,
+		away: make(map[string]bool), seen: make(map[int64]look),
+	}
 }
 
 // Run detects images until ctx ends. Redis, the database or the detector being away is waited for.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/detect"
 	"hsi.home.arpa/pipeline/latency"
@@ -138,6 +139,7 @@ type fixture struct {
 	subfolder  string        // of the camera's folder, for images
 	limit      time.Duration // of one call of the detector
 	atOnce     int           // images that a worker takes together
+	roundTime  time.Duration // of those; 0: as in production
 	extension  string        // of the names of the images that are added
 	videos     *video.Extractor
 	apart      bool   // videos have a worker of their own
@@ -190,10 +192,10 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 	group.Go(func() { _ = dispatcher.Run(ctx, &alive{}) })
 	if f.atOnce > 1 { // the worker shall find what waits together
 		waiting := min(32, storetest.QueryOne[int64](f.t, f.ledger.DB, `SELECT count(*) FROM images WHERE state IN ('seen', 'queued')`))
-		require.Eventually(f.t, func() bool {
+		await.True(f.t, func() bool {
 			state, err := q.State(ctx)
 			return err == nil && state.Length >= waiting
-		}, 10*time.Second, time.Millisecond)
+		})
 	}
 	options := detect.Options{
 		Ledger: f.ledger, Detector: detector, Settings: config{}, Thumbnails: f.thumbnails, Observer: f.samples, Activity: f.activity,
@@ -205,6 +207,9 @@ func (f *fixture) start(detector detect.Detector, workers int, ended func()) (st
 	}
 	for range workers {
 		worker := detect.NewWorker(q, options)
+		if f.roundTime > 0 {
+			detect.SetRoundTime(worker, f.roundTime)
+		}
 		group.Go(func() {
 			defer ended()
 			_ = worker.Run(ctx, f.alive)
@@ -241,12 +246,12 @@ func (f *fixture) add(data []byte) (id int64, path string) {
 func (f *fixture) wait(id int64, state store.ImageState) store.Image {
 	f.t.Helper()
 	var img store.Image
-	require.Eventually(f.t, func() bool {
+	await.True(f.t, func() bool {
 		var err error
 		img, err = f.ledger.Image(f.t.Context(), id)
 		require.NoError(f.t, err)
 		return img.State == state
-	}, time.Minute, 5*time.Millisecond, "not %s", state)
+	}, "not %s", state)
 	return img
 }
 
@@ -288,9 +293,9 @@ func TestWorker_StoresWhatTheServiceFound(t *testing.T) {
 	require.Len(t, f.thumbnails.files, n)
 	require.InDelta(t, float64(n+1)/60, *f.activity.InferenceFPS(), 1e-9)
 	require.Equal(t, n+1, f.samples.count(latency.Detect))
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return f.samples.count(latency.WatchToDetect) == n+1 && f.samples.count(latency.DetectToBatch) == n && f.samples.count(latency.Watch) == n+1
-	}, 5*time.Second, time.Millisecond)
+	})
 }
 
 func TestWorker_WaitsForAServiceThatIsAway(t *testing.T) {
@@ -300,18 +305,18 @@ func TestWorker_WaitsForAServiceThatIsAway(t *testing.T) {
 	first, _ := f.add(aitest.Picture(1, person(10)))
 	second, _ := f.add(aitest.Picture(2, person(10)))
 	f.run(newRTDETR(t, server.URL()), 1)
-	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" }, 10*time.Second, time.Millisecond)
+	await.True(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" })
 	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
 	server.Start()
 	for _, id := range []int64{first, second} {
 		require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts, "an outage costs no attempt")
 	}
-	require.Eventually(t, func() bool { return f.alive.says() == "" }, 10*time.Second, time.Millisecond)
+	await.True(t, func() bool { return f.alive.says() == "" })
 }
 
 func TestWorker_WaitsForAServiceThatIsTooSlow(t *testing.T) {
 	t.Parallel()
-	for _, slow := range []aitest.Behaviour{aitest.Drip(50 * time.Millisecond), aitest.Hang()} {
+	for _, slow := range []aitest.Behaviour{aitest.Drip(time.Second), aitest.Hang()} {
 		t.Run(slow.Name, func(t *testing.T) {
 			t.Parallel()
 			f, server := setup(t), aitest.NewRTDETR(t)
@@ -321,12 +326,12 @@ func TestWorker_WaitsForAServiceThatIsTooSlow(t *testing.T) {
 				id, _ := f.add(aitest.Picture(uint64(i), person(10)))
 				ids = append(ids, id)
 			}
-			detector, err := detect.NewRTDETR(detect.RTDETROptions{URL: server.URL(), ConnectTimeout: 100 * time.Millisecond, ReadTimeout: 100 * time.Millisecond, OpenFor: 300 * time.Millisecond})
-			require.NoError(t, err)
-			t.Cleanup(detector.CloseIdle)
+			detector := newRTDETR(t, server.URL(), func(o *detect.RTDETROptions) {
+				o.ConnectTimeout, o.ReadTimeout = 500*time.Millisecond, 500*time.Millisecond
+			})
 			f.limit = detector.Limit()
 			f.run(detector, 1)
-			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" }, 20*time.Second, time.Millisecond)
+			await.True(t, func() bool { return f.alive.says() == "waiting for the detector rtdetr" })
 			require.LessOrEqual(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT sum(attempts) FROM images`), 4,
 				"three time-outs cost an attempt, then it is the service")
 			server.SetBehaviour(aitest.Behaviour{})
@@ -359,9 +364,9 @@ func TestWorker_TriesAnImageAgainABoundedNumberOfTimes(t *testing.T) {
 		return nil, &detect.BadReply{Err: errors.New("gibberish")}
 	}), 1)
 	// The fourth attempt fails and is followed by a long pause, which is cut short here.
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM images WHERE state = 'seen' AND attempts = 4 AND next_attempt_at > now() + interval '10 s'`) == 1
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 	storetest.Exec(t, f.ledger.DB, `UPDATE images SET next_attempt_at = now()`)
 	require.Equal(t, "failed 5 times: bad reply of the detector: gibberish", *f.wait(id, store.ImageDeadLettered).Reason)
 	require.EqualValues(t, 2, calls.Load())
@@ -404,10 +409,10 @@ func TestWorker_FilesThatChangeOrGo(t *testing.T) {
 	require.Equal(t, store.ReasonNoDetections, *f.wait(touched, store.ImageFiltered).Reason)
 	require.Equal(t, store.ReasonFileGone, *f.wait(removed, store.ImageFiltered).Reason)
 	require.Contains(t, *f.wait(broken, store.ImageDeadLettered).Reason, "not an image")
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		img, err := f.ledger.Image(t.Context(), odd)
 		return err == nil && (img.State == store.ImageDeadLettered || img.State == store.ImageFiltered)
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 }
 
 // An upload is moved into place after a copy of it was recorded under another name.
@@ -450,7 +455,7 @@ func TestWorker_WaitsForCameraFoldersThatAreAway(t *testing.T) {
 			id, _ := f.add(aitest.Picture(1, person(10)))
 			bringBack := takeAway(t, f.root, leave)
 			f.run(newRTDETR(t, server.URL()), 1)
-			require.Eventually(t, func() bool { return f.alive.says() == "waiting for the camera folder" }, 10*time.Second, time.Millisecond)
+			await.True(t, func() bool { return f.alive.says() == "waiting for the camera folder" })
 			bringBack()
 			f.wait(id, store.ImageBatched)
 		})
@@ -469,10 +474,10 @@ func TestWorker_WaitsForTheFolderOfOneCamera(t *testing.T) {
 			waiting, _ := f.add(aitest.Picture(1, person(10)))
 			bringBack := takeAway(t, filepath.Join(f.root, "front"), leave)
 			f.run(newRTDETR(t, server.URL()), 1)
-			require.Eventually(t, func() bool {
+			await.True(t, func() bool {
 				return storetest.QueryOne[int](t, f.ledger.DB, `
 					SELECT count(*) FROM images WHERE state = 'seen' AND attempts = 0 AND last_error LIKE 'camera folder is away: %' AND next_attempt_at > now()`) == 1
-			}, 10*time.Second, 5*time.Millisecond)
+			})
 			f.camera, f.subfolder = "back", ""
 			other, _ := f.add(aitest.Picture(2, person(10)))
 			f.wait(other, store.ImageBatched)
@@ -503,7 +508,7 @@ func TestWorker_NoRowWithoutItsThumbnail(t *testing.T) {
 	f.thumbnails.setFull(true)
 	id, _ := f.add(aitest.Picture(1, person(10)))
 	f.run(newRTDETR(t, server.URL()), 1)
-	require.Eventually(t, func() bool { return f.alive.says() == "waiting for the thumbnail folder" }, 10*time.Second, time.Millisecond)
+	await.True(t, func() bool { return f.alive.says() == "waiting for the thumbnail folder" })
 	require.Zero(t, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`))
 	f.thumbnails.setFull(false)
 	require.Equal(t, 1, f.wait(id, store.ImageBatched).Attempts)
@@ -528,8 +533,7 @@ func TestWorker_ADatabaseThatBreaksOffTheCommit(t *testing.T) {
 			next, _ := f.add(aitest.Picture(2, person(10)))
 			f.wait(next, store.ImageBatched)
 			require.Equal(t, 2, storetest.QueryOne[int](t, f.ledger.DB, `SELECT count(*) FROM detections`), "stored once each")
-			require.Eventually(t, func() bool { return f.samples.count(latency.Detect) == test.measured }, 5*time.Second, time.Millisecond,
-				"measured after the commit")
+			await.True(t, func() bool { return f.samples.count(latency.Detect) == test.measured }, "measured after the commit")
 			require.InDelta(t, float64(test.measured)/60, *f.activity.InferenceFPS(), 1e-9)
 		})
 	}

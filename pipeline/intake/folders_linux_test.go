@@ -84,7 +84,8 @@ func TestWatcher_AFileThatGetsItsNameLast(t *testing.T) {
 func TestWatcher_DoesNotTakeAFileThatIsBeingWritten(t *testing.T) {
 	t.Parallel()
 	f := setup(t, false)
-	f.options.SettleTime, f.options.GiveUpTime = time.Second, 20*time.Second
+	f.options.SettleTime, f.options.GiveUpTime = time.Hour, 24*time.Hour
+	f.setClock(-59 * time.Minute)
 	f.start()
 	f.write("front/a.jpg", picture(t, 1))
 	f.expect("front front/a.jpg seen")
@@ -92,12 +93,14 @@ func TestWatcher_DoesNotTakeAFileThatIsBeingWritten(t *testing.T) {
 	require.NoError(t, err)
 	_, err = file.Write(picture(t, 2))
 	require.NoError(t, err)
-	for range 15 { // longer than it takes a file to settle
-		<-time.After(100 * time.Millisecond)
-		_, err = file.WriteString("more")
-		require.NoError(t, err)
-		require.Equal(t, []string{"front front/a.jpg seen"}, f.rows())
-	}
+	f.write("front/c.jpg", picture(t, 3)) // what happens later is heard of later
+	f.expect("front front/a.jpg seen", "front front/c.jpg seen")
+	// By the watcher's clock an hour has passed since it heard of the file, and a minute or two since the file was changed.
+	f.pass(61 * time.Minute)
+	f.awaitLook(file.Name())
+	require.Equal(t, []string{"front front/a.jpg seen", "front front/c.jpg seen"}, f.rows())
+	_, err = file.WriteString("more")
+	require.NoError(t, err)
 	require.NoError(t, file.Close())
-	f.expect("front front/a.jpg seen", "front front/b.jpg seen")
+	f.expect("front front/a.jpg seen", "front front/b.jpg seen", "front front/c.jpg seen")
 }

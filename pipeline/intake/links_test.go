@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 )
 
@@ -26,7 +27,7 @@ func TestWatcher_TellsAboutLinksThatItDoesNotFollow(t *testing.T) {
 		f.start()
 		says := func(want string) {
 			t.Helper()
-			require.Eventually(t, func() bool { return strings.Contains(f.alive.says(), want) }, 10*time.Second, 5*time.Millisecond)
+			await.True(t, func() bool { return strings.Contains(f.alive.says(), want) })
 		}
 		says("front is a link to a folder and is not followed")
 		require.NotContains(t, f.alive.says(), elsewhere)
@@ -36,16 +37,16 @@ func TestWatcher_TellsAboutLinksThatItDoesNotFollow(t *testing.T) {
 		require.NoError(t, os.Symlink(elsewhere, filepath.Join(f.root, "back", "day")))
 		says("(and 1 more)")
 		require.NoError(t, os.Symlink("/nowhere/at/all.jpg", filepath.Join(f.root, "back", "dangling.jpg")))
-		require.Eventually(t, func() bool { return book.Count("link to a file that is not there") > 0 }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return book.Count("link to a file that is not there") > 0 })
 		f.expect("back back/b.jpg seen")
 		scans := f.ledger.scans.Load()
-		require.Eventually(t, func() bool { return f.ledger.scans.Load() > scans+5 }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.ledger.scans.Load() > scans+5 })
 		require.Equal(t, 2, book.Count("link to a folder is not followed"), "each is told once")
 		require.Equal(t, 1, book.Count("link to a file that is not there"))
 
 		require.NoError(t, os.Remove(filepath.Join(f.root, "front")))
 		require.NoError(t, os.Remove(filepath.Join(f.root, "back", "day")))
-		require.Eventually(t, func() bool { return f.alive.says() == "" }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.alive.says() == "" })
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -24,9 +25,9 @@ func TestWatcher_TakesABacklogInItsOrder(t *testing.T) {
 		require.NoError(t, os.Chtimes(path, at, at))
 	}
 	f.start()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images`) == images
-	}, 20*time.Second, 10*time.Millisecond)
+	})
 	require.Zero(t, f.displaced())
 }
 
@@ -59,8 +60,8 @@ func TestWatcher_TakesABurstInItsOrder(t *testing.T) {
 		require.NoError(t, os.Chtimes(path, at, at))
 		require.NoError(t, os.Rename(path, filepath.Join(f.root, "front", fmt.Sprintf("%03d.jpg", n))))
 	}
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images`) == images+1
-	}, 20*time.Second, 10*time.Millisecond)
+	})
 	require.Zero(t, f.displaced())
 }

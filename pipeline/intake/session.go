@@ -65,7 +65,7 @@ type session struct {
 	scanning   bool
 	scanWanted []string // folders that wait for a scan
 	scanDueAt  time.Time
-	scanBegan  time.Time
+	scanBegan  time.Time // by the machine's clock
 	checkDueAt time.Time
 	// tickAt is when the next tick is due, by the machine's clock.
 	tickAt time.Time
@@ -162,7 +162,7 @@ func (s *session) loop(ctx context.Context) error {
 			return nil
 		case scans <- dir:
 			s.scanWanted = s.scanWanted[1:]
-			s.scanning, s.scanBegan = true, s.w.now()
+			s.scanning, s.scanBegan = true, time.Now()
 		case n := <-s.notices:
 			if err := s.notice(ctx, n); err != nil {
 				return err

@@ -62,7 +62,7 @@ func (s *session) scanEnded(ctx context.Context, end scanEnd) {
 	case s.notifier != nil:
 		s.scanWithin(options.ScanInterval)
 	default:
-		s.scanWithin(max(options.PollInterval, 9*s.w.now().Sub(s.scanBegan)))
+		s.scanWithin(max(options.PollInterval, 9*time.Since(s.scanBegan)))
 	}
 }
 

@@ -10,6 +10,7 @@ func (s *session) examineAll(ctx context.Context, work <-chan look) error {
 			return nil
 		case l := <-work:
 			found := s.w.examine(ctx, l)
+			s.w.examined(found)
 			select {
 			case <-ctx.Done():
 				return nil

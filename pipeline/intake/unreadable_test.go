@@ -7,9 +7,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/await"
 )
 
 // One folder that cannot be read, also one that comes while the others are watched, is left out and named, and stops nothing. Once it
@@ -28,7 +29,7 @@ func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
 		}
 		says := func(want string) {
 			t.Helper()
-			require.Eventually(t, func() bool { return f.alive.says() == want }, 15*time.Second, 5*time.Millisecond, "says %q", f.alive.says())
+			await.True(t, func() bool { return f.alive.says() == want }, "says %q", f.alive.says())
 		}
 		f.write("locked/a.jpg", picture(t, 1)) // there before the start
 		f.write("front/b.jpg", picture(t, 2))
@@ -40,7 +41,7 @@ func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
 		f.write("front/locked/d.jpg", picture(t, 4))
 		f.write("front/e.jpg", picture(t, 5))
 		f.expect("front front/b.jpg seen", "front front/e.jpg seen")
-		require.Eventually(t, func() bool { return strings.HasSuffix(f.alive.says(), "(and 2 more)") }, 15*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return strings.HasSuffix(f.alive.says(), "(and 2 more)") })
 
 		require.NoError(t, os.RemoveAll(filepath.Join(f.root, "locked too")))
 		locked.Store(false)

@@ -3,7 +3,6 @@ package intake_test
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,16 +21,17 @@ func TestWatcher_AcceptsVideosWhereThereIsFFmpeg(t *testing.T) {
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
 		f.options.Videos = ffmpeg{}
+		f.options.GiveUpTime = 100 * time.Millisecond
 		f.write("front/old.MKV", []byte("a video from before the start"))
 		f.start()
 		for _, name := range []string{"a.mp4", "b.avi", "c.mov"} {
-			f.write("front/"+name, []byte("the bytes of "+name))
+			f.put("front/"+name, []byte("the bytes of "+name))
 		}
-		f.write("front/empty.mp4", nil)
+		f.put("front/empty.mp4", nil)
 		// The same bytes are a duplicate of what was recorded before, and of two found at once either may be first.
 		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
 			"front front/empty.mp4 filtered/empty_file")
-		f.write("front/again.mp4", []byte("the bytes of a.mp4"))
+		f.put("front/again.mp4", []byte("the bytes of a.mp4"))
 		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
 			"front front/empty.mp4 filtered/empty_file", "front front/again.mp4 filtered/duplicate")
 		require.Zero(t, storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images WHERE sha256 IS NULL AND size_bytes > 0`))
@@ -55,19 +55,18 @@ func TestWatcher_AVideoThatGrowsIsOneImage(t *testing.T) {
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
 		f.options.Videos = ffmpeg{}
-		f.options.SettleTime = 7 * time.Second // more than a busy machine holds the writer up
+		f.options.SettleTime, f.options.GiveUpTime = time.Hour, 24*time.Hour
+		f.setClock(0)
 		f.start()
-		f.write("front/a.mp4", []byte("begins"))
-		path := filepath.Join(f.root, "front", "a.mp4")
+		path := f.write("front/a.mp4", []byte("begins"))
 		for range 8 {
-			<-time.After(400 * time.Millisecond)
-			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-			require.NoError(t, err)
-			_, err = file.WriteString(" and goes on")
-			require.NoError(t, err)
-			require.NoError(t, file.Close())
+			f.awaitLook(path)
 			require.Empty(t, f.rows())
+			f.pass(f.options.SettleTime * 2 / 3)
+			f.append(path, []byte(" and goes on"))
 		}
+		f.awaitLook(path)
+		f.pass(f.options.SettleTime)
 		f.expect("front front/a.mp4 seen")
 		info, err := os.Stat(path)
 		require.NoError(t, err)

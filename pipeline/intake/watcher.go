@@ -87,8 +87,10 @@ type Watcher struct {
 	// unreadable has the files that were told about because we may not read them.
 	unreadable onceSet
 	open       openFunc
-	clock      databaseClock
-	real       string // Root without links; set when a session starts, before anything else runs
+	// examined is told about each file that was looked at; for tests.
+	examined func(found finding)
+	clock    databaseClock
+	real     string // Root without links; set when a session starts, before anything else runs
 }
 
 // New makes a watcher that does nothing yet.
@@ -102,7 +104,7 @@ func New(options Options) *Watcher {
 		options.Now = time.Now
 	}
 	options.Root = filepath.Clean(options.Root)
-	w := &Watcher{options: options, log: options.Log, now: options.Now, open: os.OpenFile}
+	w := &Watcher{options: options, log: options.Log, now: options.Now, open: os.OpenFile, examined: func(finding) {}}
 	w.clock.now = options.Now
 	w.clock.read = func(ctx context.Context) (time.Time, error) { return options.Ledger.Clock(ctx) }
 	return w

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/intake"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
@@ -68,6 +69,15 @@ type faultyLedger struct {
 	same, scans atomic.Int64
 	// failing is how many of the next questions whether bytes are recorded fail.
 	failing atomic.Int64
+	// now is the clock of the database instead of its own, where a test has set the watcher's.
+	now func() time.Time
+}
+
+func (l *faultyLedger) Clock(ctx context.Context) (time.Time, error) {
+	if l.now != nil {
+		return l.now(), nil
+	}
+	return l.DB.Clock(ctx)
 }
 
 func (l *faultyLedger) broken() error {
@@ -124,6 +134,29 @@ type fixture struct {
 	stop    func()
 	woken   atomic.Int64
 	open    func(path string, flags int, mode os.FileMode) (*os.File, error) // instead of the system's
+	ahead   atomic.Int64                                                     // of the watcher's clock, once it was set
+	looks   sync.Map                                                         // the size that each path had when it was last looked at
+}
+
+// setClock gives the watcher, and the database as it sees it, a clock that is ahead of ours by what the test says.
+func (f *fixture) setClock(ahead time.Duration) {
+	f.ahead.Store(int64(ahead))
+	f.options.Now = func() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) }
+	f.ledger.now = f.options.Now
+}
+
+// pass lets time pass for the watcher.
+func (f *fixture) pass(d time.Duration) { f.ahead.Add(int64(d)) }
+
+// awaitLook waits until the watcher has looked at a file as it is now.
+func (f *fixture) awaitLook(path string) {
+	f.t.Helper()
+	info, err := os.Stat(path)
+	require.NoError(f.t, err)
+	await.True(f.t, func() bool {
+		size, looked := f.looks.Load(path)
+		return looked && size == info.Size()
+	}, "the watcher does not look at the file")
 }
 
 // setup prepares a fixture; start runs it.
@@ -135,7 +168,7 @@ func setup(t *testing.T, polling bool) *fixture {
 	f.options = intake.Options{
 		Root: f.root, Ledger: f.ledger, Log: storetest.Logger(t), Recorded: func() { f.woken.Add(1) },
 		DedupeWindow: 5 * time.Minute, Polling: polling, PollInterval: 20 * time.Millisecond,
-		SettleTime: 30 * time.Millisecond, GiveUpTime: 600 * time.Millisecond, CheckInterval: 50 * time.Millisecond,
+		SettleTime: 30 * time.Millisecond, GiveUpTime: time.Hour, CheckInterval: 50 * time.Millisecond,
 	}
 	return f
 }
@@ -148,6 +181,7 @@ func (f *fixture) start() {
 	if f.open != nil {
 		watcher.SetOpen(f.open)
 	}
+	watcher.SetExamined(func(path string, size int64) { f.looks.Store(path, size) })
 	go func() { done <- watcher.Run(ctx, f.alive) }()
 	f.stop = sync.OnceFunc(func() {
 		cancel()
@@ -165,6 +199,23 @@ func (f *fixture) write(name string, data []byte) string {
 	require.NoError(f.t, os.MkdirAll(filepath.Dir(path), 0o750))
 	require.NoError(f.t, os.WriteFile(path, data, 0o600))
 	return path
+}
+
+// put puts a whole file in place at once, the way a careful camera does.
+func (f *fixture) put(name string, data []byte) {
+	f.t.Helper()
+	path := f.write(filepath.Join(filepath.Dir(name), "."+filepath.Base(name)), data)
+	require.NoError(f.t, os.Rename(path, filepath.Join(f.root, name)))
+}
+
+// append adds to a file, which is closed again then.
+func (f *fixture) append(path string, data []byte) {
+	f.t.Helper()
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(f.t, err)
+	_, err = file.Write(data)
+	require.NoError(f.t, err)
+	require.NoError(f.t, file.Close())
 }
 
 // row is what the ledger says of a file.
@@ -193,15 +244,16 @@ func (f *fixture) rows() []string {
 func (f *fixture) expect(want ...string) {
 	f.t.Helper()
 	slices.Sort(want)
-	deadline := time.Now().Add(15 * time.Second)
 	var got []string
-	for time.Now().Before(deadline) {
-		if got = f.rows(); slices.Equal(got, want) {
-			return
+	defer func() {
+		if f.t.Failed() {
+			f.t.Logf("want %q\n got %q", want, got)
 		}
-		<-time.After(5 * time.Millisecond)
-	}
-	require.Equal(f.t, want, got)
+	}()
+	await.True(f.t, func() bool {
+		got = f.rows()
+		return slices.Equal(got, want)
+	})
 }
 
 // bothModes runs a test with notifications and with polling.
@@ -225,7 +277,7 @@ func TestWatcher_RecordsNewFiles(t *testing.T) {
 		f.write("Front Door/2026/11/23/b.JPEG", picture(t, 2)) // a folder made at run time
 		f.write("back-yard/c.png", encodePNG(t))
 		f.expect("front_door Front Door/a.jpg seen", "front_door Front Door/2026/11/23/b.JPEG seen", "back_yard back-yard/c.png seen")
-		require.Eventually(t, func() bool { return f.woken.Load() >= 3 }, 15*time.Second, time.Millisecond, "each is told after its row is there")
+		await.True(t, func() bool { return f.woken.Load() >= 3 }, "each is told after its row is there")
 		cameras, err := f.db.Cameras(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "Front Door", cameras[1].Name)
@@ -262,14 +314,10 @@ func TestWatcher_FilesDoNotPutOffWhatIsDue(t *testing.T) {
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
 		f.start()
-		deadline := time.Now().Add(30 * time.Second)
 		for n := 0; f.alive.beats.Load() < 4; n++ {
-			require.True(t, time.Now().Before(deadline), "%d files and %d beats", n, f.alive.beats.Load())
-			f.write(fmt.Sprintf("front/%d.jpg", n), picture(t, n))
 			woken := f.woken.Load()
-			for f.woken.Load() == woken && time.Now().Before(deadline) && f.alive.beats.Load() < 4 {
-				<-time.After(time.Millisecond)
-			}
+			f.write(fmt.Sprintf("front/%d.jpg", n), picture(t, n))
+			await.True(t, func() bool { return f.woken.Load() > woken || f.alive.beats.Load() >= 4 })
 		}
 	})
 }
@@ -302,22 +350,23 @@ func TestWatcher_SaysWhyAFileIsFiltered(t *testing.T) {
 		outside := filepath.Join(t.TempDir(), "secret.jpg")
 		require.NoError(t, os.WriteFile(outside, whole, 0o600))
 		f.options.Limits.MaxBytes = 100_000
+		f.options.GiveUpTime = 100 * time.Millisecond
 
 		f.start()
-		f.write("front/good.jpg", whole)
+		f.put("front/good.jpg", whole)
 		f.expect("front front/good.jpg seen")
-		f.write("front/again.jpg", whole)
-		f.write("front/empty.jpg", nil)
-		f.write("front/text.jpg", []byte("this is a text"))
-		f.write("front/cut.jpg", whole[:len(whole)/2])
-		f.write("front/bomb.png", bomb)
-		f.write("front/deep.png", deep)
-		f.write("front/large.jpg", make([]byte, 100_001))
-		f.write("front/film.mp4", []byte("film"))
-		f.write("front/odd\xff.jpg", picture(t, 2))
+		f.put("front/again.jpg", whole)
+		f.put("front/empty.jpg", nil)
+		f.put("front/text.jpg", []byte("this is a text"))
+		f.put("front/cut.jpg", whole[:len(whole)/2])
+		f.put("front/bomb.png", bomb)
+		f.put("front/deep.png", deep)
+		f.put("front/large.jpg", make([]byte, 100_001))
+		f.put("front/film.mp4", []byte("film"))
+		f.put("front/odd\xff.jpg", picture(t, 2))
 		require.NoError(t, os.Symlink(outside, filepath.Join(f.root, "front", "link.jpg")))
 		require.NoError(t, os.Symlink("/nowhere/at/all.jpg", filepath.Join(f.root, "front", "dangling.jpg")))
-		f.write("front/last.jpg", picture(t, 3))
+		f.put("front/last.jpg", picture(t, 3))
 		f.expect(
 			"front front/good.jpg seen",
 			"front front/again.jpg filtered/duplicate",
@@ -357,27 +406,21 @@ func TestWatcher_WaitsForASlowUpload(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
-		f.options.GiveUpTime = 2 * time.Second
-		data := picture(t, 1)
+		f.setClock(0)
+		whole := picture(t, 1)
+		end := bytes.LastIndex(whole, []byte{0xff, 0xd9}) // the end marker, which makes it whole
 		f.start()
 		path := f.write("front/slow.jpg", nil)
 		// Longer in all than the time after which a file that does not change is given up, and closed between the parts.
-		step := max(1, len(data)/12)
-		for start := 0; start < len(data); start += step {
-			<-time.After(250 * time.Millisecond)
-			file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-			require.NoError(t, err)
-			_, err = file.Write(data[start:min(start+step, len(data))])
-			require.NoError(t, err)
-			require.NoError(t, file.Close())
+		for part := range slices.Chunk(whole[:end], end/11) {
+			f.awaitLook(path)
+			require.Empty(t, f.rows())
+			f.pass(f.options.GiveUpTime * 2 / 3)
+			f.append(path, part)
 		}
-		// The last bytes stand behind the end marker, so the part before them is a whole image too.
-		require.Eventually(t, func() bool {
-			return slices.Contains(f.rows(), "front front/slow.jpg seen")
-		}, 10*time.Second, 5*time.Millisecond)
-		for _, row := range f.rows() {
-			require.NotContains(t, row, "filtered")
-		}
+		f.awaitLook(path)
+		f.append(path, whole[end:])
+		f.expect("front front/slow.jpg seen")
 	})
 }
 
@@ -402,19 +445,21 @@ func TestWatcher_AnImageIsSeenWhenItsFileAppears(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
 		t.Helper()
-		f.options.GiveUpTime = time.Minute
+		f.setClock(0)
 		f.start()
 		f.write("front/a.jpg", picture(t, 1))
 		f.expect("front front/a.jpg seen")
 		whole := picture(t, 2)
-		appeared := storetest.QueryOne[time.Time](t, f.db, `SELECT clock_timestamp()`)
-		f.write("front/b.jpg", whole[:len(whole)/2])
-		<-time.After(3 * time.Second)
-		f.write("front/b.jpg", whole)
+		appeared := f.options.Now()
+		path := f.write("front/b.jpg", whole[:len(whole)/2])
+		f.awaitLook(path)
+		looked := f.options.Now()
+		f.pass(10 * time.Second)
+		f.append(path, whole[len(whole)/2:])
 		f.expect("front front/a.jpg seen", "front front/b.jpg seen")
 		seenAt := storetest.QueryOne[time.Time](t, f.db, `SELECT seen_at FROM images ORDER BY id DESC LIMIT 1`)
-		require.Less(t, seenAt.Sub(appeared), 2500*time.Millisecond)
-		require.Greater(t, seenAt.Sub(appeared), -10*time.Millisecond)
+		require.False(t, seenAt.After(looked), "%v is after %v", seenAt, looked)
+		require.True(t, seenAt.After(appeared.Add(-5*time.Second)), "%v is before %v", seenAt, appeared)
 	})
 }
 
@@ -431,9 +476,9 @@ func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
 		storetest.Exec(t, f.db, `UPDATE images SET state = 'filtered', reason = 'no_detections'`)
 		old := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 		require.NoError(t, os.Chtimes(path, old, old))
-		require.Eventually(t, func() bool { return f.ledger.same.Load() > 0 }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.ledger.same.Load() > 0 })
 		scans := f.ledger.scans.Load()
-		require.Eventually(t, func() bool { return f.ledger.scans.Load() > scans+5 }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.ledger.scans.Load() > scans+5 })
 		require.EqualValues(t, 1, f.ledger.same.Load(), "it is read again once")
 		f.expect("front front/a.jpg filtered/no_detections")
 	})
@@ -453,7 +498,7 @@ func TestWatcher_AQuestionThatFailsIsAskedAgain(t *testing.T) {
 		f.ledger.failing.Store(2)
 		old := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 		require.NoError(t, os.Chtimes(path, old, old))
-		require.Eventually(t, func() bool { return f.ledger.same.Load() > 0 || len(f.rows()) > 1 }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.ledger.same.Load() > 0 || len(f.rows()) > 1 })
 		require.Negative(t, f.ledger.failing.Load())
 		f.expect("front front/a.jpg filtered/no_detections")
 	})
@@ -482,7 +527,7 @@ func TestWatcher_SurvivesADatabaseThatIsAway(t *testing.T) {
 		f.expect("front front/a.jpg seen")
 		f.ledger.away.Store(true)
 		f.write("front/b.jpg", picture(t, 2))
-		require.Eventually(t, func() bool { return f.alive.says() == "waiting for the database" }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.alive.says() == "waiting for the database" })
 		f.write("back/c.jpg", picture(t, 3))
 		f.ledger.away.Store(false)
 		f.expect("front front/a.jpg seen", "front front/b.jpg seen", "back back/c.jpg seen")
@@ -496,7 +541,7 @@ func TestWatcher_WaitsForTheRootAndNoticesAnotherOne(t *testing.T) {
 		t.Helper()
 		require.NoError(t, os.Remove(f.root))
 		f.start()
-		require.Eventually(t, func() bool { return f.alive.says() == "waiting for the camera folder, which is missing" }, 10*time.Second, 5*time.Millisecond)
+		await.True(t, func() bool { return f.alive.says() == "waiting for the camera folder, which is missing" })
 		f.write("front/a.jpg", picture(t, 1))
 		f.expect("front front/a.jpg seen")
 
@@ -537,10 +582,10 @@ func TestWatcher_RecordsACameraBeforeItsFirstImage(t *testing.T) {
 		t.Helper()
 		f.start()
 		require.NoError(t, os.Mkdir(filepath.Join(f.root, "Garage"), 0o750))
-		require.Eventually(t, func() bool {
+		await.True(t, func() bool {
 			cameras, err := f.db.Cameras(t.Context())
 			return err == nil && len(cameras) == 1 && cameras[0].ID == "garage"
-		}, 10*time.Second, 5*time.Millisecond)
+		})
 		// A row that somebody deletes is made again when it is needed.
 		storetest.Exec(t, f.db, `DELETE FROM cameras`)
 		f.write("Garage/a.jpg", picture(t, 1))
@@ -559,8 +604,8 @@ func TestWatcher_TakesManyFilesAtOnce(t *testing.T) {
 	for n := range images {
 		f.write(fmt.Sprintf("camera 0/live-%03d.jpg", n), picture(t, 10_000+n))
 	}
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images WHERE state = 'seen'`) == (cameras+1)*images
-	}, 30*time.Second, 20*time.Millisecond)
+	})
 	require.Equal(t, (cameras+1)*images, storetest.QueryOne[int](t, f.db, `SELECT count(*) FROM images`))
 }

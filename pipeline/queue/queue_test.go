@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/queue"
 	"hsi.home.arpa/pipeline/redis"
 )
@@ -136,8 +137,6 @@ func (l *ledger) finish(_ context.Context, ids []int64) error {
 // waitDone waits until n ids have been worked on.
 func (l *ledger) waitDone(t *testing.T, n int) {
 	t.Helper()
-	timeout := time.NewTimer(2 * time.Minute)
-	defer timeout.Stop()
 	for {
 		l.mu.Lock()
 		count, changed := len(l.handled), l.changed
@@ -145,11 +144,7 @@ func (l *ledger) waitDone(t *testing.T, n int) {
 		if count >= n {
 			return
 		}
-		select {
-		case <-changed:
-		case <-timeout.C:
-			require.Fail(t, "not all was worked on", "%d of %d", count, n)
-		}
+		await.Value(t, changed, "only %d of %d are worked on", count, n)
 	}
 }
 
@@ -267,10 +262,10 @@ func TestQueue_AllWaitingWorkIsDoneOnce(t *testing.T) {
 		require.Equal(t, 1, times, id)
 	}
 	l.mu.Unlock()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state == queue.State{}
-	}, 30*time.Second, 5*time.Millisecond, "finished entries leave the stream")
+	}, "finished entries leave the stream")
 }
 
 // While there is no work the ledger is only asked whether there is any; work that nobody told of is found by that.
@@ -283,7 +278,7 @@ func TestDispatcher_AsksLittleWhileThereIsNoWork(t *testing.T) {
 		defer l.mu.Unlock()
 		return l.asked, l.looks
 	}
-	require.Eventually(t, func() bool { _, looks := calls(); return looks >= 3 }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { _, looks := calls(); return looks >= 3 })
 	asked, _ := calls()
 	require.Zero(t, asked)
 	l.put(1)
@@ -300,7 +295,7 @@ func TestDispatcher_KeepsABoundedWindow(t *testing.T) {
 		require.NoError(t, err)
 		return state
 	}
-	require.Eventually(t, func() bool { return state().Length == 32 }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return state().Length == 32 })
 	for range 5 {
 		d.Wake()
 	}
@@ -309,7 +304,7 @@ func TestDispatcher_KeepsABoundedWindow(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	})
-	require.Eventually(t, func() bool { return state().Pending == 1 }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return state().Pending == 1 })
 	d.Wake()
 	got := state()
 	require.LessOrEqual(t, got.Length, int64(33))
@@ -357,10 +352,10 @@ func TestConsumer_TakesSeveralAtOnceInOrder(t *testing.T) {
 	})
 	require.Equal(t, []int64{1, 2, 3, 4}, <-got, "the same id twice is one")
 	require.Equal(t, []int64{5, 6}, <-got, "and never waits for more")
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state == queue.State{}
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 }
 
 // The images dispatcher finds its own queue empty every few seconds and compares; that must not add entries of others again.
@@ -373,25 +368,25 @@ func TestDispatcher_ComparesWithoutAddingTwice(t *testing.T) {
 		require.NoError(t, err)
 		return state.Length
 	}
-	require.Eventually(t, func() bool { return length() == 10 }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return length() == 10 })
 	for range 3 { // each new dispatcher begins with a comparison
 		stop()
 		resets := l.resetCount()
 		stop = run(t, func(ctx context.Context) error { return queue.NewDispatcher(f.queue, l).Run(ctx, &alive{}) })
-		require.Eventually(t, func() bool { return l.resetCount() > resets }, 30*time.Second, time.Millisecond)
+		await.True(t, func() bool { return l.resetCount() > resets })
 	}
 	l.put(11)
-	require.Eventually(t, func() bool { return length() == 11 }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return length() == 11 })
 }
 
 func TestDispatcher_RefillsAfterAFlush(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(numbers(30)...)
 	d, _ := f.dispatch(t, l)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state.Length == 30
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 	require.NoError(t, f.do(t, "FLUSHALL").Error())
 	// The stream is not empty, so that only its last id tells that something is missing.
 	require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "1-1", "id", "1").Error())
@@ -423,10 +418,10 @@ func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(numbers(20)...)
 	stop := run(t, func(ctx context.Context) error { return queue.NewDispatcher(f.queue, l).Run(ctx, &alive{}) })
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state.Length == 20
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 	stop()
 	// Redis comes back with an old file: some entries are gone, one that was finished long ago is there again.
 	require.NoError(t, f.do(t, "XTRIM", "hsi:queue:detect", "MAXLEN", "15").Error())
@@ -442,7 +437,7 @@ func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
 		require.NoError(t, err)
 		return state
 	}
-	require.Eventually(t, func() bool { return state() == queue.State{} }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return state() == queue.State{} })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	require.NotContains(t, l.handled, int64(777))
@@ -452,9 +447,9 @@ func TestConsumer_TakesOverWhatADeadOneHeld(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(1)
 	f.dispatch(t, l)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return f.do(t, "XGROUP", "CREATE", "hsi:queue:detect", "workers", "0").Error() == nil
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 	require.NoError(t, f.do(t, "XREADGROUP", "GROUP", "workers", "dead", "STREAMS", "hsi:queue:detect", ">").Error())
 	state, err := f.queue.State(t.Context())
 	require.NoError(t, err)
@@ -492,10 +487,10 @@ func TestConsumer_RemovesForeignEntries(t *testing.T) {
 	f.dispatch(t, l)
 	f.consume(t, "worker", l.finish)
 	l.waitDone(t, 1)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		state, err := f.queue.State(t.Context())
 		return err == nil && state == queue.State{}
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 }
 
 func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
@@ -516,7 +511,7 @@ func TestConsumer_AsksAgainWhenNothingWasDecided(t *testing.T) {
 	})
 	l.waitDone(t, 1)
 	require.True(t, a.said("waiting for the database"))
-	require.Eventually(t, func() bool { return a.now() == "" }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return a.now() == "" })
 }
 
 func TestConsumer_PausesWhenAServiceIsAway(t *testing.T) {
@@ -547,9 +542,9 @@ func TestQueue_WaitsForRedis(t *testing.T) {
 	f.server.Stop(t)
 	_, dispatcher := f.dispatch(t, l)
 	_, worker := f.consume(t, "worker", l.finish)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return worker.now() == "waiting for Redis" && dispatcher.now() == "waiting for Redis and the database"
-	}, 30*time.Second, 5*time.Millisecond)
+	})
 	_, err := f.queue.State(t.Context())
 	require.ErrorIs(t, err, queue.ErrUnavailable)
 	f.server.Start(t)
@@ -559,7 +554,7 @@ func TestQueue_WaitsForRedis(t *testing.T) {
 	l.put(11, 12)
 	f.server.Start(t)
 	l.waitDone(t, 12)
-	require.Eventually(t, func() bool { return worker.now() == "" && dispatcher.now() == "" }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return worker.now() == "" && dispatcher.now() == "" })
 }
 
 func TestQueue_WaitsForTheDatabase(t *testing.T) {
@@ -568,7 +563,7 @@ func TestQueue_WaitsForTheDatabase(t *testing.T) {
 	l.breakDown(errors.New("connection refused"))
 	_, dispatcher := f.dispatch(t, l)
 	f.consume(t, "worker", l.finish)
-	require.Eventually(t, func() bool { return dispatcher.now() != "" }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return dispatcher.now() != "" })
 	l.breakDown(nil)
 	l.waitDone(t, 10)
 }
@@ -580,7 +575,7 @@ func TestQueue_AFrozenRedisIsWaitedFor(t *testing.T) {
 	stop, worker := f.consume(t, "worker", l.finish)
 	l.waitDone(t, 1)
 	f.server.Pause(t)
-	require.Eventually(t, func() bool { return worker.now() == "waiting for Redis" }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return worker.now() == "waiting for Redis" })
 	f.server.Resume(t)
 	l.put(2)
 	d.Wake()

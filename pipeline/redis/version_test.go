@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/redis"
 )
 
@@ -57,12 +58,12 @@ func TestClient_AsksForTheVersionOnceAMinute(t *testing.T) {
 	_, err = client.Version(t.Context())
 	require.ErrorIs(t, err, redis.ErrUnavailable)
 	server.Start(t)
-	require.Eventually(t, func() bool { return observer.Do(t.Context(), observer.B().Ping().Build()).Error() == nil }, 10*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return observer.Do(t.Context(), observer.B().Ping().Build()).Error() == nil })
 	before := infoCalls(t, observer)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		_, err := client.Version(t.Context())
 		return err == nil
-	}, 10*time.Second, 5*time.Millisecond)
+	})
 	require.Equal(t, 1, infoCalls(t, observer)-before-1, "a server that came back may be another one")
 }
 
@@ -109,7 +110,7 @@ func TestClient_CloseEndsTheConnection(t *testing.T) {
 	require.NoError(t, client.Ping(t.Context()))
 	require.Greater(t, connections(t, observer), alone)
 	client.Close()
-	require.Eventually(t, func() bool { return connections(t, observer) == alone }, 5*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return connections(t, observer) == alone })
 }
 
 // Close waits for a connection that is being made, and ends it.
@@ -130,13 +131,13 @@ func TestClient_CloseWhileConnecting(t *testing.T) {
 		client.Close()
 		close(closed)
 	}()
-	require.Eventually(t, func() bool { // a new caller sees that it is closed although the connection is still being made
+	await.True(t, func() bool { // a new caller sees that it is closed although the connection is still being made
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		return errors.Is(client.Ping(ctx), redis.ErrClosed)
-	}, 5*time.Second, time.Millisecond)
+	})
 	server.Resume(t)
 	require.Error(t, <-asked)
 	<-closed
-	require.Eventually(t, func() bool { return connections(t, observer) == alone }, 5*time.Second, 5*time.Millisecond)
+	await.True(t, func() bool { return connections(t, observer) == alone })
 }
