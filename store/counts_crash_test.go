@@ -4,12 +4,12 @@ import (
 	"context"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -48,17 +48,13 @@ func TestCounts_NoDriftAfterCrashes(t *testing.T) {
 			})
 		}
 		for range 20 {
-			select {
-			case <-written:
-			case <-time.After(30 * time.Second):
-				require.Fail(t, "nothing is written")
-			}
+			await.Value(t, written, "nothing is written")
 		}
 		server.Kill(t)
 		cancel()
 		require.NoError(t, writers.Wait())
 		server.Start(t)
-		require.Eventually(t, func() bool { return db.Ping(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
+		await.True(t, func() bool { return db.Ping(t.Context()) == nil })
 		require.Positive(t, requireNoDrift(t, db).Logs)
 	}
 }

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // For the tests that look at query plans.
 const (
 	ListGPUSamplesQuery = listGPUSamplesQuery
@@ -14,6 +16,9 @@ const (
 
 // DeadLettersQuery is for them too: its text follows the selection.
 var DeadLettersQuery = deadLettersQuery
+
+// RereadEvery sets how often Run reads without having been told to.
+func (s *SystemConfigs) RereadEvery(d time.Duration) { s.rereadEvery = d }
 
 // Storable is for the tests of the identity of an image.
 var Storable = storable

@@ -5,19 +5,16 @@ import (
 	"log/slog"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
-
-// patience is how long a test waits for what must happen; it only passes when something is broken.
-const patience = 20 * time.Second
 
 func open(t *testing.T, databaseURL string) *store.DB {
 	t.Helper()
@@ -47,22 +44,8 @@ func runInBackground(t *testing.T, run func(context.Context) error) {
 	go func() { result <- run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		select {
-		case err := <-result:
-			require.NoError(t, err)
-		case <-time.After(patience):
-			t.Error("Run did not return")
-		}
+		require.NoError(t, await.Value(t, result, "Run did not return"))
 	})
-}
-
-func wait(t *testing.T, done <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatal("waited in vain: " + what)
-	}
 }
 
 func TestMigrate_EmptyDatabase(t *testing.T) {
@@ -74,7 +57,7 @@ func TestMigrate_EmptyDatabase(t *testing.T) {
 	require.ErrorContains(t, db.Ping(t.Context()), "not migrated")
 
 	require.NoError(t, db.Migrate(t.Context()))
-	wait(t, db.Migrated(), "migrated")
+	await.Value(t, db.Migrated(), "migrated")
 	counts, err := db.Counts(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, counts)
@@ -142,7 +125,7 @@ func TestRun_WaitsForTheServer(t *testing.T) {
 	runInBackground(t, db.Run)
 	require.ErrorIs(t, db.Ping(t.Context()), store.ErrUnavailable)
 	server.Start(t)
-	wait(t, db.Migrated(), "migrated after the server came")
+	await.Value(t, db.Migrated(), "migrated after the server came")
 	require.NoError(t, db.Ping(t.Context()))
 }
 
@@ -151,13 +134,13 @@ func TestRun_MakesADroppedSchemaAgain(t *testing.T) {
 	databaseURL := storetest.NewURL(t)
 	db := open(t, databaseURL)
 	runInBackground(t, db.Run)
-	wait(t, db.Migrated(), "migrated")
+	await.Value(t, db.Migrated(), "migrated")
 	outside(t, databaseURL, `DROP SCHEMA public CASCADE`, `CREATE SCHEMA public`)
 	err := db.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "Front", FolderPath: "/front"})
 	require.ErrorIs(t, err, store.ErrUnavailable)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		return db.EnsureCamera(t.Context(), store.Camera{ID: "front", Name: "Front", FolderPath: "/front"}) == nil
-	}, patience, 20*time.Millisecond)
+	})
 }
 
 func TestRun_MakesADroppedDatabaseAgain(t *testing.T) {
@@ -168,13 +151,13 @@ func TestRun_MakesADroppedDatabaseAgain(t *testing.T) {
 	name := u.Path[1:]
 	db := open(t, databaseURL)
 	runInBackground(t, db.Run)
-	wait(t, db.Migrated(), "migrated")
+	await.Value(t, db.Migrated(), "migrated")
 	outside(t, embeddedtest.PostgresURL(t), `DROP DATABASE `+name+` WITH (FORCE)`)
 	_, err = db.Counts(t.Context())
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	outside(t, embeddedtest.PostgresURL(t), `CREATE DATABASE `+name)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		_, err := db.Counts(t.Context())
 		return err == nil
-	}, patience, 20*time.Millisecond)
+	})
 }

@@ -62,12 +62,13 @@ type SystemConfigs struct {
 	environment SystemConfig
 	latest      atomic.Pointer[SystemConfig]
 	publishing  sync.Mutex // keeps an older read from replacing a newer one
+	rereadEvery time.Duration
 }
 
 // NewSystemConfigs takes the values of the environment. Until the first read Latest returns those.
 func NewSystemConfigs(db *DB, environment SystemConfig) *SystemConfigs {
 	environment.Version = 0
-	s := &SystemConfigs{db: db, environment: environment}
+	s := &SystemConfigs{db: db, environment: environment, rereadEvery: systemConfigReread}
 	s.latest.Store(&environment)
 	return s
 }

@@ -71,7 +71,7 @@ func (s *SystemConfigs) reread(ctx context.Context) time.Duration {
 		s.db.log.DebugContext(ctx, "configuration not read", "error", err)
 		return systemConfigRetry
 	}
-	return systemConfigReread
+	return s.rereadEvery
 }
 
 func (s *SystemConfigs) logListener(ctx context.Context) pq.EventCallbackType {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
 )
@@ -71,10 +72,10 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 			before := tree(t, filepath.Dir(e.thumbnails))
 			e.run(t)
 
-			require.Eventually(t, func() bool {
+			await.True(t, func() bool {
 				ok, message := e.Health()
 				return !ok && contains(message, fault.message)
-			}, waitFor, tick)
+			})
 			_, message := e.Health()
 			require.NotContains(t, message, filepath.Dir(e.thumbnails), "for everybody: no place")
 			require.NotContains(t, message, "echo", "and no mark")
@@ -102,7 +103,7 @@ func TestGuard_NothingIsWrittenOrDeletedWithoutTheRightFolder(t *testing.T) {
 
 			require.NoError(t, fault.end(e))
 			require.NoError(t, e.Available(t.Context(), false))
-			require.Eventually(t, func() bool { ok, _ := e.Health(); return ok }, waitFor, tick)
+			await.True(t, func() bool { ok, _ := e.Health(); return ok })
 			_, err = e.Sweep(t.Context()) // unless the background was faster
 			require.NoError(t, err)
 			require.NoFileExists(t, filepath.Join(e.thumbnails, path))
@@ -132,10 +133,10 @@ func TestGuard_FolderOfAnotherInstallationIsNotAdopted(t *testing.T) {
 	_, err := second.Write(t.Context(), "ours.jpg", []byte("ours"))
 	require.ErrorIs(t, err, media.ErrUnavailable)
 	require.ErrorContains(t, err, "belongs to another installation")
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		_, message := second.Health()
 		return contains(message, "belongs to another installation")
-	}, waitFor, tick)
+	})
 	require.FileExists(t, filepath.Join(first.thumbnails, path))
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/logtest"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
@@ -51,7 +52,7 @@ func TestRun_LogsOnlyLeftoversThatItRemoved(t *testing.T) {
 		// What is gone already is marked too: its mark goes, and nothing was removed.
 		e.mark(t, media.Mark{Kind: media.Thumbnail, Path: "00/gone-1.jpg"})
 		stop := e.run(t)
-		require.Eventually(t, func() bool { return e.marks(t) == 0 }, waitFor, tick)
+		await.True(t, func() bool { return e.marks(t) == 0 })
 		stop()
 		require.Equal(t, left, log.Count("removed media files that were left over"))
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
 )
@@ -57,10 +58,10 @@ func diskReallyFull(t *testing.T, databaseURL string) {
 	disk := func() { require.NoError(t, unix.Mount("tmpfs", e.thumbnails, "tmpfs", 0, "size=1m")) }
 	healthy := func(want bool, part string) {
 		t.Helper()
-		require.Eventually(t, func() bool {
+		await.True(t, func() bool {
 			ok, message := e.Health()
 			return ok == want && contains(message, part)
-		}, waitFor, tick)
+		})
 	}
 	disk()
 	e.run(t)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -340,12 +341,7 @@ func TestWatchCondition_EndsWhileTheFirstLookHangs(t *testing.T) {
 	cancel()
 	done := make(chan error, 1)
 	go func() { done <- s.watchCondition(ctx) }()
-	select {
-	case err := <-done:
-		require.NoError(t, err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("it waits for the look")
-	}
+	require.NoError(t, await.Value(t, done, "it waits for the look"))
 	require.Nil(t, s.condition.Load())
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
 )
@@ -40,12 +41,7 @@ func withoutTime(figure media.Figure) media.Figure {
 
 func (e *env) awaitCounted(t *testing.T) {
 	t.Helper()
-	select {
-	case <-e.Counted():
-	case <-time.After(waitFor):
-		_, message := e.Health()
-		t.Fatalf("nothing was counted: %s", message)
-	}
+	await.Value(t, e.Counted(), "nothing was counted")
 }
 
 func TestStorage_ExactWhileFilesComeAndGo(t *testing.T) {
@@ -97,21 +93,26 @@ func TestStorage_DiskAndTime(t *testing.T) {
 	e := setup(t)
 	_, err := e.Storage()
 	require.ErrorIs(t, err, media.ErrUnavailable, "nothing was looked at yet")
+	began := time.Now()
 	e.run(t)
 	e.awaitCounted(t)
 
-	report, err := e.Storage()
-	require.NoError(t, err)
-	var stat unix.Statfs_t
-	require.NoError(t, unix.Statfs(e.thumbnails, &stat))
-	require.Equal(t, int64(stat.Blocks)*stat.Frsize, report.DiskTotalBytes)
-	require.InEpsilon(t, float64(int64(stat.Bavail)*stat.Frsize), float64(report.DiskFreeBytes), 0.05)
-	require.InEpsilon(t, float64(int64(stat.Blocks-stat.Bfree)*stat.Frsize), float64(report.DiskUsedBytes), 0.05)
+	var report media.Report
+	await.True(t, func() bool { // others use the disk too: the figures agree in a moment in which nobody writes
+		var err error
+		report, err = e.Storage()
+		require.NoError(t, err)
+		var stat unix.Statfs_t
+		require.NoError(t, unix.Statfs(e.thumbnails, &stat))
+		require.Equal(t, int64(stat.Blocks)*stat.Frsize, report.DiskTotalBytes)
+		return report.DiskFreeBytes == int64(stat.Bavail)*stat.Frsize &&
+			report.DiskUsedBytes == int64(stat.Blocks-stat.Bfree)*stat.Frsize
+	})
 	require.InDelta(t, float64(report.DiskUsedBytes)/float64(report.DiskTotalBytes)*100, report.DiskUsagePercent, 0.005001)
 	for _, figure := range []media.Figure{report.Thumbnails, report.Clips, report.Images} {
 		require.False(t, figure.AsOf.Before(report.At), "At is the oldest part")
 	}
-	require.WithinDuration(t, time.Now(), report.At, 10*time.Second)
+	require.False(t, report.At.Before(began))
 }
 
 func TestStorage_ImagesAreCountedByAWalk(t *testing.T) {
@@ -143,20 +144,20 @@ func TestStorage_ImagesAreCountedByAWalk(t *testing.T) {
 	require.Equal(t, media.Figure{FileCount: 3, SizeBytes: 6}, withoutTime(report.Images))
 
 	put("front/c.jpg", "7890")
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		report, err := e.Storage()
 		return err == nil && withoutTime(report.Images) == media.Figure{FileCount: 4, SizeBytes: 10}
-	}, waitFor, tick)
+	})
 
 	// A vanished folder is unknown, not empty: the last figure stays with its time, and the state says so.
 	last, err := e.Storage()
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(filepath.Join(e.cameras, "thumbnails"), filepath.Join(outside, "thumbnails")))
 	require.NoError(t, os.Rename(e.cameras, e.cameras+".away"))
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		ok, message := e.Health()
 		return !ok && contains(message, "the image folder is missing") && !contains(message, e.cameras)
-	}, waitFor, tick)
+	})
 	report, err = e.Storage()
 	if err == nil { // the disk of the thumbnails is gone too, as soon as that was noticed
 		require.Equal(t, withoutTime(last.Images), withoutTime(report.Images))
@@ -172,13 +173,13 @@ func TestStorage_FigureKeepsItsTimeWhileTheFolderIsAway(t *testing.T) {
 	e.run(t)
 	e.awaitCounted(t)
 	require.NoError(t, os.Rename(e.clips, e.clips+".away"))
-	require.Eventually(t, func() bool { ok, _ := e.Health(); return !ok }, waitFor, tick)
+	await.True(t, func() bool { ok, _ := e.Health(); return !ok })
 	first, err := e.Storage()
 	require.NoError(t, err)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		later, err := e.Storage()
 		return err == nil && later.Thumbnails.AsOf.After(first.Thumbnails.AsOf)
-	}, waitFor, tick)
+	})
 	later, err := e.Storage()
 	require.NoError(t, err)
 	require.Equal(t, first.Clips, later.Clips)
@@ -187,10 +188,10 @@ func TestStorage_FigureKeepsItsTimeWhileTheFolderIsAway(t *testing.T) {
 	// Files that came while it was away are found when it is back.
 	require.NoError(t, os.WriteFile(filepath.Join(e.clips+".away", "new.mp4"), []byte("12345"), 0o600))
 	require.NoError(t, os.Rename(e.clips+".away", e.clips))
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		report, err := e.Storage()
 		return err == nil && withoutTime(report.Clips) == media.Figure{FileCount: 2, SizeBytes: 9}
-	}, waitFor, tick)
+	})
 }
 
 func TestStorage_NextStartAnswersFromKeptFigures(t *testing.T) {
@@ -211,10 +212,10 @@ func TestStorage_NextStartAnswersFromKeptFigures(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(e.cameras, "b.jpg"), []byte("x"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(e.cameras, "c.jpg"), []byte("x"), 0o600))
 	next.run(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		report, err := next.Storage()
 		return err == nil && withoutTime(report.Thumbnails).SizeBytes == 7
-	}, waitFor, tick)
+	})
 	report, err := next.Storage()
 	require.NoError(t, err)
 	if report.Images.SizeBytes == 1000 { // the gentle walk takes seconds
@@ -232,10 +233,10 @@ func TestStorage_KeptFigureOfAnotherCameraFolderIsNotShown(t *testing.T) {
 	other := filepath.Join(filepath.Dir(e.cameras), "not mounted")
 	next := setupIn(t, e.db, filepath.Dir(e.thumbnails), func(o *media.Options) { o.Cameras = other })
 	next.run(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		ok, message := next.Health()
 		return !ok && contains(message, "the image folder is missing")
-	}, waitFor, tick)
+	})
 	_, err := next.Storage()
 	require.ErrorIs(t, err, media.ErrUnavailable)
 }
@@ -245,10 +246,10 @@ func TestHealth_FullDisk(t *testing.T) {
 	e := setup(t, func(o *media.Options) { o.MinFreeBytes = 1 << 62 })
 	e.write(t, "the disk is not really full")
 	e.run(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		ok, message := e.Health()
 		return !ok && contains(message, "full disk")
-	}, waitFor, tick)
+	})
 	e.awaitCounted(t)
 	_, err := e.Storage()
 	require.NoError(t, err, "a full disk can be counted")
@@ -262,7 +263,7 @@ func TestHealth_SaysWhenNobodyLooks(t *testing.T) {
 		o.Now = func() time.Time { mu.Lock(); defer mu.Unlock(); return time.Now().Add(offset) }
 	})
 	stop := e.run(t)
-	require.Eventually(t, func() bool { ok, _ := e.Health(); return ok }, waitFor, tick)
+	await.True(t, func() bool { ok, _ := e.Health(); return ok })
 	stop()
 	mu.Lock()
 	offset = time.Minute
@@ -278,6 +279,6 @@ func TestRun_Twice(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.run(t)
-	require.Eventually(t, func() bool { ok, _ := e.Health(); return ok }, waitFor, tick)
+	await.True(t, func() bool { ok, _ := e.Health(); return ok })
 	require.Error(t, e.Run(t.Context()))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
 )
@@ -195,10 +196,10 @@ func TestRun_FinishesWhatACrashLeft(t *testing.T) {
 	marked, orphan := e.write(t, "marked"), e.write(t, "orphan")
 	e.mark(t, media.Mark{Kind: media.Thumbnail, Path: marked})
 	stop := e.run(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		left := storetest.Query[string](t, e.db, `SELECT path FROM media_deletions`)
 		return len(left) == 1 && left[0] == orphan // it waits until nothing can name it any more
-	}, waitFor, tick)
+	})
 	stop()
 	require.NoFileExists(t, filepath.Join(e.thumbnails, marked))
 }

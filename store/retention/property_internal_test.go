@@ -9,19 +9,20 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
+	"hsi.home.arpa/internal/nightly"
 	"hsi.home.arpa/store/storetest"
 )
 
-// seeds is how many random states are tried. HSI_RETENTION_SEEDS=1000 tries more.
+// seeds is how many random states are tried; HSI_RETENTION_SEEDS says another number.
 func seeds(t *testing.T) uint64 {
 	t.Helper()
 	text := os.Getenv("HSI_RETENTION_SEEDS")
 	if text == "" {
-		return 250
+		return nightly.Pick[uint64](50, 1000)
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	require.NoError(t, err)
@@ -114,7 +115,7 @@ func interrupt(t *testing.T, e *env, random *rand.Rand) {
 // cleanupWhenFree runs a cleanup as soon as the server has noticed that the one before it is dead.
 func (e *env) cleanupWhenFree(t *testing.T) (report Report) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		var err error
 		report, err = e.Cleanup(t.Context(), false)
 		if errors.Is(err, ErrRunning) {
@@ -122,6 +123,6 @@ func (e *env) cleanupWhenFree(t *testing.T) (report Report) {
 		}
 		require.NoError(t, err)
 		return true
-	}, 20*time.Second, 2*time.Millisecond)
+	})
 	return report
 }

@@ -72,10 +72,8 @@ func TestCleanup_SecondRunIsRefused(t *testing.T) {
 	<-reached
 
 	for _, s := range []*env{e, other} {
-		began := time.Now()
 		_, err := s.Cleanup(t.Context(), false)
-		require.ErrorIs(t, err, ErrRunning)
-		require.Less(t, time.Since(began), 2*time.Second, "refused at once")
+		require.ErrorIs(t, err, ErrRunning, "refused although the other does not end before")
 		_, err = s.Cleanup(t.Context(), true)
 		require.NoError(t, err, "a dry run does not mind")
 	}
@@ -240,23 +238,23 @@ func TestCleanup_ALargePoisonedEventIsSetAside(t *testing.T) {
 
 func TestCleanup_DeadlineEndsARun(t *testing.T) {
 	t.Parallel()
-	e := setup(t, func(o *Options) { o.Deadline = 500 * time.Millisecond; o.BatchSize = 1 })
+	e := setup(t, func(o *Options) { o.BatchSize = 1 })
 	e.fill(t, 4)
 	commits := 0
-	e.step = func(ctx context.Context, name string) {
+	ctx, end := context.WithCancelCause(t.Context())
+	e.step = func(_ context.Context, name string) {
 		if name == "after commit" {
 			if commits++; commits == 2 {
-				<-ctx.Done()
+				end(ErrOutOfTime) // as the deadline does
 			}
 		}
 	}
-	report, err := e.Cleanup(t.Context(), false)
+	report, err := e.Cleanup(ctx, false)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, err, ErrOutOfTime)
 	require.NotErrorIs(t, err, store.ErrUnavailable, "the database is not to blame")
 	require.Equal(t, int64(2), report.EventsDeleted, "what was committed is said")
 	e.step = func(context.Context, string) {}
-	e.Service.options.Deadline = time.Minute
 	report = e.cleanupWhenFree(t)
 	require.Equal(t, int64(2), report.EventsDeleted)
 }
@@ -266,10 +264,10 @@ func TestCleanup_OneDryRunAtATime(t *testing.T) {
 	e := setup(t)
 	e.fill(t, 2)
 	e.previewing <- struct{}{} // one is at work
-	e.Service.options.Deadline = 200 * time.Millisecond
+	e.Service.options.Deadline = time.Millisecond
 	_, err := e.Cleanup(t.Context(), true)
 	require.ErrorIs(t, err, ErrOutOfTime, "it waits for its turn")
-	e.Service.options.Deadline = time.Minute
+	e.Service.options.Deadline = time.Hour
 	<-e.previewing
 	for range 2 { // and the turn is given back
 		report, err := e.Cleanup(t.Context(), true)

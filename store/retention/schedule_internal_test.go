@@ -10,12 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/store/storetest"
-)
-
-const (
-	patience = 20 * time.Second
-	tick     = 2 * time.Millisecond
 )
 
 // start keeps the schedule going until the test, or stop, ends it.
@@ -47,10 +43,10 @@ func TestRun_FirstStartWaitsADay(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, Schedule{}, schedule)
 	stop := e.start(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		schedule, err := e.Schedule(t.Context())
 		return err == nil && schedule.NextRun != nil && schedule.NextRun.Equal(moment.Add(24*time.Hour))
-	}, patience, tick)
+	})
 	stop()
 	require.Equal(t, [4]int64{3, 6, 3, 3}, e.counts(t))
 
@@ -58,11 +54,11 @@ func TestRun_FirstStartWaitsADay(t *testing.T) {
 	days.Store(1)
 	next := setupIn(t, e.db, e.dir, func(o *Options) { o.Now = e.now })
 	stop = next.start(t)
-	require.Eventually(t, func() bool {
+	await.True(t, func() bool {
 		schedule, err := next.Schedule(t.Context())
 		return err == nil && schedule.LastSuccess != nil && schedule.LastSuccess.Equal(moment.Add(24*time.Hour)) &&
 			schedule.NextRun.Equal(moment.Add(48*time.Hour)) && schedule.LastError == nil
-	}, patience, tick)
+	})
 	stop()
 	require.Equal(t, [4]int64{1, 2, 1, 1}, e.counts(t))
 }
@@ -97,7 +93,7 @@ func TestRun_Twice(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.start(t)
-	require.Eventually(t, e.running.Load, patience, tick)
+	await.True(t, e.running.Load)
 	require.Error(t, e.Run(t.Context()))
 }
 

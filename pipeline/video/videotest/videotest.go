@@ -2,10 +2,12 @@
 package videotest
 
 import (
+	"cmp"
 	"os/exec"
 	"testing"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/video"
 )
 
@@ -14,6 +16,7 @@ func Extractor(tb testing.TB, options video.Options) *video.Extractor {
 	tb.Helper()
 	path, env := embeddedtest.FFmpeg(tb)
 	options.Find = func() (string, []string, error) { return path, env, nil }
+	options.FrameTimeout = cmp.Or(options.FrameTimeout, await.Limit) // for a busy machine
 	return video.New(options)
 }
 
