@@ -27,7 +27,8 @@ func runDepsScript(t *testing.T, names []string, env ...string) (string, error) 
 	return string(output), err
 }
 
-// newDepsDir is a folder in which the servers' user can start programs, unlike t.TempDir for root and often /dev/shm.
+// newDepsDir is a folder in which the servers' user can start programs, unlike t.TempDir for root
+// and often /dev/shm.
 func newDepsDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "hsi-deps-") //nolint:usetesting // see above
@@ -84,8 +85,8 @@ func TestDepsScript_SaysThatItCannotWrite(t *testing.T) {
 	require.Regexp(t, `wrk missing and \S+ cannot be written; .*wrk`, output)
 }
 
-// packageSource is a search path whose apt-get and dpkg know two packages of the test: wrk, with a program that needs a
-// library, and libproof1, which has that library.
+// packageSource is a search path whose apt-get and dpkg know two packages of the test: wrk, with a
+// program that needs a library, and libproof1, which has that library.
 type packageSource struct {
 	t    *testing.T
 	dir  string
@@ -104,7 +105,8 @@ func newPackageSource(t *testing.T) packageSource {
 		"apt-cache": `
 			case "$*" in
 				*" show wrk") echo 'Package: wrk' ;;
-				*" depends "*) printf '%s\n' wrk '  Depends: libc6' ' |Depends: libproof1' '  Depends: libproof2' \
+				*" depends "*) printf '%s\n' wrk '  Depends: libc6' \
+					' |Depends: libproof1' '  Depends: libproof2' \
 					' |Depends: libother1' '  Depends: libother2' ;;
 			esac`,
 		"dpkg":       `exec tar -xf "$OLDPWD/$2" -C "$3"`,
@@ -113,16 +115,17 @@ func newPackageSource(t *testing.T) packageSource {
 	} {
 		text := "#!/bin/sh\ncd \"$(dirname \"$0\")/..\" || exit\n" + script + "\n"
 		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "bin", name), []byte(text), 0o755)) //nolint:gosec // to be run
+		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "bin", name), []byte(text), 0o755))
 	}
 	s.shell(`
 		mkdir -p packages wrk/usr/bin library/usr/lib/proof-linux-gnu/sub
+		library=library/usr/lib/proof-linux-gnu/sub/libproof.so.1
 		echo 'int proof(void) { return 1; }' >library.c
 		echo '#include <stdio.h>
 			int proof(void);
 			int main(void) { puts("unable to connect"); return proof(); }' >program.c
-		cc -shared -fPIC -Wl,-soname,libproof.so.1 -o library/usr/lib/proof-linux-gnu/sub/libproof.so.1 library.c
-		cc -o wrk/usr/bin/wrk program.c library/usr/lib/proof-linux-gnu/sub/libproof.so.1
+		cc -shared -fPIC -Wl,-soname,libproof.so.1 -o $library library.c
+		cc -o wrk/usr/bin/wrk program.c $library
 		tar -cf packages/wrk.deb -C wrk .
 		tar -cf packages/libproof1.deb -C library .`)
 	return s
@@ -149,7 +152,8 @@ func (s packageSource) shell(commands string) {
 func (s packageSource) fetch() (string, error) {
 	s.t.Helper()
 	output, err := runDepsScript(s.t, []string{"wrk"}, "HSI_DEPS_FORCE=wrk", "DEPS_DIR="+s.deps,
-		"SYSTEM_DEPS_DIR="+filepath.Join(s.dir, "none"), "PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
+		"SYSTEM_DEPS_DIR="+filepath.Join(s.dir, "none"),
+		"PATH="+filepath.Join(s.dir, "bin")+":"+os.Getenv("PATH"))
 	entries, readErr := os.ReadDir(s.deps)
 	require.NoError(s.t, readErr)
 	var left []string
@@ -199,11 +203,24 @@ func TestDepsScript_SaysWhatIsWrongWithPackages(t *testing.T) {
 	t.Parallel()
 	sound := newPackageSource(t)
 	for fault, test := range map[string]struct{ commands, says string }{
-		"no library":     {`tar -cf packages/libproof1.deb -C packages wrk.deb`, `wrk lacks libproof\.so\.1`},
-		"no program":     {`tar -cf packages/wrk.deb -C library .`, `wrk does not start: .*No such file or directory`},
-		"broken program": {`head -c 100 wrk/usr/bin/wrk >cut; chmod +x cut; mv cut wrk/usr/bin/wrk; tar -cf packages/wrk.deb -C wrk .`, `wrk does not start: .+`},
-		"broken package": {`head -c 8000 packages/wrk.deb >cut; mv cut packages/wrk.deb`, `wrk\.deb cannot be unpacked: .+`},
-		"no mirror":      {`rm -r packages`, `E: The mirror is away`},
+		"no library": {
+			`tar -cf packages/libproof1.deb -C packages wrk.deb`,
+			`wrk lacks libproof\.so\.1`,
+		},
+		"no program": {
+			`tar -cf packages/wrk.deb -C library .`,
+			`wrk does not start: .*No such file or directory`,
+		},
+		"broken program": {
+			`head -c 100 wrk/usr/bin/wrk >cut; chmod +x cut; mv cut wrk/usr/bin/wrk
+			tar -cf packages/wrk.deb -C wrk .`,
+			`wrk does not start: .+`,
+		},
+		"broken package": {
+			`cd packages; head -c 8000 wrk.deb >cut; mv cut wrk.deb`,
+			`wrk\.deb cannot be unpacked: .+`,
+		},
+		"no mirror": {`rm -r packages`, `E: The mirror is away`},
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
