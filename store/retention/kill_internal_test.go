@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/nightly"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
@@ -56,21 +57,22 @@ func finish(t *testing.T, w *world) {
 	w.check(t, w.expect())
 }
 
-// TestCleanup_KilledAtEveryStep lets a process run a cleanup and kills it with SIGKILL at each step in turn; the next start must
-// finish what it left.
+// TestCleanup_KilledAtEveryStep lets a process run a cleanup and kills it with SIGKILL at each step in turn, in the short form at
+// every third; the next start must finish what it left.
 func TestCleanup_KilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	const workers = 2
+	every := nightly.Pick[int64](3, 1)
 	var next, kills atomic.Int64
 	var done atomic.Bool
-	t.Cleanup(func() { require.Greater(t, kills.Load(), int64(20), "the run has more steps than that") })
+	t.Cleanup(func() { require.Greater(t, kills.Load()*every, int64(20), "the run has more steps than that") })
 	for worker := range workers {
 		t.Run(fmt.Sprint("Worker", worker), func(t *testing.T) {
 			t.Parallel()
 			url := storetest.NewURL(t)
 			db, dir := storetest.Open(t, url), fastTemp(t)
 			for !done.Load() && !t.Failed() {
-				step := next.Add(1) - 1
+				step := next.Add(every) - every
 				w := prepared(t, db, dir, 42) // the same state each time, killed one step later
 				if die(t, t.Context(), w, url, step) {
 					kills.Add(1)
@@ -92,7 +94,7 @@ func TestCleanup_KilledAnywhere(t *testing.T) {
 	url := storetest.NewURL(t)
 	db, dir := storetest.Open(t, url), fastTemp(t)
 	random := rand.New(rand.NewPCG(7, 7))
-	for seed := range uint64(15) {
+	for seed := range nightly.Pick[uint64](5, 15) {
 		w := prepared(t, db, dir, seed)
 		began := time.Now()
 		require.False(t, die(t, t.Context(), w, url, -1))
