@@ -43,8 +43,12 @@ var detectorMisbehaviours = []misbehaviour{
 	{name: "NaN confidence", behaviour: aitest.NaNConfidence()},
 	{name: "confidence of 1.5", behaviour: aitest.Confidence(1.5)},
 	{name: "confidence of -1", behaviour: aitest.Confidence(-1)},
-	{name: "box outside the image", behaviour: aitest.BoxAt(aitest.Box{X: 5000, Y: 5000, Width: 10, Height: 10})},
-	{name: "NaN box", behaviour: aitest.RawDetections("NaN box", `[{"class":"person","confidence":0.9,"bbox":{"x":NaN,"y":1,"width":10,"height":10}}]`)},
+	{
+		name:      "box outside the image",
+		behaviour: aitest.BoxAt(aitest.Box{X: 5000, Y: 5000, Width: 10, Height: 10}),
+	},
+	{name: "NaN box", behaviour: aitest.RawDetections("NaN box",
+		`[{"class":"person","confidence":0.9,"bbox":{"x":NaN,"y":1,"width":10,"height":10}}]`)},
 	{name: "box without size", behaviour: aitest.BoxAt(aitest.Box{X: 10, Y: 10})},
 	{name: "no detections in the reply", behaviour: aitest.WithoutDetections()},
 }
@@ -61,7 +65,9 @@ var modelMisbehaviours = []misbehaviour{
 }
 
 // except answers as b does, and with something else where the test says.
-func except(b aitest.Behaviour, poisoned func(subject string) bool, instead aitest.Behaviour) aitest.Behaviour {
+func except(b aitest.Behaviour, poisoned func(subject string) bool,
+	instead aitest.Behaviour,
+) aitest.Behaviour {
 	return aitest.Behaviour{Name: b.Name, Answer: func(w http.ResponseWriter, x *aitest.Exchange) {
 		switch {
 		case poisoned(x.Subject):
@@ -86,7 +92,8 @@ func (p *process) peakMiB() (mib int) {
 	return mib >> 10
 }
 
-// aiTrial is an AI service that fails in every way for all its work, and always in one way for one piece of it.
+// aiTrial is an AI service that fails in every way for all its work, and always in one way for one
+// piece of it.
 type aiTrial struct {
 	*world
 	name    string
@@ -97,7 +104,8 @@ type aiTrial struct {
 	}
 	poisoned func(subject string) bool
 	poison   aitest.Behaviour
-	// waiting counts what waits for the service, without the piece that is poisoned. It is negative while work is on its way to it.
+	// waiting counts what waits for the service, without the piece that is poisoned. It is
+	// negative while work is on its way to it.
 	waiting func() int64
 	// invented counts what would have been made up.
 	invented string
@@ -109,10 +117,12 @@ func (a *aiTrial) behave(b aitest.Behaviour) {
 	a.service.SetBehaviour(except(b, a.poisoned, a.poison))
 }
 
-// survive lets the service fail in one way: work waits, nothing is made up, and it is done once the service works again.
+// survive lets the service fail in one way: work waits, nothing is made up, and it is done once
+// the service works again.
 func (a *aiTrial) survive(fault misbehaviour) {
 	a.within(fault.name, func() {
-		done := func() bool { a.hurry(); return a.waiting() == 0 }
+		hurry := a.hurry()
+		done := func() bool { hurry(); return a.waiting() == 0 }
 		a.waitRecorded()
 		a.eventually("all is done", done)
 		stored, before := a.count(a.invented), a.peakMiB()
@@ -127,7 +137,8 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		a.waitRecorded()
 		told := never
 		if begun := time.Now(); fault.stopped {
-			a.eventually("it is told", func() bool { return a.look().services["ai"].Status == "degraded" })
+			a.eventually("it is told",
+				func() bool { return a.look().services["ai"].Status == "degraded" })
 			told = time.Since(begun)
 		} else {
 			a.met(fault.behaviour.Name)
@@ -138,16 +149,18 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		heal()
 		begun := time.Now()
 		a.eventually("all is done", done)
-		measured(a.tb, a.name+": "+fault.name, "work waits, nothing is invented", told, time.Since(begun))
+		measured(a.tb, a.name+": "+fault.name, "work waits, nothing is invented", told,
+			time.Since(begun))
 		require.Less(a.tb, a.peakMiB()-before, 90, "MiB for one reply")
 	})
 }
 
-// giveUp waits until the poisoned piece, and nothing else, is a dead letter that names its cause, and tries it again with a service
-// that works. All images are accounted for in the end.
+// giveUp waits until the poisoned piece, and nothing else, is a dead letter that names its cause,
+// and tries it again with a service that works. All images are accounted for in the end.
 func (a *aiTrial) giveUp(deadLetters, cause string) {
 	a.within("one piece is never answered sensibly", func() {
-		a.eventually("it is given up", func() bool { a.hurry(); return a.count(deadLetters) == 1 })
+		hurry := a.hurry()
+		a.eventually("it is given up", func() bool { hurry(); return a.count(deadLetters) == 1 })
 		printed := a.process.run("dead-letters", "list")
 		require.Contains(a.tb, printed, "IMG_00000.jpg")
 		require.Contains(a.tb, printed, cause)
@@ -158,8 +171,9 @@ func (a *aiTrial) giveUp(deadLetters, cause string) {
 	a.finish(0)
 }
 
-// The detector fails in every way, for all images: they wait, nothing is invented, no image is given up, and all goes on at once when
-// the detector does. One image that the detector never answers sensibly is given up with the cause, and can be tried again.
+// The detector fails in every way, for all images: they wait, nothing is invented, no image is
+// given up, and all goes on at once when the detector does. One image that the detector never
+// answers sensibly is given up with the cause, and can be tried again.
 func TestFault_DetectorMisbehaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "RTDETR_READ_TIMEOUT=2")
@@ -186,9 +200,10 @@ func TestFault_DetectorMisbehaves(t *testing.T) {
 	a.giveUp("SELECT count(*) FROM images WHERE state = 'dead_lettered'", "failed 5 times")
 }
 
-// The language model fails in every way, for all batches: they wait, no score is invented, no batch is given up, and all goes on when
-// the model does. One batch that it never judges sensibly is given up with the cause, and can be tried again. What a model that talks
-// around its JSON says is understood.
+// The language model fails in every way, for all batches: they wait, no score is invented, no
+// batch is given up, and all goes on when the model does. One batch that it never judges sensibly
+// is given up with the cause, and can be tried again. What a model that talks around its JSON says
+// is understood.
 func TestFault_ModelMisbehaves(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "NEMOTRON_READ_TIMEOUT=2")
@@ -215,7 +230,10 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 	}
 	a.behave(aitest.Behaviour{})
 	w.feed(1, func(int) []aitest.Detection {
-		return []aitest.Detection{{Class: "bus", Confidence: 0.95, Box: aitest.Box{X: 10, Y: 10, Width: 60, Height: 60}}}
+		return []aitest.Detection{{
+			Class: "bus", Confidence: 0.95,
+			Box: aitest.Box{X: 10, Y: 10, Width: 60, Height: 60},
+		}}
 	})
 	w.waitDetected()
 	for _, fault := range append(misbehaviours, modelMisbehaviours...) {
@@ -228,9 +246,11 @@ func TestFault_ModelMisbehaves(t *testing.T) {
 			a.behave(aitest.Behaviour{Answer: behaviour.Answer}) // the verdict is the honest one: what the event says is compared below
 			w.feed(1, person)
 			w.waitRecorded()
+			hurry := w.hurry()
 			w.eventually("it is understood", func() bool {
-				w.hurry()
-				return a.waiting() == 0 && w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0
+				hurry()
+				return a.waiting() == 0 &&
+					w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0
 			})
 			measured(w.tb, "model: "+name, "the verdict is understood", never, never)
 		})

@@ -12,11 +12,12 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// The disk of the cameras is unmounted while images wait, and comes back: an empty folder is no reason to believe that they were
-// deleted. Once as an empty folder, once as a mount where that is allowed, behind which the cameras go on writing.
+// The disk of the cameras is unmounted while images wait, and comes back: an empty folder is no
+// reason to believe that they were deleted. Once as an empty folder, once as a mount where that is
+// allowed, behind which the cameras go on writing.
 func TestFault_CameraFolderUnmounted(t *testing.T) {
 	t.Parallel()
-	w := prepareFaultWorld(t)
+	w := prepareWorld(t)
 	disks := w.ownNamespace("1m", reachableDir(t)) // it needs none now
 	w.start()
 	w.eventually("all is well", w.isWell)
@@ -37,12 +38,14 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 		}()
 		begun := time.Now()
 		w.Detector.SetBehaviour(aitest.Behaviour{})
-		w.eventually("it is told", func() bool { return w.look().workers["detection_worker"] == "waiting for the camera folder" })
+		w.eventually("it is told",
+			func() bool { return w.look().workers["detection_worker"] == "waiting for the camera folder" })
 		detected := time.Since(begun)
 		meanwhile()
 		w.stayReady(20)
 		require.Equal(w.tb, before, w.stored(), "changed while the files could not be read")
-		require.Zero(w.tb, w.count("SELECT count(*) FROM images WHERE reason IN ('file_gone', 'replaced')"), "taken for deleted")
+		require.Zero(w.tb,
+			w.count("SELECT count(*) FROM images WHERE reason IN ('file_gone', 'replaced')"), "taken for deleted")
 		begun, ended = time.Now(), true
 		back()
 		w.feed(4, usual)
@@ -51,7 +54,8 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 	}
 	aside := w.Cameras.Root + ".aside"
 	w.within("all", func() {
-		unmounted("camera_folders_unmounted", func() { takeAway(w.tb, w.Cameras.Root, aside) }, func() {}, func() { bringBack(w.tb, w.Cameras.Root, aside) })
+		unmounted("camera_folders_unmounted", func() { takeAway(w.tb, w.Cameras.Root, aside) },
+			func() {}, func() { bringBack(w.tb, w.Cameras.Root, aside) })
 	})
 	if disks != nil {
 		w.within("mount", func() {
@@ -61,7 +65,8 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 				before = strings.Count(w.output.String(), noticed) // it may notice before the detection worker does
 				disks.mount("1m", w.Cameras.Root)
 			}, func() {
-				w.eventually("the watcher notices", func() bool { return strings.Count(w.output.String(), noticed) > before })
+				w.eventually("the watcher notices",
+					func() bool { return strings.Count(w.output.String(), noticed) > before })
 				w.feed(8, usual) // the cameras go on writing where the server cannot see it
 			}, func() { disks.unmount(w.Cameras.Root) })
 		})

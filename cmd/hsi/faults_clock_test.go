@@ -31,11 +31,14 @@ func clockFile(tb testing.TB) (path string, set func(off time.Duration)) {
 	return path, set
 }
 
-// stepDatabaseClock lets the database's own clock be off from now on. Its functions are hidden by others of the same name, which is
-// arranged before the first start of the server.
+// stepDatabaseClock lets the database's own clock be off from now on. Its functions are hidden by
+// others of the same name, which is arranged before the first start of the server.
 func (w *world) stepDatabaseClock(off time.Duration) {
 	w.tb.Helper()
-	for name, volatility := range map[string]string{"clock_timestamp": "VOLATILE", "now": "STABLE"} {
+	for name, volatility := range map[string]string{
+		"clock_timestamp": "VOLATILE",
+		"now":             "STABLE",
+	} {
 		_, err := w.Database.ExecContext(w.tb.Context(), fmt.Sprintf(
 			`CREATE OR REPLACE FUNCTION public.%s() RETURNS timestamptz LANGUAGE sql %s AS 'SELECT pg_catalog.%s() + interval ''%d seconds'''`,
 			name, volatility, name, off/time.Second))
@@ -46,17 +49,18 @@ func (w *world) stepDatabaseClock(off time.Duration) {
 // hideDatabaseClock prepares a fresh database for stepDatabaseClock.
 func (w *world) hideDatabaseClock() {
 	w.tb.Helper()
-	_, err := w.Database.ExecContext(w.tb.Context(), `ALTER DATABASE postgres SET search_path = public, pg_catalog`)
-	require.NoError(w.tb, err)
+	require.NoError(w.tb, w.Order(w.tb.Context(), `
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database()); END $$`))
 	w.stepDatabaseClock(0)
 }
 
-// The clocks of the server and of the database are set an hour and a day forward and back, together as on one machine and each alone
-// as on two, while images wait for another try, are in work and lie in open batches.
+// The clocks of the server and of the database are set an hour and a day forward and back,
+// together as on one machine and each alone as on two, while images wait for another try, are in
+// work and lie in open batches.
 func TestFault_ClockSteps(t *testing.T) {
 	t.Parallel()
 	clock, setServerClock := clockFile(t)
-	w := prepareFaultWorld(t, clockVariable+"="+clock)
+	w := prepareWorld(t, clockVariable+"="+clock)
 	w.hurried = false // what a set clock does to pauses is what is looked at
 	w.hideDatabaseClock()
 	w.start()
@@ -78,17 +82,18 @@ func TestFault_ClockSteps(t *testing.T) {
 	off := time.Duration(0)
 	for _, step := range steps {
 		w.within(step.name, func() {
-			w.feedAt(off, 6)
+			w.feedAt(off, 4)
 			w.waitRecorded()
 			calls := len(w.Detector.Calls())
 			w.Detector.SetBehaviour(aitest.Loading())
-			w.feedAt(off, 4)
-			w.Detector.Wait("two images were refused", func(c []aitest.DetectCall) bool { return len(c) >= calls+2 })
+			w.feedAt(off, 3)
+			w.Detector.Wait("two images were refused",
+				func(c []aitest.DetectCall) bool { return len(c) >= calls+2 })
 			w.stepDatabaseClock(step.database)
 			setServerClock(step.server)
 			off = step.server
 			begun := time.Now()
-			w.feedAt(off, 6)
+			w.feedAt(off, 4)
 			w.Detector.SetBehaviour(aitest.Behaviour{})
 			w.waitFinished()
 			recovered := time.Since(begun)
@@ -98,15 +103,17 @@ func TestFault_ClockSteps(t *testing.T) {
 				Uptime float64 `json:"uptime_seconds"`
 			}
 			w.getJSON("/api/system/stats", 200, &stats)
-			require.Less(w.tb, stats.Uptime, time.Since(w.begun).Seconds(), "time that has passed is no matter of the clock")
-			measured(w.tb, "clock: "+step.name, "nothing stays behind, is lost or doubled", never, recovered)
+			require.Less(w.tb, stats.Uptime, time.Since(w.begun).Seconds(),
+				"time that has passed is no matter of the clock")
+			measured(w.tb, "clock: "+step.name, "nothing stays behind, is lost or doubled", never,
+				recovered)
 		})
 	}
 	w.finish(0, func(r *e2e.Run) { r.ClockSet = true })
 }
 
-// requireClocks wants that the server and the database go by the clocks that were set, which differ by an
-// hour at least.
+// requireClocks wants that the server and the database go by the clocks that were set, which
+// differ by an hour at least.
 func (w *world) requireClocks(server, database time.Duration) {
 	w.tb.Helper()
 	var health struct{ Timestamp time.Time }

@@ -19,8 +19,9 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// Very many images of one camera wait, many more come at once, and the detector is slow. The server's memory
-// stays bounded, the probes answer as ever, and the image of another camera does not wait for the flood.
+// Very many images of one camera wait, many more come at once, and the detector is slow. The
+// server's memory stays bounded, the probes answer as ever, and the image of another camera does
+// not wait for the flood.
 func TestFault_Flood(t *testing.T) {
 	t.Parallel()
 	waiting, files := inForm(5_000, 100_000), inForm(500, 20_000)
@@ -31,7 +32,8 @@ func TestFault_Flood(t *testing.T) {
 	w.waitFinished()
 	before := w.peakMiB()
 	w.Detector.SetBehaviour(aitest.Delay(100 * time.Millisecond))
-	// What waits is one file again and again, each time as another upload: nobody looks at the time of a file that is recorded.
+	// What waits is one file again and again, each time as another upload: nobody looks at the
+	// time of a file that is recorded.
 	result, err := w.Database.ExecContext(t.Context(), `
 		INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256)
 		SELECT camera_id, file_path, size_bytes, mtime - n * interval '1 second', sha256
@@ -58,10 +60,12 @@ func TestFault_Flood(t *testing.T) {
 	const detected = "SELECT count(*) FROM detections WHERE camera_id = 'front_door'"
 	old := w.count(detected)
 	w.feed(len(runCameras), person)
-	quiet := w.eventually("the front door's image is detected", func() bool { probe(); return w.count(detected) > old })
+	quiet := w.eventually("the front door's image is detected",
+		func() bool { probe(); return w.count(detected) > old })
 	require.Positive(t, w.queues()[0], "the flood has not gone before")
 	for soFar := recorded(); soFar < files; soFar = recorded() {
-		w.eventually("more are recorded", func() bool { probe(); return recorded() >= min(files, soFar+1000) })
+		w.eventually("more are recorded",
+			func() bool { probe(); return recorded() >= min(files, soFar+1000) })
 	}
 	after := time.Since(begun)
 	slices.Sort(took)
@@ -79,9 +83,11 @@ func writeSmallImages(tb testing.TB, folder string, count int) {
 	var small bytes.Buffer
 	require.NoError(tb, jpeg.Encode(&small, image.NewGray(image.Rect(0, 0, 16, 16)), nil))
 	// A comment with a number behind the start of the file makes it another image.
-	file := slices.Concat(small.Bytes()[:2], []byte{0xff, 0xfe, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0}, small.Bytes()[2:])
+	file := slices.Concat(small.Bytes()[:2], []byte{0xff, 0xfe, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0},
+		small.Bytes()[2:])
 	for i := range count {
 		binary.BigEndian.PutUint64(file[6:], uint64(i))
-		require.NoError(tb, os.WriteFile(filepath.Join(folder, fmt.Sprintf("IMG_%06d.jpg", i)), file, 0o644))
+		require.NoError(tb, os.WriteFile(filepath.Join(folder, fmt.Sprintf("IMG_%06d.jpg", i)),
+			file, 0o644))
 	}
 }

@@ -55,18 +55,21 @@ func (p *process) instance() string {
 	return strings.TrimSpace(string(raw)) + "/"
 }
 
-// A server is frozen in the middle of a call, its lease ends, the other server takes the work over, and then
-// the first one goes on with its answer in hand: what it would store is refused, because the claim is not its
-// own any more. Then one is frozen in full flow for longer than its leases, while the other one does all the
-// work; nothing is lost or done twice, and the one that slept works again without a restart.
+// A server is frozen in the middle of a call, its lease ends, the other server takes the work
+// over, and then the first one goes on with its answer in hand: what it would store is refused,
+// because the claim is not its own any more. Then one is frozen in full flow for longer than its
+// leases, while the other one does all the work; nothing is lost or done twice, and the one that
+// slept works again without a restart.
 func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	t.Parallel()
-	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // the call of a frozen server is still good when it wakes
+	w := prepareWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // the call of a frozen server is still good when it wakes
 	w.start()
 	w.eventually("ready", w.isReady)
 	first, other := w.process, w.second()
 
-	overtaken := func(name, claims string, calls func() int, underWay func(n int) bool, late func(), results string, script func(...aitest.Behaviour)) {
+	overtaken := func(name, claims string, calls func() int, underWay func(n int) bool, late func(),
+		results string, script func(...aitest.Behaviour),
+	) {
 		old, current := make(chan struct{}), make(chan struct{})
 		script(aitest.Hold(old), aitest.Hold(current))
 		before := calls()
@@ -92,12 +95,14 @@ func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 		late()
 		frozen.tb = w.tb
 		frozen.stayReady(50) // it goes on, and tries to store what it has
-		require.Same(w.tb, awake, w.holder(claims, first, other), "the old claim was stronger than the new one")
+		require.Same(w.tb, awake, w.holder(claims, first, other),
+			"the old claim was stronger than the new one")
 		require.Zero(w.tb, w.count(results), "stored without a claim")
 		begun = time.Now()
 		close(current)
 		w.waitFinished()
-		measured(w.tb, name, "the old claim stores nothing, the new one stores once", taken, time.Since(begun))
+		measured(w.tb, name, "the old claim stores nothing, the new one stores once", taken,
+			time.Since(begun))
 	}
 	w.within("image", func() {
 		overtaken("frozen_with_an_image", "SELECT claimed_by FROM images WHERE state = 'detecting'",
@@ -128,11 +133,12 @@ func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	w.stop()
 }
 
-// fullFlow freezes the first server with work in its hands, and wakes it when the other one has done it all.
+// fullFlow freezes the first server with work in its hands, and wakes it when the other one has
+// done it all.
 func (w *world) fullFlow(first, other *process) {
 	w.tb.Helper()
 	w.Detector.SetBehaviour(aitest.Delay(300 * time.Millisecond))
-	w.feed(30, usual)
+	w.feed(20, usual)
 	w.process = other
 	w.eventually("the first one is frozen with an image in its hands", func() bool {
 		first.Signal(syscall.SIGSTOP)
@@ -143,22 +149,22 @@ func (w *world) fullFlow(first, other *process) {
 		return false
 	})
 	frozen := time.Now()
-	w.endLeases(first.instance())
 	w.Detector.SetBehaviour(aitest.Behaviour{})
-	w.feed(30, usual)
+	w.feed(20, usual)
 	w.waitFinished() // in the long form its leases end after a minute and a half
 	overtaken := time.Since(frozen)
 	require.Zero(w.tb, w.claims(first), "its claims have been taken over")
-	w.feed(20, usual)
+	w.feed(8, usual)
 	w.stayReady(1)
 	first.Signal(syscall.SIGCONT)
 	woke := time.Now()
 	w.process = first
 	w.eventually("the one that slept is well", w.isWell)
 	recovered := time.Since(woke)
-	w.feed(20, usual)
+	w.feed(8, usual)
 	w.waitFinished()
-	measured(w.tb, "server_frozen_past_its_leases", "the other server takes over; nothing is lost or doubled", never, recovered)
+	measured(w.tb, "server_frozen_past_its_leases",
+		"the other server takes over; nothing is lost or doubled", never, recovered)
 	w.tb.Logf("frozen %v; all of its work was done by the other server after %v; everything done %v after it woke",
 		woke.Sub(frozen).Round(time.Millisecond), overtaken.Round(time.Millisecond), time.Since(woke).Round(time.Millisecond))
 }

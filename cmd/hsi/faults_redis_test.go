@@ -13,11 +13,13 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// Redis comes back with the append-only file of an hour ago: what was done since stands in the queue again, held by workers as it was
-// then. Nothing of it is worked on twice, and what came since goes on.
+// Redis comes back with the append-only file of an hour ago: what was done since stands in the
+// queue again, held by workers as it was then. Nothing of it is worked on twice, and what came
+// since goes on.
 func TestFault_RedisStale(t *testing.T) {
 	t.Parallel()
-	w := prepareFaultWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // on a slow machine too, no call is given up
+	w := prepareWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // on a slow machine too, no call is given up
+	w.faulty = false                                                           // nothing may be worked on twice
 	w.start()
 	w.eventually("ready", w.isReady)
 	release := make(chan struct{})
@@ -26,8 +28,10 @@ func TestFault_RedisStale(t *testing.T) {
 	w.feed(40, usual)
 	w.waitRecorded()
 	// Nothing is finished, so the window is at its least, and is filled up to more than its half.
-	w.eventually("images are in work and in the queue", func() bool { return underWay(w.Detector.Calls()) && w.streamLength("detect") > 16 })
-	files, old := filepath.Join(w.redis.Dir(), "appendonlydir"), filepath.Join(w.redis.Dir(), "appendonlydir.old")
+	w.eventually("images are in work and in the queue",
+		func() bool { return underWay(w.Detector.Calls()) && w.streamLength("detect") > 16 })
+	files, old := filepath.Join(w.redis.Dir(), "appendonlydir"), filepath.Join(w.redis.Dir(),
+		"appendonlydir.old")
 	require.NoError(t, e2e.CopyFolder(t.Context(), files, old))
 	claimed := w.streamPending("detect")
 	require.Positive(t, claimed, "claims in the old file")
@@ -45,8 +49,10 @@ func TestFault_RedisStale(t *testing.T) {
 	begun := time.Now()
 	waiting := w.streamLength("detect")
 	require.Positive(t, waiting, "the old file has entries of images that are finished")
-	// The workers clear the old entries away without a call. Those that the old file says are held go when their lease ends.
-	w.eventually("the old entries are gone", func() bool { return w.streamLength("detect")-w.streamPending("detect") == 0 })
+	// The workers clear the old entries away without a call. Those that the old file says are held
+	// go when their lease ends.
+	w.eventually("the old entries are gone",
+		func() bool { return w.streamLength("detect")-w.streamPending("detect") == 0 })
 	recovered := time.Since(begun)
 	w.eventually("well again", w.isWell)
 	require.Len(t, w.Detector.Calls(), calls, "finished images were detected again")
@@ -54,7 +60,8 @@ func TestFault_RedisStale(t *testing.T) {
 	w.feed(20, usual)
 	w.waitFinished()
 	require.Len(t, w.Detector.Calls(), calls+20, "finished images were detected again")
-	measured(t, "redis_stale_file", "nothing is worked on twice, what came since goes on", never, recovered)
+	measured(t, "redis_stale_file", "nothing is worked on twice, what came since goes on", never,
+		recovered)
 	t.Logf("the old file had %d entries, %d of them held", waiting, claimed)
 	w.finish(0, undisturbed)
 }
@@ -70,7 +77,8 @@ func (w *world) streamLength(queue string) int {
 // streamPending is how many of them a worker holds.
 func (w *world) streamPending(queue string) int {
 	w.tb.Helper()
-	n, err := w.Redis(w.tb.Context(), "EVAL", "return redis.call('XPENDING',KEYS[1],ARGV[1])[1]", "1", "hsi:queue:"+queue, "workers")
+	n, err := w.Redis(w.tb.Context(), "EVAL", "return redis.call('XPENDING',KEYS[1],ARGV[1])[1]",
+		"1", "hsi:queue:"+queue, "workers")
 	require.NoError(w.tb, err)
 	return n
 }

@@ -13,18 +13,22 @@ import (
 	"hsi.home.arpa/internal/e2e"
 )
 
-// The disk of the thumbnails really runs full, is taken away and comes back, under a server that works. Where this user may mount
-// nothing the same is done without a mount, as in the failure table.
+// The disk of the thumbnails really runs full, is taken away and comes back, under a server that
+// works. Where this user may mount nothing the same is done without a mount, as in the failure
+// table.
 func TestFault_MediaDisk(t *testing.T) {
 	t.Parallel()
-	w := prepareFaultWorld(t)
+	w := prepareWorld(t)
 	thumbnails := w.thumbnails
 	require.NoError(t, os.MkdirAll(thumbnails, 0o755))
 	disks := w.ownNamespace("80m", thumbnails)
 	w.start()
 	w.eventually("all is well", w.isWell)
 	full, free := func() { w.limitFileSize(0) }, func() { w.limitFileSize(1 << 62) }
-	away, back := func() { takeAway(w.tb, thumbnails, thumbnails+".aside") }, func() { bringBack(w.tb, thumbnails, thumbnails+".aside") }
+	away, back := func() {
+		takeAway(w.tb, thumbnails,
+			thumbnails+".aside")
+	}, func() { bringBack(w.tb, thumbnails, thumbnails+".aside") }
 	if disks != nil {
 		w.thumbnails = disks.inside(thumbnails)
 		filler := filepath.Join(w.thumbnails, "filler")

@@ -13,7 +13,8 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// failure is one row of the failure table: what happens, and what people and machines are told meanwhile.
+// failure is one row of the failure table: what happens, and what people and machines are told
+// meanwhile.
 type failure struct {
 	name, promise string
 	begin, end    func()
@@ -25,12 +26,13 @@ type failure struct {
 	meanwhile func()
 }
 
-// The failure table of the design, row by row, on one server and real databases: liveness always answers, the other probes say what
-// the table says, nothing needs a restart, and at the end every image of every row is accounted for.
+// The failure table of the design, row by row, on one server and real databases: liveness always
+// answers, the other probes say what the table says, nothing needs a restart, and at the end every
+// image of every row is accounted for.
 func TestFailureTable(t *testing.T) {
 	t.Parallel()
 	gpu := newScriptedGPU(t)
-	w := prepareFaultWorld(t, append(gpu.env, "GPU_POLL_INTERVAL_SECONDS=1")...)
+	w := prepareOwnWorld(t, "", append(gpu.env, "GPU_POLL_INTERVAL_SECONDS=1")...)
 	w.start()
 	w.eventually("all is well", w.isWell)
 	w.eventually("the card is read", func() bool { return w.gpuName() != nil })
@@ -106,7 +108,6 @@ func TestFailureTable(t *testing.T) {
 	for _, row := range table {
 		w.within(row.name, func() { w.play(row) })
 	}
-	w.endLeases("") // of connections that died with the databases
 	w.within("server_killed", func() {
 		w.feed(12, usual)
 		w.Kill()
@@ -114,7 +115,8 @@ func TestFailureTable(t *testing.T) {
 		begun := time.Now()
 		w.start()
 		w.eventually("well again", w.isWell)
-		measured(w.tb, "server_killed", "the next start finishes everything", never, time.Since(begun))
+		measured(w.tb, "server_killed", "the next start finishes everything", never,
+			time.Since(begun))
 	})
 	w.waitFinished()
 	w.finish(40) // thumbnails that were written when their commit failed stay until they count as left behind
@@ -124,7 +126,7 @@ func TestFailureTable(t *testing.T) {
 func (w *world) play(row failure) {
 	w.tb.Helper()
 	w.eventually("nothing is left of the row before", w.isWell)
-	w.feed(8, usual)
+	w.feed(4, usual)
 	row.begin()
 	ended := false
 	defer func() {
@@ -133,19 +135,20 @@ func (w *world) play(row failure) {
 		}
 	}()
 	begun := time.Now()
-	w.feed(4, usual) // some faults show only when there is work
+	w.feed(2, usual) // some faults show only when there is work
 	detected := never
 	var seen outlook
 	told := func() bool {
 		seen = w.look()
 		require.Equal(w.tb, 200, seen.alive)
-		return (row.shows == nil || row.shows(seen)) && seen.overall == row.overall && seen.readiness == row.readiness
+		return (row.shows == nil || row.shows(seen)) && seen.overall == row.overall &&
+			seen.readiness == row.readiness
 	}
 	w.eventually("it is told", told)
 	if row.shows != nil {
 		detected = time.Since(begun)
 	}
-	w.feed(8, usual)
+	w.feed(4, usual)
 	if row.meanwhile != nil {
 		row.meanwhile()
 	}
@@ -166,7 +169,8 @@ func (w *world) gpuName() *string {
 	w.getJSON("/api/system/gpu", 200, &answer)
 	for field, value := range answer {
 		if field == "inference_fps" { // not the card's, and not known in the first minute
-			require.False(w.tb, value != nil && answer["gpu_name"] == nil, "shown without a sample: %v", answer)
+			require.False(w.tb, value != nil && answer["gpu_name"] == nil,
+				"shown without a sample: %v", answer)
 			continue
 		}
 		if (value == nil) != (answer["gpu_name"] == nil) {
@@ -205,7 +209,8 @@ func takeAway(tb testing.TB, folder, aside string) {
 	require.NoError(tb, os.Mkdir(folder, 0o750))
 }
 
-// bringBack takes the empty folder away, which fails when something was written into it, and puts the disk there again.
+// bringBack takes the empty folder away, which fails when something was written into it, and puts
+// the disk there again.
 func bringBack(tb testing.TB, folder, aside string) {
 	tb.Helper()
 	require.NoError(tb, os.Remove(folder), "written beside the disk")

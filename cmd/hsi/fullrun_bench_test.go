@@ -47,7 +47,11 @@ func benchmarkSmallFrames(b *testing.B, moving int) {
 		scenes[camera] = smallScene(b, uint64(camera), moving)
 	}
 	p := serve(b, "LOG_LEVEL=WARN", "HSI_TEST_CPU_PROFILE="+os.Getenv("HSI_TEST_CPU_PROFILE"))
-	p.eventually("ready", func() bool { status, _ := p.get("/api/system/health/ready"); return status == 200 })
+	p.eventually("ready", func() bool {
+		status,
+			_ := p.get("/api/system/health/ready")
+		return status == 200
+	})
 	database := sqlx.MustOpen("postgres", embeddedURL(b, p))
 	b.Cleanup(func() { _ = database.Close() })
 	done := func() (n int) { // ids are dense as long as nothing fails; cheap, or it would be measured too
@@ -61,9 +65,11 @@ func benchmarkSmallFrames(b *testing.B, moving int) {
 	for i := range b.N {
 		camera, frame := i%benchCameras, i/benchCameras
 		frames := scenes[camera]
-		writeFrame(b, filepath.Join(p.DataDir, "cameras", fmt.Sprintf("cam%d", camera)), frames[frame%len(frames)], i)
+		writeFrame(b, filepath.Join(p.DataDir, "cameras", fmt.Sprintf("cam%d", camera)),
+			frames[frame%len(frames)], i)
 		if i-finished >= backlog {
-			p.eventually("the backlog shrinks", func() bool { finished = done(); return i-finished < backlog })
+			p.eventually("the backlog shrinks",
+				func() bool { finished = done(); return i-finished < backlog })
 		}
 	}
 	p.eventually("all is detected", func() bool { finished = done(); return finished >= b.N })
@@ -83,7 +89,10 @@ func smallScene(b *testing.B, seed uint64, moving int) [][]byte {
 	b.Helper()
 	scene := &demo.Scene{Width: 320, Height: 180, Seed: seed, Noise: 2}
 	if moving > 0 {
-		scene.Objects = []demo.Object{{Width: 30, Height: 60, Luma: 235, From: 5, Until: 5 + moving, X: -20, Y: 90, StepX: 340 / moving}}
+		scene.Objects = []demo.Object{{
+			Width: 30, Height: 60, Luma: 235, From: 5, Until: 5 + moving,
+			X: -20, Y: 90, StepX: 340 / moving,
+		}}
 	}
 	frames := make([][]byte, 100)
 	for i := range frames {
@@ -114,7 +123,8 @@ func embeddedURL(b *testing.B, p *process) string {
 	return fmt.Sprintf("host=%s port=%s user=hsi dbname=hsi sslmode=disable", lines[4], lines[3])
 }
 
-// cpuSeconds is the processor time of a process and all its descendants by program, ended children included.
+// cpuSeconds is the processor time of a process and all its descendants by program, ended children
+// included.
 func cpuSeconds(b *testing.B, pid int) map[string]float64 {
 	b.Helper()
 	type stat struct {
@@ -134,7 +144,10 @@ func cpuSeconds(b *testing.B, pid int) map[string]float64 {
 		fields := strings.Fields(text[end+1:])
 		number := func(i int) int { n, _ := strconv.Atoi(fields[i]); return n }
 		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		all[id] = stat{text[begin+1 : end], number(1), number(11) + number(12) + number(13) + number(14)}
+		all[id] = stat{
+			text[begin+1 : end], number(1),
+			number(11) + number(12) + number(13) + number(14),
+		}
 	}
 	const ticksPerSecond = 100
 	sums := map[string]float64{}
@@ -162,9 +175,14 @@ func BenchmarkFullRun_CloseToDetector(b *testing.B) {
 	var buffer bytes.Buffer
 	require.NoError(b, jpeg.Encode(&buffer, scene.Frame(0), &jpeg.Options{Quality: 90}))
 	p := serve(b, "LOG_LEVEL=WARN", "RTDETR_URL="+detector.URL)
-	p.eventually("ready", func() bool { status, _ := p.get("/api/system/health/ready"); return status == 200 })
+	p.eventually("ready", func() bool {
+		status,
+			_ := p.get("/api/system/health/ready")
+		return status == 200
+	})
 	for camera := range benchCameras { // the folders and their watches are there
-		require.NoError(b, os.MkdirAll(filepath.Join(p.DataDir, "cameras", fmt.Sprintf("cam%d", camera)), 0o755))
+		require.NoError(b,
+			os.MkdirAll(filepath.Join(p.DataDir, "cameras", fmt.Sprintf("cam%d", camera)), 0o755))
 	}
 	closedAt := map[string]time.Time{}
 	ticker := time.NewTicker(50 * time.Millisecond)
@@ -175,7 +193,8 @@ func BenchmarkFullRun_CloseToDetector(b *testing.B) {
 		name := fmt.Sprintf("%08d.jpg", i)
 		path := filepath.Join(p.DataDir, "cameras", fmt.Sprintf("cam%d", i%benchCameras), name)
 		comment := binary.BigEndian.AppendUint64([]byte{0xFF, 0xFE, 0, 10}, uint64(i))
-		require.NoError(b, os.WriteFile(path, slices.Concat(buffer.Bytes()[:2], comment, buffer.Bytes()[2:]), 0o644))
+		require.NoError(b, os.WriteFile(path,
+			slices.Concat(buffer.Bytes()[:2], comment, buffer.Bytes()[2:]), 0o644))
 		closedAt[name] = time.Now()
 	}
 	<-arrivals.all

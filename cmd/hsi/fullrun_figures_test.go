@@ -52,8 +52,9 @@ type pipelineAnswer struct {
 	TotalPipeline  *latencySummary `json:"total_pipeline"`
 }
 
-// compareExact compares a stage with the same times taken from the database: count, mean, least and most exactly (to the microsecond
-// of the database and the rounding of the answer), percentiles within their promise of 1 %.
+// compareExact compares a stage with the same times taken from the database: count, mean, least
+// and most exactly (to the microsecond of the database and the rounding of the answer),
+// percentiles within their promise of 1 %.
 func (s *latencySummary) compareExact(name string, want []time.Duration, diff *e2e.Findings) {
 	if s == nil {
 		diff.Add(e2e.Wrong, "%s: null, want %d samples", name, len(want))
@@ -73,7 +74,8 @@ func (s *latencySummary) compareExact(name string, want []time.Duration, diff *e
 		return
 	}
 	near := func(figure string, got, want, relative float64) {
-		diff.Check(math.Abs(got-want) <= 0.01+relative*want, e2e.Wrong, "%s: %s is %.3f ms, want %.3f", name, figure, got, want)
+		diff.Check(math.Abs(got-want) <= 0.01+relative*want, e2e.Wrong,
+			"%s: %s is %.3f ms, want %.3f", name, figure, got, want)
 	}
 	near("avg", s.Avg, milliseconds(sum)/float64(len(want)), 0)
 	near("min", s.Min, milliseconds(want[0]), 0)
@@ -94,15 +96,21 @@ func (s *latencySummary) compareAtMost(name string, want []time.Duration, diff *
 		figure  string
 		got     float64
 		percent float64
-	}{{"min", s.Min, 0}, {"p50", s.P50, 50}, {"p95", s.P95, 95}, {"p99", s.P99, 99}, {"max", s.Max, 100}} {
-		most := float64(want[max(0, int(math.Ceil(c.percent/100*float64(len(want))))-1)]) / float64(time.Millisecond)
-		diff.Check(c.got > 0 && c.got <= 1.01*most, e2e.Wrong, "%s: %s is %.3f ms, the database says at most %.3f", name, c.figure, c.got, most)
+	}{{"min", s.Min, 0}, {"p50", s.P50, 50}, {"p95", s.P95, 95}, {"p99", s.P99, 99}, {
+		"max", s.Max,
+		100,
+	}} {
+		most := float64(want[max(0,
+			int(math.Ceil(c.percent/100*float64(len(want))))-1)]) / float64(time.Millisecond)
+		diff.Check(c.got > 0 && c.got <= 1.01*most, e2e.Wrong,
+			"%s: %s is %.3f ms, the database says at most %.3f", name, c.figure, c.got, most)
 	}
-	diff.Check(s.Min <= s.Avg && s.Avg <= s.Max && s.P50 <= s.P95 && s.P95 <= s.P99, e2e.Wrong, "%s: figures do not fit together: %+v", name, *s)
+	diff.Check(s.Min <= s.Avg && s.Avg <= s.Max && s.P50 <= s.P95 && s.P95 <= s.P99, e2e.Wrong,
+		"%s: figures do not fit together: %+v", name, *s)
 }
 
-// compareCalls compares the measured calls of an AI service with the service's own clock: as many, and none
-// shorter than the service worked on it.
+// compareCalls compares the measured calls of an AI service with the service's own clock: as many,
+// and none shorter than the service worked on it.
 func (s *latencySummary) compareCalls(name string, took []time.Duration, diff *e2e.Findings) {
 	if s == nil || s.Count != int64(len(took)) {
 		diff.Add(e2e.Wrong, "%s: %+v, want %d samples", name, s, len(took))
@@ -115,7 +123,8 @@ func (s *latencySummary) compareCalls(name string, took []time.Duration, diff *e
 	}
 	milliseconds := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	least := func(figure string, got float64, want time.Duration) {
-		diff.Check(got >= 0.99*milliseconds(want), e2e.Wrong, "%s: %s is %.3f ms, the service took %v", name, figure, got, want)
+		diff.Check(got >= 0.99*milliseconds(want), e2e.Wrong,
+			"%s: %s is %.3f ms, the service took %v", name, figure, got, want)
 	}
 	least("avg", s.Avg, sum/time.Duration(len(took)))
 	least("min", s.Min, took[0])
@@ -177,7 +186,8 @@ func (w *world) requireLatencies(l *e2e.Ledger) {
 	stages.DetectToBatch.compareExact("detect_to_batch", toBatch, &diff)
 	stages.BatchToAnalyze.compareExact("batch_to_analyze", toAnalyze, &diff)
 	stages.TotalPipeline.compareExact("total_pipeline", total, &diff)
-	diff.Check(telemetry.Queues.Detection == 0 && telemetry.Queues.Analysis == 0, e2e.Wrong, "queues: %+v, want both 0", telemetry.Queues)
+	diff.Check(telemetry.Queues.Detection == 0 && telemetry.Queues.Analysis == 0, e2e.Wrong,
+		"queues: %+v, want both 0", telemetry.Queues)
 	diff.RequireNone(w.tb, "latency figures")
 }
 
@@ -198,8 +208,8 @@ type storageAnswer struct {
 	DiskPercent               float64 `json:"disk_usage_percent"`
 }
 
-// requireCounts compares the counts of the API with the database and the disk. Thumbnails are those on disk,
-// nil leaves them out.
+// requireCounts compares the counts of the API with the database and the disk. Thumbnails are
+// those on disk, nil leaves them out.
 func (w *world) requireCounts(l *e2e.Ledger, thumbnails *fileTotals) {
 	w.tb.Helper()
 	var stats struct {
@@ -223,22 +233,30 @@ func (w *world) requireCounts(l *e2e.Ledger, thumbnails *fileTotals) {
 	before := [2]int64{rows("gpu_stats"), rows("logs")}
 	w.getJSON("/api/system/stats", 200, &stats)
 	var diff e2e.Findings
-	diff.Check(stats.Cameras == int64(len(runCameras)) && stats.Events == int64(len(l.Events)) && stats.Detections == int64(len(l.Detections)), e2e.Wrong,
+	diff.Check(stats.Cameras == int64(len(runCameras)) && stats.Events == int64(len(l.Events)) &&
+		stats.Detections == int64(len(l.Detections)), e2e.Wrong,
 		"/stats: %+v, want %d cameras, %d events, %d detections", stats, len(runCameras), len(l.Events), len(l.Detections))
-	diff.Check(stats.Uptime > 0 && stats.Uptime <= time.Since(w.begun).Seconds(), e2e.Wrong, "/stats: uptime %g s, started %v ago", stats.Uptime, time.Since(w.begun))
+	diff.Check(stats.Uptime > 0 && stats.Uptime <= time.Since(w.begun).Seconds(), e2e.Wrong,
+		"/stats: uptime %g s, started %v ago", stats.Uptime, time.Since(w.begun))
 	var fresh storageAnswer
 	w.eventually("counts that are younger than the rows", func() bool { // kept figures are at most a second old
 		w.getJSON("/api/system/storage", 200, &fresh)
 		return fresh.GPUSamples >= before[0] && fresh.Logs >= before[1]
 	})
-	diff.Check(fresh.GPUSamples <= rows("gpu_stats") && fresh.Logs <= rows("logs"), e2e.Wrong, "/storage: more samples or logs than rows: %+v", fresh)
-	diff.Check(fresh.Events == int64(len(l.Events)) && fresh.Detections == int64(len(l.Detections)), e2e.Wrong,
+	diff.Check(fresh.GPUSamples <= rows("gpu_stats") && fresh.Logs <= rows("logs"), e2e.Wrong,
+		"/storage: more samples or logs than rows: %+v", fresh)
+	diff.Check(fresh.Events == int64(len(l.Events)) && fresh.Detections == int64(len(l.Detections)),
+		e2e.Wrong,
 		"/storage: %d events, %d detections, want %d, %d", fresh.Events, fresh.Detections, len(l.Events), len(l.Detections))
-	diff.Check(thumbnails == nil || fresh.Thumbnails == *thumbnails, e2e.Wrong, "/storage: thumbnails %+v, on disk %+v", fresh.Thumbnails, thumbnails)
-	diff.Check(fresh.Clips == fileTotals{}, e2e.Wrong, "/storage: clips %+v, there are none", fresh.Clips)
+	diff.Check(thumbnails == nil || fresh.Thumbnails == *thumbnails, e2e.Wrong,
+		"/storage: thumbnails %+v, on disk %+v", fresh.Thumbnails, thumbnails)
+	diff.Check(fresh.Clips == fileTotals{}, e2e.Wrong, "/storage: clips %+v, there are none",
+		fresh.Clips)
 	var disk syscall.Statfs_t
 	require.NoError(w.tb, syscall.Statfs(w.DataDir, &disk))
-	diff.Check(fresh.DiskTotal == int64(disk.Blocks)*disk.Bsize && fresh.DiskUsed > 0 && fresh.DiskFree > 0 && fresh.DiskUsed+fresh.DiskFree <= fresh.DiskTotal &&
-		fresh.DiskPercent > 0 && fresh.DiskPercent <= 100, e2e.Wrong, "/storage: disk %+v, the file system has %d bytes", fresh, int64(disk.Blocks)*disk.Bsize)
+	diff.Check(fresh.DiskTotal == int64(disk.Blocks)*disk.Bsize && fresh.DiskUsed > 0 &&
+		fresh.DiskFree > 0 && fresh.DiskUsed+fresh.DiskFree <= fresh.DiskTotal &&
+		fresh.DiskPercent > 0 &&
+		fresh.DiskPercent <= 100, e2e.Wrong, "/storage: disk %+v, the file system has %d bytes", fresh, int64(disk.Blocks)*disk.Bsize)
 	diff.RequireNone(w.tb, "counts")
 }

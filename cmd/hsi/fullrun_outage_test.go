@@ -22,10 +22,10 @@ type phase struct {
 	state string
 }
 
-// A long outage of the AI services, in every way that a service can be away: refused, without its model,
-// failing, hanging, dripping, and somebody else at its address. The pauses before they are tried again are
-// shorter than real ones. Nothing is lost, nothing is invented, nobody is hammered; then the detector comes
-// back, and later the model, and all of it is worked off.
+// A long outage of the AI services, in every way that a service can be away: refused, without its
+// model, failing, hanging, dripping, and somebody else at its address. The pauses before they are
+// tried again are shorter than real ones. Nothing is lost, nothing is invented, nobody is
+// hammered; then the detector comes back, and later the model, and all of it is worked off.
 func TestFullRun_AIServicesAway(t *testing.T) {
 	t.Parallel()
 	haste := inForm(40, 10)
@@ -39,21 +39,23 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	}
 	w := newWorld(t, hasteEnv(haste), "RTDETR_READ_TIMEOUT=1", "NEMOTRON_READ_TIMEOUT=1")
 	w.hurried = false // how often the services are tried is what is looked at
-	w.feed(40, usual)
+	w.feed(20, usual)
 	w.waitRecorded()
-	w.eventually("a batch to analyze or an open one", func() bool { return w.count("SELECT count(*) FROM batches WHERE event_id IS NULL") > 0 })
+	w.eventually("a batch to analyze or an open one",
+		func() bool { return w.count("SELECT count(*) FROM batches WHERE event_id IS NULL") > 0 })
 	w.Detector.Stop()
 	w.Model.Stop()
 	gone := time.Now()
 	w.eventually("the verdict", func() bool { return aiState(w.look(), "unhealthy") })
 	verdict := time.Since(gone)
-	const waiting = 40
+	const waiting = 20
 	w.feed(waiting, usual)
 	w.waitRecorded()
 	before := w.stored() // what was answered before the services went away is stored by now
-	w.eventually("the last batch is closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
-	// A call that was cut off may cost an attempt, and so may one that each of the two workers sent on a kept
-	// connection which the stop had just closed: the script never saw those.
+	w.eventually("the last batch is closed",
+		func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
+	// A call that was cut off may cost an attempt, and so may one that each of the two workers
+	// sent on a kept connection which the stop had just closed: the script never saw those.
 	cut := int64(2)
 	for _, call := range w.Detector.Calls() {
 		if call.Status == 0 {
@@ -62,11 +64,13 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	}
 	for _, p := range phases {
 		w.playPhase(p, openFor/time.Duration(haste))
-		require.Equal(t, before, w.stored(), "%s: events, detections, finished images, batches given up: changed while the services were away", p.name)
+		require.Equal(t, before, w.stored(),
+			"%s: events, detections, finished images, batches given up: changed while the services were away", p.name)
 		depths := w.queues()
 		require.GreaterOrEqual(t, depths[0], int64(waiting), "images wait")
 		require.Positive(t, depths[1], "batches wait")
-		require.Equal(t, w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')"), depths[0])
+		require.Equal(t,
+			w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')"), depths[0])
 	}
 	away := time.Since(gone)
 
@@ -76,7 +80,8 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	w.Detector.SetBehaviour(honest)
 	w.Detector.SetHealth(honest)
 	back := time.Now()
-	w.Detector.Wait("the first image is detected", func(c []aitest.DetectCall) bool { return aitest.Answered(c) > answered })
+	w.Detector.Wait("the first image is detected",
+		func(c []aitest.DetectCall) bool { return aitest.Answered(c) > answered })
 	noticed := time.Since(back)
 	w.waitDetected()
 	detected := time.Since(back)
@@ -88,8 +93,10 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	w.waitFinished()
 	analyzed := time.Since(back)
 	w.eventually("healthy again", func() bool { return w.look().overall == "healthy" })
-	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM images WHERE attempts > 0"), cut, "waiting costs no attempt of an image")
-	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM batches"), int64(1), "nor of a batch")
+	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM images WHERE attempts > 0"), cut,
+		"waiting costs no attempt of an image")
+	require.LessOrEqual(t, w.count("SELECT sum(attempts - 1) FROM batches"), int64(1),
+		"nor of a batch")
 	w.requireAccounted(0)
 	t.Logf("away %v, pauses divided by %d: verdict after %v; back: noticed after %v, images worked off after %v, batches after %v; %d and %d tries in vain",
 		away.Round(time.Second), haste, verdict.Round(time.Millisecond), noticed.Round(time.Millisecond), detected.Round(time.Millisecond),
@@ -97,13 +104,14 @@ func TestFullRun_AIServicesAway(t *testing.T) {
 	w.stop()
 }
 
-// aiState tells whether the health check says this of the AI services, and that the system is degraded by it.
+// aiState tells whether the health check says this of the AI services, and that the system is
+// degraded by it.
 func aiState(seen outlook, status string) bool {
 	return seen.services["ai"].Status == status && seen.overall == "degraded"
 }
 
-// playPhase lets both services be away in one way until each was tried often enough: no more often than once
-// each pause, while the probes stay as they are.
+// playPhase lets both services be away in one way until each was tried often enough: no more often
+// than once each pause, while the probes stay as they are.
 func (w *world) playPhase(p phase, pause time.Duration) {
 	w.tb.Helper()
 	w.Detector.SetBehaviour(p.behaviour)
@@ -115,7 +123,10 @@ func (w *world) playPhase(p phase, pause time.Duration) {
 		w.Detector.Start()
 		w.Model.Start()
 	}
-	tries := func() (detector, model int) { return len(w.Detector.Calls()) - calls, len(w.Model.Calls()) - prompts }
+	tries := func() (detector, model int) {
+		return len(w.Detector.Calls()) - calls,
+			len(w.Model.Calls()) - prompts
+	}
 	enough := inForm(3, 20)
 	w.eventually(p.name+": enough tries", func() bool {
 		w.stayReady(1)
@@ -136,5 +147,6 @@ func (w *world) playPhase(p phase, pause time.Duration) {
 	most := 2 + int(time.Since(begun)/pause)
 	require.LessOrEqual(w.tb, detector, most, "%s: the detector is hammered", p.name)
 	require.LessOrEqual(w.tb, model, most, "%s: the model is hammered", p.name)
-	w.tb.Logf("%s for %v: tried %d and %d times", p.name, time.Since(begun).Round(100*time.Millisecond), detector, model)
+	w.tb.Logf("%s for %v: tried %d and %d times", p.name,
+		time.Since(begun).Round(100*time.Millisecond), detector, model)
 }

@@ -14,8 +14,8 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// The whole way with AI services over HTTP: what four cameras wrote, what the services saw and said, what
-// the database and the disk hold, and every figure that the API shows agree.
+// The whole way with AI services over HTTP: what four cameras wrote, what the services saw and
+// said, what the database and the disk hold, and every figure that the API shows agree.
 func TestFullRun_EverythingAgrees(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -40,8 +40,8 @@ func TestFullRun_EverythingAgrees(t *testing.T) {
 	w.stop()
 }
 
-// feedOddities gives each camera the bytes of its first image again under another name, and a text that is
-// named like an image. The images before must have been recorded.
+// feedOddities gives each camera the bytes of its first image again under another name, and a text
+// that is named like an image. The images before must have been recorded.
 func (w *world) feedOddities() {
 	w.tb.Helper()
 	for i, camera := range runCameras {
@@ -56,17 +56,18 @@ func (w *world) feedOddities() {
 	}
 }
 
-// kill -9 twice: once while images lie in every state and calls to both services are under way, once in
-// full flow. Images keep coming while the server is down. The run ends like an undisturbed one.
+// kill -9 twice: once while images lie in every state and calls to both services are under way,
+// once in full flow. Images keep coming while the server is down. The run ends like an undisturbed
+// one.
 func TestFullRun_KilledInTheMiddle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	never := make(chan struct{})
 	w.Model.SetBehaviour(aitest.Hold(never))
-	w.feed(40, usual)
+	w.feed(20, usual)
 	w.waitDetected()
 	w.Detector.SetBehaviour(aitest.Hold(never))
-	w.feed(20, usual)
+	w.feed(12, usual)
 	w.waitRecorded()
 	w.eventually("calls to both services are under way", func() bool {
 		return underWay(w.Detector.Calls()) && underWay(w.Model.Calls())
@@ -83,21 +84,23 @@ func TestFullRun_KilledInTheMiddle(t *testing.T) {
 	}
 	w.Detector.SetBehaviour(aitest.Delay(10 * time.Millisecond))
 	w.Model.SetBehaviour(aitest.Behaviour{})
-	w.feed(20, usual) // nobody watches
+	w.feed(8, usual) // nobody watches
 	w.start()
 	w.eventually("ready again", w.isReady)
 
 	seen := len(w.Detector.Calls())
-	w.feed(30, usual)
-	w.Detector.Wait("the next images are detected", func(calls []aitest.DetectCall) bool { return len(calls) >= seen+20 })
+	w.feed(20, usual)
+	w.Detector.Wait("the next images are detected",
+		func(calls []aitest.DetectCall) bool { return len(calls) >= seen+10 })
 	inWork := w.count("SELECT count(*) FROM images WHERE state IN ('seen', 'queued', 'detecting')")
 	w.Kill()
 	w.start()
 	w.eventually("ready again", w.isReady)
-	w.feed(30, usual)
+	w.feed(12, usual)
 	begun := time.Now()
 	w.waitFinished()
-	t.Logf("%d images in the second kill's work, finished %v after the last image", inWork, time.Since(begun).Round(time.Millisecond))
+	t.Logf("%d images in the second kill's work, finished %v after the last image", inWork,
+		time.Since(begun).Round(time.Millisecond))
 	// A thumbnail whose detection was not committed any more stays until it counts as left behind.
 	l, _ := w.requireAccounted(int(inWork) * 3)
 	w.requireCounts(l, nil)
@@ -109,28 +112,33 @@ func underWay[C interface{ IsUnderWay() bool }](calls []C) bool {
 	return slices.ContainsFunc(calls, C.IsUnderWay)
 }
 
-// A changed threshold, window and idle timeout reach the workers while images flow: what is asked of the
-// detector after the answer to the change is judged by the new threshold.
+// A changed threshold, window and idle timeout reach the workers while images flow: what is asked
+// of the detector after the answer to the change is judged by the new threshold.
 func TestFullRun_SettingsReachTheWorkers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "BATCH_WINDOW_SECONDS=3600", "BATCH_IDLE_TIMEOUT_SECONDS=3600")
 	w.Detector.SetBehaviour(aitest.Delay(10 * time.Millisecond))
 	show := func(i int) []aitest.Detection {
-		return []aitest.Detection{{Class: "person", Confidence: 0.7, Box: aitest.Box{X: 10 + i%100, Y: 10, Width: 30, Height: 60}}}
+		return []aitest.Detection{{
+			Class: "person", Confidence: 0.7,
+			Box: aitest.Box{X: 10 + i%100, Y: 10, Width: 30, Height: 60},
+		}}
 	}
-	const enough = 10
+	const enough = 8
 	askedAfter := func(at time.Time) {
 		w.Detector.Wait("images flow", func(calls []aitest.DetectCall) bool {
-			return enough < count(calls, func(c aitest.DetectCall) bool { return c.StartedAt.After(at) && c.WasAnswered() })
+			return enough < count(calls,
+				func(c aitest.DetectCall) bool { return c.StartedAt.After(at) && c.WasAnswered() })
 		})
 	}
-	w.feed(50, show)
-	w.eventually("images flow", func() bool { return w.count("SELECT count(*) FROM images WHERE state = 'batched'") >= enough })
+	w.feed(30, show)
+	w.eventually("images flow",
+		func() bool { return w.count("SELECT count(*) FROM images WHERE state = 'batched'") >= enough })
 	raisedFrom, raised := w.patch(`{"detection_confidence_threshold":0.8}`)
-	w.feed(50, show)
+	w.feed(30, show)
 	askedAfter(raised)
 	loweredFrom, lowered := w.patch(`{"detection_confidence_threshold":0.6}`)
-	w.feed(30, show)
+	w.feed(20, show)
 	askedAfter(lowered)
 	w.waitDetected()
 	w.requireThreshold(raisedFrom, raised, loweredFrom, lowered, enough)
@@ -140,7 +148,8 @@ func TestFullRun_SettingsReachTheWorkers(t *testing.T) {
 	require.Equal(t, cameras, w.count("SELECT count(*) FROM batches WHERE state = 'open'"))
 	require.Equal(t, cameras, w.count("SELECT count(*) FROM batches"))
 	from, _ := w.patch(`{"batch_window_seconds":1}`)
-	w.eventually("they are closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
+	w.eventually("they are closed",
+		func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
 	for _, closed := range w.times(`SELECT closed_at FROM batches`) {
 		require.False(t, closed.Before(from), "closed before the new window was asked for")
 	}
@@ -149,15 +158,18 @@ func TestFullRun_SettingsReachTheWorkers(t *testing.T) {
 	w.waitDetected()
 	require.Equal(t, cameras, w.count("SELECT count(*) FROM batches WHERE state = 'open'"))
 	from, _ = w.patch(`{"batch_idle_timeout_seconds":1}`)
-	w.eventually("they are closed", func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
-	for _, closed := range w.times(`SELECT closed_at FROM batches ORDER BY id DESC LIMIT $1`, cameras) {
+	w.eventually("they are closed",
+		func() bool { return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 })
+	for _, closed := range w.times(`SELECT closed_at FROM batches ORDER BY id DESC LIMIT $1`,
+		cameras) {
 		require.False(t, closed.Before(from), "closed before the new idle timeout was asked for")
 	}
 	w.stop()
 }
 
-// requireThreshold wants that every image was judged by the threshold of its time: kept before the threshold
-// was raised and after it was lowered, dropped in between. Those that were on their way are open.
+// requireThreshold wants that every image was judged by the threshold of its time: kept before the
+// threshold was raised and after it was lowered, dropped in between. Those that were on their way
+// are open.
 func (w *world) requireThreshold(raisedFrom, raised, loweredFrom, lowered time.Time, enough int) {
 	w.tb.Helper()
 	var rows []struct {
@@ -180,15 +192,18 @@ func (w *world) requireThreshold(raisedFrom, raised, loweredFrom, lowered time.T
 			diff.Check(row.Kept, e2e.Wrong, "dropped before the threshold was raised")
 		case at.After(raised) && row.StoredAt.Before(loweredFrom):
 			judged[1]++
-			diff.Check(!row.Kept, e2e.Wrong, "kept although it was asked for after the threshold had been raised")
+			diff.Check(!row.Kept, e2e.Wrong,
+				"kept although it was asked for after the threshold had been raised")
 		case at.After(lowered):
 			judged[2]++
-			diff.Check(row.Kept, e2e.Wrong, "dropped although it was asked for after the threshold had been lowered")
+			diff.Check(row.Kept, e2e.Wrong,
+				"dropped although it was asked for after the threshold had been lowered")
 		}
 	}
 	diff.RequireNone(w.tb, "threshold")
 	for i, n := range judged {
-		require.GreaterOrEqual(w.tb, n, enough/2, "too few images to judge by threshold %d: %v", i, judged)
+		require.GreaterOrEqual(w.tb, n, enough/2, "too few images to judge by threshold %d: %v", i,
+			judged)
 	}
 }
 

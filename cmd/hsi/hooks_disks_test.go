@@ -23,8 +23,9 @@ type disks struct {
 	orders *os.File
 }
 
-// ownNamespace gives the process, when it is started, a mount namespace of its own with a disk of a size such as 80m on a folder. It
-// returns nil where the machine lets this user mount nothing, as in most containers.
+// ownNamespace gives the process, when it is started, a mount namespace of its own with a disk of
+// a size such as 80m on a folder. It returns nil where the machine lets this user mount nothing,
+// as in most containers.
 func (p *process) ownNamespace(size, folder string) *disks {
 	p.tb.Helper()
 	if !mayMount(p.tb) {
@@ -43,7 +44,8 @@ func (p *process) ownNamespace(size, folder string) *disks {
 	return d
 }
 
-// namespace starts a command in a mount namespace of its own; an ordinary user needs a user namespace for it.
+// namespace starts a command in a mount namespace of its own; an ordinary user needs a user
+// namespace for it.
 func namespace(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWNS
 	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
@@ -61,7 +63,8 @@ func mayMount(tb testing.TB) bool {
 	cmd := hsi(tb, disksVariable+"=1m "+reachableDir(tb)).Command(tb.Context(), "version")
 	namespace(cmd)
 	output, err := cmd.CombinedOutput()
-	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) {
+	if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) &&
+		!errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) {
 		require.NoError(tb, err)
 	}
 	if err != nil {
@@ -96,7 +99,8 @@ func (d *disks) inside(folder string) string {
 	return filepath.Join(fmt.Sprintf("/proc/%d/root", d.p.PID()), folder)
 }
 
-// limitFileSize lets the process write no files longer than size, which is what is left of a full disk where nothing can be mounted.
+// limitFileSize lets the process write no files longer than size, which is what is left of a full
+// disk where nothing can be mounted.
 func (p *process) limitFileSize(size uint64) {
 	p.tb.Helper()
 	var limit unix.Rlimit
@@ -112,7 +116,10 @@ func compile(tb testing.TB, source, library string, flags ...string) {
 	if chosen := os.Getenv("CC"); chosen != "" {
 		compiler = chosen
 	}
-	args := append([]string{"-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, filepath.Join("testdata", source)}, flags...)
+	args := append([]string{
+		"-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library,
+		filepath.Join("testdata", source),
+	}, flags...)
 	output, err := exec.CommandContext(tb.Context(), compiler, args...).CombinedOutput()
 	require.NoError(tb, err, "%s", output)
 }

@@ -15,14 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a test can do to the command that it has started and that no signal does. All of it lies in the test binary.
+// What a test can do to the command that it has started and that no signal does. All of it lies in
+// the test binary.
 const (
-	// clockVariable names a file with the number of seconds by which the clock of the command is off.
+	// clockVariable names a file with the number of seconds by which the clock of the command is
+	// off.
 	clockVariable = "HSI_TEST_CLOCK"
 	// hasteVariable is Options.Haste of the command.
 	hasteVariable = "HSI_TEST_HASTE"
-	// disksVariable says that the command is in a mount namespace of its own, and the size and folder of a disk that it mounts there
-	// before it begins. It takes orders for more from its standard input.
+	// disksVariable says that the command is in a mount namespace of its own, and the size and
+	// folder of a disk that it mounts there before it begins. It takes orders for more from its
+	// standard input.
 	disksVariable = "HSI_TEST_DISKS"
 )
 
@@ -54,8 +57,8 @@ func exitOn(err error) {
 	}
 }
 
-// steppedClock is a clock that is off by as many seconds as the file says at each moment. As when the clock of a machine is set,
-// the wall time steps and the time that has passed does not.
+// steppedClock is a clock that is off by as many seconds as the file says at each moment. As when
+// the clock of a machine is set, the wall time steps and the time that has passed does not.
 func steppedClock(path string) (now func() time.Time, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -70,8 +73,9 @@ func steppedClock(path string) (now func() time.Time, err error) {
 	return func() time.Time { return setForward(time.Now(), seconds.Load()) }, nil
 }
 
-// setForward changes the wall time of a reading of the clock and keeps its monotonic time, for which package time has no function:
-// Add changes both. TestSetForward keeps watch over the layout.
+// setForward changes the wall time of a reading of the clock and keeps its monotonic time, for
+// which package time has no function: Add changes both. TestSetForward keeps watch over the
+// layout.
 func setForward(t time.Time, seconds int64) time.Time {
 	const nanosecondBits = 30
 	wall := (*uint64)(unsafe.Pointer(&t))      // a flag, 33 bits of seconds, 30 bits of nanoseconds
@@ -85,12 +89,13 @@ func TestSetForward(t *testing.T) {
 		now := time.Now()
 		set := setForward(now, seconds)
 		require.Zero(t, set.Sub(now), "no time has passed")
-		require.Equal(t, time.Duration(seconds)*time.Second, set.Round(0).Sub(now.Round(0)), "and yet the clock shows another time")
+		require.Equal(t, time.Duration(seconds)*time.Second, set.Round(0).Sub(now.Round(0)),
+			"and yet the clock shows another time")
 	}
 }
 
-// takeMountOrders mounts and unmounts as told: "mount SIZE FOLDER" puts a disk of that size on the folder, "unmount FOLDER" takes
-// it away. The test sees what is mounted in /proc.
+// takeMountOrders mounts and unmounts as told: "mount SIZE FOLDER" puts a disk of that size on the
+// folder, "unmount FOLDER" takes it away. The test sees what is mounted in /proc.
 func takeMountOrders() {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

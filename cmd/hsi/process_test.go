@@ -35,7 +35,8 @@ type process struct {
 	client  *http.Client
 }
 
-// serve starts the server and waits until it answers. Settings in env win over those that it has anyway.
+// serve starts the server and waits until it answers. Settings in env win over those that it has
+// anyway.
 func serve(tb testing.TB, env ...string) *process {
 	tb.Helper()
 	p := newProcess(tb, env...)
@@ -46,8 +47,13 @@ func serve(tb testing.TB, env ...string) *process {
 // newProcess is serve without the start.
 func newProcess(tb testing.TB, env ...string) *process {
 	tb.Helper()
-	p := &process{tb: tb, DataDir: filepath.Join(reachableDir(tb), "data"), output: &logtest.Output{}}
-	p.Server = hsi(tb, append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))}, env...)...)
+	p := &process{
+		tb: tb, DataDir: filepath.Join(reachableDir(tb), "data"),
+		output: &logtest.Output{},
+	}
+	p.Server = hsi(tb,
+		append([]string{"DATA_DIR=" + p.DataDir, "API_PORT=" + strconv.Itoa(freePort(tb))},
+			env...)...)
 	p.Output = p.output
 	tb.Cleanup(func() { p.Kill() })
 	return p
@@ -132,14 +138,14 @@ func (p *process) patch(body string) (sent, answered time.Time) {
 
 var asJSON = http.Header{"Content-Type": {"application/json"}}
 
-// eventually polls a condition of the outside world, where there is no signal to wait on, and fails with
-// the server's output. It returns how long that took, to be printed.
+// eventually polls a condition of the outside world, where there is no signal to wait on, and
+// fails with the server's output. It returns how long that took, to be printed.
 func (p *process) eventually(what string, condition func() bool) time.Duration {
 	p.tb.Helper()
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	fulfilled := e2e.Until(ctx, 20*time.Millisecond, func() bool {
+	fulfilled := e2e.Until(ctx, 50*time.Millisecond, func() bool {
 		if condition() {
 			return true
 		}

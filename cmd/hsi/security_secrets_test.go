@@ -229,17 +229,13 @@ func TestSecurity_SecretsComeOutNowhere(t *testing.T) {
 	}
 
 	// Settings that cannot work.
-	for _, wrong := range [][]string{
-		{"DATABASE_URL=postgres://u:" + databaseSecret + "%zz@h/x"},
-		{"DATABASE_URL=mysql://u:" + databaseSecret + "@h/x"},
-		{"REDIS_URL=" + redisSecret},
-		{"REDIS_URL=redis://:" + redisSecret + "@h:port"},
-		{"RTDETR_URL=ftp://u:" + detectorLogin + "@h"},
-		{"NEMOTRON_URL=http://u:" + detectorLogin + "@"},
-		{"API_KEYS=" + apiSecret + ",x"},
-		{"API_KEYS=[\"" + apiSecret + "\""},
-		{"API_KEYS=sha256:" + apiSecret},
-		{"DATABASE_URL=postgres://u:" + databaseSecret + "@/x?host=/nowhere&sslmode=" + databaseSecret},
+	for _, wrong := range [][]string{ // all problems are told at once
+		{
+			"DATABASE_URL=postgres://u:" + databaseSecret + "%zz@h/x", "REDIS_URL=" + redisSecret, "RTDETR_URL=ftp://u:" + detectorLogin + "@h",
+			"NEMOTRON_URL=http://u:" + detectorLogin + "@", "API_KEYS=" + apiSecret + ",x",
+		},
+		{"DATABASE_URL=mysql://u:" + databaseSecret + "@h/x", "REDIS_URL=redis://:" + redisSecret + "@h:port", "API_KEYS=[\"" + apiSecret + "\""},
+		{"DATABASE_URL=postgres://u:" + databaseSecret + "@/x?host=/nowhere&sslmode=" + databaseSecret, "API_KEYS=sha256:" + apiSecret},
 	} {
 		w.run(wrong, "serve")
 		w.run(wrong, "config")

@@ -49,6 +49,8 @@ func TestServe_WithoutSettings(t *testing.T) {
 	p := serve(t, quick...)
 	took := p.eventually("ready", p.isReady)
 	t.Logf("ready %v after the first answer", took)
+	printed, code := runCommand(t, []string{"DATA_DIR=" + p.DataDir, "API_PORT=0"}, "serve")
+	requireOneLine(t, printed, code, "DATA_DIR is in use")
 
 	demo := hsi(t, p.Env...)
 	demo.Args = []string{"demo"}
@@ -68,7 +70,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 	require.Positive(t, stats.TotalDetections)
 	require.NoError(t, demo.Stop(patience))
 
-	printed := p.run("events")
+	printed = p.run("events")
 	require.Contains(t, printed, "demo")
 	require.Regexp(t, `\d\d:\d\d:\d\d [A-Z+-]`, printed, "with the zone of its time")
 	require.Equal(t, "no dead letters\n", p.run("dead-letters", "list"))
@@ -143,13 +145,6 @@ func TestServe_KilledLeavesNothingAndStartsAgain(t *testing.T) {
 // A start that cannot work says so in one line and touches nothing.
 func TestServe_RefusesWithOneClearLine(t *testing.T) {
 	t.Parallel()
-	t.Run("a second start on the same data", func(t *testing.T) {
-		t.Parallel()
-		p := serve(t, quick...)
-		output, code := runCommand(t, []string{"DATA_DIR=" + p.DataDir, "API_PORT=0"}, "serve")
-		requireOneLine(t, output, code, "DATA_DIR is in use")
-		p.stop()
-	})
 	t.Run("a taken port", func(t *testing.T) {
 		t.Parallel()
 		listener, err := net.Listen("tcp", "127.0.0.1:0")

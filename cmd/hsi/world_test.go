@@ -18,8 +18,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// nightly chooses the long form of the tests: the same with more images, requests and tries, and with
-// the pauses and leases of a real server. HSI_NIGHTLY=1 asks for it.
+// nightly chooses the long form of the tests: the same with more images, requests and tries, and
+// with the pauses and leases of a real server. HSI_NIGHTLY=1 asks for it.
 func nightly() bool { return os.Getenv("HSI_NIGHTLY") != "" }
 
 // inForm is a number in the short form of the tests and in the long one.
@@ -38,43 +38,55 @@ type world struct {
 	*process
 	*e2e.World
 
-	// postgres and redis are nil where the world has not its own, to be killed and frozen.
+	// postgres is nil where the world has not a server of its own, to be killed and frozen.
 	postgres *embeddedtest.PostgresServer
 	redis    *embeddedtest.RedisServer
 	// thumbnails is where the test sees the thumbnail folder.
 	thumbnails string
 	begun      time.Time
-	// hurried lets the time of leases and pauses pass at once when nothing is left but to wait for it.
-	hurried bool
+	// hurried lets the time of pauses, and of leases where faults may have left some behind, pass
+	// at once when nothing is left but to wait for it.
+	hurried, faulty bool
 }
 
 // newWorld starts the server with real databases and waits until it is ready. Settings in env win.
 func newWorld(t *testing.T, env ...string) *world {
 	t.Helper()
-	w := prepareWorld(t, storetest.NewEmptyURL(t), embeddedtest.NewRedis(t).URL(), env...)
+	w := prepareWorld(t, env...)
 	w.start()
 	w.eventually("ready", w.isReady)
 	return w
 }
 
-// prepareFaultWorld makes a world with databases of its own, without the start of its server.
-func prepareFaultWorld(t *testing.T, env ...string) *world {
+// prepareWorld is newWorld without the start of its server, for tests with faults.
+func prepareWorld(t *testing.T, env ...string) *world {
 	t.Helper()
-	return prepareFaultWorldOn(t, embeddedtest.NewPostgres(t), env...)
+	return prepareWorldOn(t, storetest.NewEmptyURL(t), env...)
 }
 
-func prepareFaultWorldOn(t *testing.T, postgres *embeddedtest.PostgresServer, env ...string) *world {
+// prepareOwnWorld is prepareWorld with a PostgreSQL of its own, in which a library is preloaded if
+// there is one.
+func prepareOwnWorld(t *testing.T, library string, env ...string) *world {
 	t.Helper()
-	redis := embeddedtest.NewRedis(t)
-	w := prepareWorld(t, postgres.URL(), redis.URL(), env...)
-	w.postgres, w.redis = postgres, redis
+	start := func() *embeddedtest.PostgresServer { return embeddedtest.NewPostgres(t) }
+	if library != "" {
+		start = func() *embeddedtest.PostgresServer { return embeddedtest.NewPostgresWith(t, library) }
+	}
+	postgres := start()
+	w := prepareWorldOn(t, postgres.URL(), env...)
+	w.postgres, w.faulty = postgres, true
 	return w
 }
 
-func prepareWorld(t *testing.T, databaseURL, redisURL string, env ...string) *world {
+func prepareWorldOn(t *testing.T, databaseURL string, env ...string) *world {
 	t.Helper()
-	w := &world{World: e2e.NewWorld(t, databaseURL, redisURL, t.TempDir()), begun: time.Now(), hurried: !nightly()}
-	w.process = newProcess(t, slices.Concat(w.Settings(), []string{hasteEnv(inForm(20, 1))}, env)...)
+	redis := embeddedtest.NewRedis(t)
+	w := &world{
+		World: e2e.NewWorld(t, databaseURL, redis.URL(), t.TempDir()), redis: redis,
+		begun: time.Now(), hurried: !nightly(),
+	}
+	w.process = newProcess(t, slices.Concat(w.Settings(), []string{hasteEnv(inForm(20, 1))},
+		env)...)
 	w.thumbnails = filepath.Join(w.DataDir, "thumbnails")
 	return w
 }
@@ -82,7 +94,8 @@ func prepareWorld(t *testing.T, databaseURL, redisURL string, env ...string) *wo
 // hasteEnv divides the pauses before an AI service that fails is tried again.
 func hasteEnv(haste int) string { return fmt.Sprint(hasteVariable, "=", haste) }
 
-// within runs a part of the test under a name of its own, on the same world and after the parts before it.
+// within runs a part of the test under a name of its own, on the same world and after the parts
+// before it.
 func (w *world) within(name string, part func()) {
 	w.tb.Helper()
 	whole, ok := w.tb.(*testing.T)
@@ -94,8 +107,8 @@ func (w *world) within(name string, part func()) {
 	})
 }
 
-// usual is what the images show: nothing, one person, a person and a car below the threshold, a dog below
-// the threshold, and three objects of which one lies exactly at the threshold.
+// usual is what the images show: nothing, one person, a person and a car below the threshold, a
+// dog below the threshold, and three objects of which one lies exactly at the threshold.
 func usual(i int) []aitest.Detection {
 	box := aitest.Box{X: 10 + i%200, Y: 20 + i%90, Width: 20 + i%60, Height: 25 + i%40}
 	small := aitest.Box{X: 5 + i%250, Y: 100, Width: 30, Height: 30}
@@ -103,14 +116,20 @@ func usual(i int) []aitest.Detection {
 	case 1:
 		return []aitest.Detection{{Class: "person", Confidence: 0.91, Box: box}}
 	case 2:
-		return []aitest.Detection{{Class: "car", Confidence: 0.55, Box: small}, {Class: "person", Confidence: 0.83, Box: box}}
+		return []aitest.Detection{
+			{Class: "car", Confidence: 0.55, Box: small},
+			{Class: "person", Confidence: 0.83, Box: box},
+		}
 	case 3:
 		return []aitest.Detection{{Class: "dog", Confidence: 0.59, Box: box}}
 	case 4:
 		return []aitest.Detection{
 			{Class: "person", Confidence: 0.61, Box: box},
 			{Class: "truck", Confidence: 0.97, Box: small},
-			{Class: "bicycle", Confidence: e2e.Threshold, Box: aitest.Box{X: 1, Y: 2, Width: 40, Height: 50}},
+			{
+				Class: "bicycle", Confidence: e2e.Threshold,
+				Box: aitest.Box{X: 1, Y: 2, Width: 40, Height: 50},
+			},
 		}
 	default:
 		return nil
@@ -119,8 +138,9 @@ func usual(i int) []aitest.Detection {
 
 func person(i int) []aitest.Detection { return usual(5*i + 1) }
 
-// feed writes the next count images, the cameras taking turns: every other one under a temporary name that
-// is then renamed, the others slowly, half of the bytes now and the rest after the next three images.
+// feed writes the next count images, the cameras taking turns: every other one under a temporary
+// name that is then renamed, the others slowly, half of the bytes now and the rest after the next
+// three images.
 func (w *world) feed(count int, show func(i int) []aitest.Detection) {
 	w.tb.Helper()
 	var slow []func() error
@@ -159,45 +179,49 @@ func (w *world) plan(i int, name string, data []byte, broken string) *e2e.Shot {
 func (w *world) waitRecorded() {
 	w.tb.Helper()
 	files := int64(len(w.Cameras.Shots()))
-	w.eventually("every file has a row", func() bool { return w.count("SELECT count(*) FROM images") >= files })
+	w.eventually("every file has a row",
+		func() bool { return w.count("SELECT count(*) FROM images") >= files })
 }
 
 // waitDetected waits until no image waits for the detector or is with it.
 func (w *world) waitDetected() {
 	w.tb.Helper()
 	w.waitRecorded()
-	w.eventually("every image is detected", func() bool { w.hurry(); return w.queues()[0] == 0 })
+	hurry := w.hurry()
+	w.eventually("every image is detected", func() bool { hurry(); return w.queues()[0] == 0 })
 }
 
-// waitFinished waits until nothing is left to do: all files recorded, the queues of the API empty, no
-// batch open.
+// waitFinished waits until nothing is left to do: all files recorded, the queues of the API empty,
+// no batch open.
 func (w *world) waitFinished() {
 	w.tb.Helper()
 	w.waitDetected()
+	hurry := w.hurry()
 	w.eventually("the pipeline is empty", func() bool {
-		w.hurry()
-		return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 && w.queues() == [2]int64{}
+		hurry()
+		return w.count("SELECT count(*) FROM batches WHERE state = 'open'") == 0 &&
+			w.queues() == [2]int64{}
 	})
 }
 
-// hurry lets what is to be tried again be tried now.
-func (w *world) hurry() {
-	if w.hurried {
+// hurry returns what lets pauses end each time that it is called, and leases now and then: who
+// works still must have time to come to an end.
+func (w *world) hurry() (pass func()) {
+	if !w.hurried {
+		return func() {}
+	}
+	begun, patience := time.Now(), 2*time.Second
+	return func() {
 		_ = w.EndPauses(w.tb.Context()) // else they end by themselves
+		if w.faulty && time.Since(begun) > patience {
+			_, _ = w.EndLeases(w.tb.Context(), "") // as above
+			patience *= 2
+		}
 	}
 }
 
-// endLeases makes the leases that others hold end now: all of them, or those of one server.
-func (w *world) endLeases(owner string) {
-	w.tb.Helper()
-	if w.hurried {
-		_, err := w.EndLeases(w.tb.Context(), owner)
-		require.NoError(w.tb, err)
-	}
-}
-
-// queues returns the depths that the API tells: images to detect, batches to analyze. -1 when it does
-// not tell.
+// queues returns the depths that the API tells: images to detect, batches to analyze. -1 when it
+// does not tell.
 func (w *world) queues() [2]int64 {
 	answer := w.telemetry()
 	return [2]int64{answer.Queues.Detection, answer.Queues.Analysis}
@@ -225,8 +249,8 @@ func (w *world) stored() [4]int64 {
 	}
 }
 
-// requireAccounted holds everything that is stored against what was written and said, with at most so many
-// thumbnails that a commit that was cut off has left behind.
+// requireAccounted holds everything that is stored against what was written and said, with at most
+// so many thumbnails that a commit that was cut off has left behind.
 func (w *world) requireAccounted(leftovers int, options ...func(*e2e.Run)) (*e2e.Ledger, e2e.Disk) {
 	w.tb.Helper()
 	run, err := w.Collect(w.tb.Context())
@@ -237,14 +261,16 @@ func (w *world) requireAccounted(leftovers int, options ...func(*e2e.Run)) (*e2e
 	a := run.Audit()
 	disk, err := a.Thumbnails(w.thumbnails)
 	require.NoError(w.tb, err)
-	a.Check(len(disk.Unnamed) <= leftovers, e2e.Orphaned, "%d thumbnails, at most %d expected: %v", len(disk.Unnamed), leftovers, disk.Unnamed)
+	a.Check(len(disk.Unnamed) <= leftovers, e2e.Orphaned, "%d thumbnails, at most %d expected: %v",
+		len(disk.Unnamed), leftovers, disk.Unnamed)
 	a.RequireNone(w.tb, "cameras, database, disk and AI services do not agree")
 	return run.Ledger, disk
 }
 
 func undisturbed(r *e2e.Run) { r.Undisturbed = true }
 
-// finish wants that all is accounted for and that the server's own check finds nothing, and stops it.
+// finish wants that all is accounted for and that the server's own check finds nothing, and stops
+// it.
 func (w *world) finish(leftovers int, options ...func(*e2e.Run)) {
 	w.tb.Helper()
 	w.requireAccounted(leftovers, options...)
@@ -258,7 +284,8 @@ const never = time.Duration(-1)
 // measured prints how long things took. Nothing is asked of it: that depends on the machine.
 func measured(tb testing.TB, fault, promise string, detected, recovered time.Duration) {
 	tb.Helper()
-	tb.Logf("fault=%s promise=%q detected=%s recovered=%s", fault, promise, inSeconds(detected), inSeconds(recovered))
+	tb.Logf("fault=%s promise=%q detected=%s recovered=%s", fault, promise, inSeconds(detected),
+		inSeconds(recovered))
 }
 
 func inSeconds(d time.Duration) string {

@@ -38,8 +38,8 @@ type Audit struct {
 	answered   map[string]bool       // SHA-256 of images that the detector answered honestly
 }
 
-// Audit holds the cameras' list against the ledger, the ledger against itself, and both against what
-// the AI services were asked and said.
+// Audit holds the cameras' list against the ledger, the ledger against itself, and both against
+// what the AI services were asked and said.
 func (r Run) Audit() *Audit {
 	a := &Audit{
 		Outcomes: map[string]int{}, run: r, detections: map[int64][]Detection{}, answered: map[string]bool{},
@@ -58,7 +58,8 @@ func (r Run) Audit() *Audit {
 type content struct{ camera, sha256 string }
 
 // images finds the one row of each file and judges it. The same bytes under several names are one
-// image and its duplicates; which of the names is the duplicate depends on which was recorded first.
+// image and its duplicates; which of the names is the duplicate depends on which was recorded
+// first.
 func (a *Audit) images() {
 	rows := map[string][]Image{}
 	for _, row := range a.run.Ledger.Images {
@@ -83,7 +84,8 @@ func (a *Audit) images() {
 	for same, s := range written {
 		switch n := originals[same]; {
 		case n == 0:
-			a.Add(Lost, "%s: every file with these bytes counts as a duplicate or has no row", s.Path)
+			a.Add(Lost, "%s: every file with these bytes counts as a duplicate or has no row",
+				s.Path)
 		case n > 1:
 			a.Add(Doubled, "%s: the same bytes were taken for an image %d times", s.Path, n)
 		}
@@ -93,13 +95,14 @@ func (a *Audit) images() {
 	}
 }
 
-// liveRow is the row that says what became of a file. Rows whose bytes were replaced before they were
-// looked at are no outcome: the file that replaced them has a row of its own.
+// liveRow is the row that says what became of a file. Rows whose bytes were replaced before they
+// were looked at are no outcome: the file that replaced them has a row of its own.
 func (a *Audit) liveRow(s *Shot, rows []Image) (live Image, ok bool) {
 	count := 0
 	var dead []string
 	for _, row := range rows {
-		a.Check(row.CameraID == s.Camera.ID && row.SHA256.String == s.SHA256 && row.SizeBytes == s.Size, Wrong,
+		a.Check(row.CameraID == s.Camera.ID && row.SHA256.String == s.SHA256 &&
+			row.SizeBytes == s.Size, Wrong,
 			"%s: image %d of camera %s, %d bytes, sha256 %.8s…; written by %s, %d, %.8s…",
 			s.Path, row.ID, row.CameraID, row.SizeBytes, row.SHA256.String, s.Camera.ID, s.Size, s.SHA256)
 		reason := row.Reason.String
@@ -152,10 +155,12 @@ func (a *Audit) judge(s *Shot, row *Image) {
 	default: // nothing is old enough to expire
 		a.Add(Lost, "%s: still %s", name, row.State)
 	}
-	a.Check(row.BatchID.Valid == inBatch, Wrong, "%s: %s, batch %v", name, row.State, row.BatchID.Int64)
+	a.Check(row.BatchID.Valid == inBatch, Wrong, "%s: %s, batch %v", name, row.State,
+		row.BatchID.Int64)
 	a.Check(!a.run.Undisturbed || row.Attempts <= 1, Wrong, "%s: %d attempts", name, row.Attempts)
 	looked := row.State == "analyzed" || reason == "no_detections"
-	a.Check(!looked || a.answered[s.SHA256], Invented, "%s: the detector never answered for it", name)
+	a.Check(!looked || a.answered[s.SHA256], Invented, "%s: the detector never answered for it",
+		name)
 	a.detected(s, name, row, inBatch)
 }
 
@@ -170,9 +175,11 @@ func (a *Audit) filtered(s *Shot, name, reason string) {
 		}
 		a.Check(reason == want, Wrong, "%s: filtered as %s, want %s", name, reason, want)
 	case reason == "no_detections":
-		a.Check(!s.Poison && len(s.Kept) == 0, Lost, "%s: filtered as %s, but it is %s", name, reason, s.nature())
+		a.Check(!s.Poison && len(s.Kept) == 0, Lost, "%s: filtered as %s, but it is %s", name,
+			reason, s.nature())
 	default:
-		a.Check(reason == "duplicate", Lost, "%s: filtered as %s, but it is %s", name, reason, s.nature())
+		a.Check(reason == "duplicate", Lost, "%s: filtered as %s, but it is %s", name, reason,
+			s.nature())
 	}
 }
 
@@ -188,10 +195,12 @@ func (a *Audit) detected(s *Shot, name string, row *Image, inBatch bool) {
 		missing[d.seen()]--
 		a.Check(d.BatchID == row.BatchID, Doubled, "%s: detection %d in batch %d, the image in %d",
 			name, d.ID, d.BatchID.Int64, row.BatchID.Int64)
-		a.Check(d.FilePath == s.Path && d.CameraID == s.Camera.ID && d.FileType == "image/jpeg" && d.Detector == "rtdetr",
+		a.Check(d.FilePath == s.Path && d.CameraID == s.Camera.ID && d.FileType == "image/jpeg" &&
+			d.Detector == "rtdetr",
 			Wrong, "%s: detection %d says %s, %s of camera %s, by %s", name, d.ID, d.FilePath, d.FileType, d.CameraID, d.Detector)
 		taken := picture.TakenAt(row.ModTime, row.SeenAt)
-		a.Check(d.DetectedAt.Equal(taken), Wrong, "%s: detection %d at %v, taken at %v", name, d.ID, d.DetectedAt, taken)
+		a.Check(d.DetectedAt.Equal(taken), Wrong, "%s: detection %d at %v, taken at %v", name, d.ID,
+			d.DetectedAt, taken)
 	}
 	byClass := func(x, y aitest.Detection) int { return cmp.Compare(x.Class, y.Class) }
 	for _, d := range slices.SortedFunc(maps.Keys(missing), byClass) {
@@ -233,14 +242,16 @@ func (a *Audit) batches() {
 		case len(own) > 1:
 			a.Add(Doubled, "batch %d: %d events", b.ID, len(own))
 		case b.State == "analyzed":
-			a.Check(len(own) == 1 && b.EventID.Int64 == own[0].ID && b.CameraID == own[0].CameraID, Lost,
+			a.Check(len(own) == 1 && b.EventID.Int64 == own[0].ID && b.CameraID == own[0].CameraID,
+				Lost,
 				"batch %d: counts as analyzed, its event is %v", b.ID, own)
 		case b.State == "dead_lettered":
 			a.Check(len(own) == 0, Wrong, "batch %d: given up and has an event", b.ID)
 		default:
 			a.Add(Lost, "batch %d: still %s", b.ID, b.State)
 		}
-		a.Check(b.ImageCount == images[b.ID] && b.DetectionCount == detections[b.ID] && images[b.ID] > 0, Wrong,
+		a.Check(b.ImageCount == images[b.ID] && b.DetectionCount == detections[b.ID] &&
+			images[b.ID] > 0, Wrong,
 			"batch %d: says %d images, %d detections; has %d, %d", b.ID, b.ImageCount, b.DetectionCount, images[b.ID], detections[b.ID])
 	}
 	for _, id := range slices.Sorted(maps.Keys(events)) {

@@ -11,14 +11,15 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// isHonest tells whether a call was answered with the truth, perhaps slowly or wrapped in other words.
-func isHonest(call aitest.Call) bool { //nolint:gocritic // it is no larger than a line of the report
+// isHonest tells whether a call was answered with the truth, perhaps slowly or wrapped in other
+// words.
+func isHonest(call aitest.Call) bool {
 	honest := []string{"", "drip", "talks around", "code fence", "two objects", "wrong level"}
 	return call.Status == 200 && slices.Contains(honest, call.Behaviour)
 }
 
-// calls holds what the detector was asked against what the cameras wrote, and looks at the form of all
-// requests: a service that did nothing on purpose refused none of them.
+// calls holds what the detector was asked against what the cameras wrote, and looks at the form of
+// all requests: a service that did nothing on purpose refused none of them.
 func (a *Audit) calls() {
 	sent, poison := map[string]int{}, map[string]bool{}
 	for _, s := range a.run.Shots {
@@ -30,17 +31,22 @@ func (a *Audit) calls() {
 	for _, call := range a.run.Detected {
 		sent[call.SHA256]++
 		a.answered[call.SHA256] = a.answered[call.SHA256] || isHonest(call.Call)
-		a.Check(wellFormed(call.Call) || poison[call.SHA256], Misbehaving, "the detector refused %s with %d", call.FileName, call.Status)
+		a.Check(wellFormed(call.Call) || poison[call.SHA256], Misbehaving,
+			"the detector refused %s with %d", call.FileName, call.Status)
 	}
 	for _, call := range a.run.Said {
-		a.Check(wellFormed(call.Call), Misbehaving, "the model refused a prompt with %d", call.Status)
-		a.Check(call.HasSchema || call.HasGrammar, Misbehaving, "the model was asked without a JSON schema or grammar")
+		a.Check(wellFormed(call.Call), Misbehaving, "the model refused a prompt with %d",
+			call.Status)
+		a.Check(call.HasSchema || call.HasGrammar, Misbehaving,
+			"the model was asked without a JSON schema or grammar")
 	}
 	once := map[string]bool{}
 	for _, s := range a.run.Shots {
 		n := sent[s.SHA256]
-		a.Check(s.Broken == "" || n == 0, Misbehaving, "%s: sent to the detector, although it is %s", s.Path, s.nature())
-		a.Check(s.Broken != "" || n == 1 || !a.run.Undisturbed, Misbehaving, "%s: sent to the detector %d times", s.Path, n)
+		a.Check(s.Broken == "" || n == 0, Misbehaving,
+			"%s: sent to the detector, although it is %s", s.Path, s.nature())
+		a.Check(s.Broken != "" || n == 1 || !a.run.Undisturbed, Misbehaving,
+			"%s: sent to the detector %d times", s.Path, n)
 		once[s.SHA256] = true
 	}
 	for _, sum := range slices.Sorted(maps.Keys(sent)) {
@@ -50,9 +56,9 @@ func (a *Audit) calls() {
 		"%d batches, %d calls of the model", len(a.run.Ledger.Batches), len(a.run.Said))
 }
 
-// events holds each event against its detections and against what the model said about exactly these.
-// The summaries of the scripted model differ from prompt to prompt, so that they tell which answer an
-// event goes back to.
+// events holds each event against its detections and against what the model said about exactly
+// these. The summaries of the scripted model differ from prompt to prompt, so that they tell which
+// answer an event goes back to.
 func (a *Audit) events() {
 	names, said := map[string]string{}, verdicts(a.run.Said)
 	for _, s := range a.run.Shots {
@@ -67,35 +73,43 @@ func (a *Audit) events() {
 	}
 	for _, e := range a.run.Ledger.Events {
 		if at := times[e.ID]; len(at) > 0 { // else its batch has been found to be wrong
-			first, last := slices.MinFunc(at, time.Time.Compare), slices.MaxFunc(at, time.Time.Compare)
+			first, last := slices.MinFunc(at, time.Time.Compare), slices.MaxFunc(at,
+				time.Time.Compare)
 			a.Check(e.StartedAt.Equal(first) && e.EndedAt.Equal(last), Wrong,
 				"event %d: from %v to %v, its detections from %v to %v", e.ID, e.StartedAt, e.EndedAt, first, last)
 		}
 		answer, known := said[e.Summary]
 		if !known {
-			a.Add(Invented, "event %d: score %d and %q, which the model never said", e.ID, e.RiskScore, e.Summary)
+			a.Add(Invented, "event %d: score %d and %q, which the model never said", e.ID,
+				e.RiskScore, e.Summary)
 			continue
 		}
-		got := aitest.Verdict{RiskScore: e.RiskScore, RiskLevel: e.RiskLevel, Summary: e.Summary, Reasoning: e.Reasoning}
+		got := aitest.Verdict{
+			RiskScore: e.RiskScore, RiskLevel: e.RiskLevel, Summary: e.Summary,
+			Reasoning: e.Reasoning,
+		}
 		a.Check(got == answer.Verdict && e.Analyzer == "nemotron", Invented,
 			"event %d by %s: %+v, the model said %+v", e.ID, e.Analyzer, got, answer.Verdict)
 		a.Check(a.run.ClockSet || !e.CreatedAt.Before(answer.StartedAt), Invented,
 			"event %d: stored at %v, before the model was asked at %v", e.ID, e.CreatedAt, answer.StartedAt)
-		a.Check(strings.Contains(answer.Prompt, fmt.Sprintf("Camera: %q", names[e.CameraID])), Invented,
+		a.Check(strings.Contains(answer.Prompt, fmt.Sprintf("Camera: %q", names[e.CameraID])),
+			Invented,
 			"event %d: the model was asked about another camera than %s", e.ID, e.CameraID)
 		a.Check(describes(answer.Prompt, inEvent[e.ID]), Invented,
 			"event %d: the model was asked about other detections than %v", e.ID, inEvent[e.ID])
 	}
 }
 
-// verdicts lists by summary what the model said: the first time, when it was asked again after a crash.
+// verdicts lists by summary what the model said: the first time, when it was asked again after a
+// crash.
 func verdicts(calls []aitest.CompletionCall) map[string]aitest.CompletionCall {
 	said := map[string]aitest.CompletionCall{}
 	for _, call := range calls {
 		if !isHonest(call.Call) {
 			continue
 		}
-		if earlier, known := said[call.Verdict.Summary]; !known || call.StartedAt.Before(earlier.StartedAt) {
+		if earlier, known := said[call.Verdict.Summary]; !known ||
+			call.StartedAt.Before(earlier.StartedAt) {
 			said[call.Verdict.Summary] = call
 		}
 	}
@@ -107,8 +121,8 @@ var (
 	furtherLine   = regexp.MustCompile(`(?m)^and (\d+) more: `)
 )
 
-// describes tells whether a prompt lists these detections: all of them, or the first ones and how many
-// more there are.
+// describes tells whether a prompt lists these detections: all of them, or the first ones and how
+// many more there are.
 func describes(prompt string, detections []string) bool {
 	left := map[string]int{}
 	for _, d := range detections {

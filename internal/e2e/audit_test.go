@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-// made is a run without a fault, made up: two pictures in one event, one of nothing, one duplicate, one broken, one refused.
+// made is a run without a fault, made up: two pictures in one event, one of nothing, one
+// duplicate, one broken, one refused.
 type made struct {
 	Run
 
@@ -33,8 +35,14 @@ func id(n int64) sql.NullInt64     { return sql.NullInt64{Int64: n, Valid: n != 
 
 func makeUp(t *testing.T) *made {
 	t.Helper()
-	person := aitest.Detection{Class: "person", Confidence: 0.91, Box: aitest.Box{X: 1, Y: 2, Width: 30, Height: 40}}
-	car := aitest.Detection{Class: "car", Confidence: 0.7031, Box: aitest.Box{X: 5, Y: 6, Width: 70, Height: 80}}
+	person := aitest.Detection{
+		Class: "person", Confidence: 0.91,
+		Box: aitest.Box{X: 1, Y: 2, Width: 30, Height: 40},
+	}
+	car := aitest.Detection{
+		Class: "car", Confidence: 0.7031,
+		Box: aitest.Box{X: 5, Y: 6, Width: 70, Height: 80},
+	}
 	m := &made{Run: Run{Ledger: &Ledger{}, Repeated: true}, root: t.TempDir()}
 	garage := Camera{"Garage", "garage"}
 	answered := aitest.Call{StartedAt: moment, EndedAt: moment.Add(time.Second), Status: 200}
@@ -50,13 +58,17 @@ func makeUp(t *testing.T) *made {
 			m.Detected = append(m.Detected, aitest.DetectCall{Call: answered, SHA256: hash})
 		}
 	}
-	file("a.jpg", "aa", "analyzed", "", 7, func(s *Shot) { s.Kept = []aitest.Detection{person, car} })
+	file("a.jpg", "aa", "analyzed", "", 7,
+		func(s *Shot) { s.Kept = []aitest.Detection{person, car} })
 	file("b.jpg", "bb", "analyzed", "", 7, func(s *Shot) { s.Kept = []aitest.Detection{car} })
 	file("nothing.jpg", "cc", "filtered", "no_detections", 0, func(*Shot) {})
-	file("again.jpg", "aa", "filtered", "duplicate", 0, func(s *Shot) { s.Kept = []aitest.Detection{person, car} })
-	file("text.jpg", "dd", "filtered", "not_an_image", 0, func(s *Shot) { s.Broken = "not_an_image" })
+	file("again.jpg", "aa", "filtered", "duplicate", 0,
+		func(s *Shot) { s.Kept = []aitest.Detection{person, car} })
+	file("text.jpg", "dd", "filtered", "not_an_image", 0,
+		func(s *Shot) { s.Broken = "not_an_image" })
 	file("poison.jpg", "ee", "dead_lettered", "refused", 0, func(s *Shot) { s.Poison = true })
-	m.Detected = append(m.Detected, aitest.DetectCall{Call: aitest.Call{EndedAt: moment, Status: 400}, SHA256: "ee"})
+	m.Detected = append(m.Detected,
+		aitest.DetectCall{Call: aitest.Call{EndedAt: moment, Status: 400}, SHA256: "ee"})
 	for i, d := range []aitest.Detection{person, car, car} {
 		number := int64(1 + i/2)
 		thumbnail := fmt.Sprintf("ab/%d.jpg", i)
@@ -66,13 +78,19 @@ func makeUp(t *testing.T) *made {
 			ObjectType: d.Class, Confidence: d.Confidence, X: d.Box.X, Y: d.Box.Y, Width: d.Box.Width, Height: d.Box.Height,
 			Thumbnail: text(thumbnail),
 		})
-		m.write(t, thumbnail, drawThumbnail(t, color.RGBA{R: 255, A: 255}))
+		m.write(t, thumbnail, redThumbnail(t))
 	}
-	m.Ledger.Batches = []Batch{{ID: 7, CameraID: "garage", State: "analyzed", EventID: id(3), ImageCount: 2, DetectionCount: 3}}
+	m.Ledger.Batches = []Batch{{
+		ID: 7, CameraID: "garage", State: "analyzed", EventID: id(3),
+		ImageCount: 2, DetectionCount: 3,
+	}}
 	prompt := "Camera: \"Garage\"\nDetections:\n1. 12:00:00 person (confidence 0.91)\n2. 12:00:01 car (confidence 0.70)\n" +
 		"3. 12:00:02 car (confidence 0.70)\n"
 	verdict := aitest.Judge(prompt)
-	m.Said = []aitest.CompletionCall{{Call: answered, Prompt: prompt, Verdict: verdict, HasSchema: true}}
+	m.Said = []aitest.CompletionCall{{
+		Call: answered, Prompt: prompt, Verdict: verdict,
+		HasSchema: true,
+	}}
 	m.Ledger.Events = []Event{{
 		ID: 3, BatchID: "7", CameraID: "garage", RiskScore: verdict.RiskScore, RiskLevel: verdict.RiskLevel, Summary: verdict.Summary,
 		Reasoning: verdict.Reasoning, Analyzer: "nemotron", StartedAt: moment, EndedAt: moment, CreatedAt: moment.Add(2 * time.Second),
@@ -80,14 +98,25 @@ func makeUp(t *testing.T) *made {
 	return m
 }
 
-// drawThumbnail draws a thumbnail in one colour.
-func drawThumbnail(t *testing.T, shade color.Color) []byte {
-	t.Helper()
+var redThumbnail, whiteThumbnail = thumbnailOf(color.RGBA{R: 255, A: 255}), thumbnailOf(color.White)
+
+// thumbnailOf draws a thumbnail in one colour.
+func thumbnailOf(shade color.Color) func(t *testing.T) []byte {
+	draw := sync.OnceValues(func() ([]byte, error) { return drawThumbnail(shade) })
+	return func(t *testing.T) []byte {
+		t.Helper()
+		data, err := draw()
+		require.NoError(t, err)
+		return data
+	}
+}
+
+func drawThumbnail(shade color.Color) ([]byte, error) {
 	picture := image.NewRGBA(image.Rect(0, 0, 320, 240))
 	draw.Draw(picture, picture.Bounds(), image.NewUniform(shade), image.Point{}, draw.Src)
 	var encoded bytes.Buffer
-	require.NoError(t, jpeg.Encode(&encoded, picture, nil))
-	return encoded.Bytes()
+	err := jpeg.Encode(&encoded, picture, nil)
+	return encoded.Bytes(), err
 }
 
 func (m *made) write(t *testing.T, name string, data []byte) {
@@ -107,7 +136,7 @@ func (m *made) again(of int, change func(row *Image)) {
 
 func (m *made) kinds(t *testing.T) (found []string, disk Disk) {
 	t.Helper()
-	a := m.Run.Audit()
+	a := m.Audit()
 	disk, err := a.Thumbnails(m.root)
 	require.NoError(t, err)
 	for _, f := range a.Findings {
@@ -123,7 +152,7 @@ func TestAudit_AllIsWell(t *testing.T) {
 	m.Undisturbed, m.Repeated = true, false
 	m.Shots[3].Again = true
 	m.Shots, m.Ledger.Images, m.Detected = m.Shots[:5], m.Ledger.Images[:5], m.Detected[:3] // without the refused one
-	a := m.Run.Audit()
+	a := m.Audit()
 	a.RequireNone(t, "findings")
 	require.Equal(t, map[string]int{
 		"in one event": 2, "filtered: no_detections": 1, "filtered: duplicate": 1, "filtered: not_an_image": 1,
@@ -146,10 +175,16 @@ func TestAudit_AllowsWhatMayBe(t *testing.T) {
 			}
 		},
 		"replaced while it was uploaded again": func(m *made) {
-			m.again(0, func(row *Image) { row.State, row.Reason, row.BatchID = "filtered", text("replaced"), id(0) })
+			m.again(0, func(row *Image) {
+				row.State, row.Reason, row.BatchID = "filtered",
+					text("replaced"), id(0)
+			})
 		},
 		"under a new time, recorded by two servers": func(m *made) {
-			m.again(0, func(row *Image) { row.State, row.Reason, row.BatchID = "filtered", text("duplicate"), id(0) })
+			m.again(0, func(row *Image) {
+				row.State, row.Reason, row.BatchID = "filtered",
+					text("duplicate"), id(0)
+			})
 		},
 		"asked twice, because of a crash": func(m *made) {
 			second := m.Said[0]
@@ -174,74 +209,170 @@ func TestAudit_FindsWhatIsBroken(t *testing.T) {
 		want  string // one of the findings
 		spoil func(m *made)
 	}{
-		"no row":                  {Lost, func(m *made) { m.Ledger.Images = m.Ledger.Images[:5] }},
-		"only a replaced row":     {Lost, func(m *made) { m.Ledger.Images[2].Reason = text("replaced") }},
-		"gone though it is there": {Lost, func(m *made) { m.Ledger.Images[2].Reason = text("file_gone") }},
-		"still queued":            {Lost, func(m *made) { m.Ledger.Images[2].State, m.Ledger.Images[2].Reason = "queued", text("") }},
-		"expired, though young":   {Lost, func(m *made) { m.Ledger.Images[2].State, m.Ledger.Images[2].Reason = "expired", text("") }},
-		"still batched":           {Lost, func(m *made) { m.Ledger.Images[0].State = "batched" }},
-		"only duplicates":         {Lost, func(m *made) { m.Ledger.Images[0].State, m.Ledger.Images[0].Reason = "filtered", text("duplicate") }},
-		"seen, counts as empty":   {Lost, func(m *made) { m.Ledger.Images[1].State, m.Ledger.Images[1].Reason = "filtered", text("no_detections") }},
-		"a detection missing":     {Lost, func(m *made) { m.Ledger.Detections = m.Ledger.Detections[1:] }},
-		"analyzed without event":  {Lost, func(m *made) { m.Ledger.Batches[0].EventID = id(0) }},
-		"event row missing":       {Lost, func(m *made) { m.Ledger.Events = nil }},
-		"batch still open":        {Lost, func(m *made) { m.Ledger.Batches[0].State = "open" }},
-		"two rows of one file":    {Doubled, func(m *made) { m.again(2, func(*Image) {}) }},
+		"no row": {Lost, func(m *made) { m.Ledger.Images = m.Ledger.Images[:5] }},
+		"only a replaced row": {
+			Lost,
+			func(m *made) { m.Ledger.Images[2].Reason = text("replaced") },
+		},
+		"gone though it is there": {
+			Lost,
+			func(m *made) { m.Ledger.Images[2].Reason = text("file_gone") },
+		},
+		"still queued":          {Lost, func(m *made) { m.Ledger.Images[2].State, m.Ledger.Images[2].Reason = "queued", text("") }},
+		"expired, though young": {Lost, func(m *made) { m.Ledger.Images[2].State, m.Ledger.Images[2].Reason = "expired", text("") }},
+		"still batched":         {Lost, func(m *made) { m.Ledger.Images[0].State = "batched" }},
+		"only duplicates":       {Lost, func(m *made) { m.Ledger.Images[0].State, m.Ledger.Images[0].Reason = "filtered", text("duplicate") }},
+		"seen, counts as empty": {Lost, func(m *made) { m.Ledger.Images[1].State, m.Ledger.Images[1].Reason = "filtered", text("no_detections") }},
+		"a detection missing": {
+			Lost,
+			func(m *made) { m.Ledger.Detections = m.Ledger.Detections[1:] },
+		},
+		"analyzed without event": {Lost, func(m *made) { m.Ledger.Batches[0].EventID = id(0) }},
+		"event row missing":      {Lost, func(m *made) { m.Ledger.Events = nil }},
+		"batch still open":       {Lost, func(m *made) { m.Ledger.Batches[0].State = "open" }},
+		"two rows of one file":   {Doubled, func(m *made) { m.again(2, func(*Image) {}) }},
 		"two rows, one a duplicate": {Doubled, func(m *made) {
 			m.Repeated = false
-			m.again(0, func(row *Image) { row.State, row.Reason, row.BatchID = "filtered", text("duplicate"), id(0) })
+			m.again(0, func(row *Image) {
+				row.State, row.Reason, row.BatchID = "filtered",
+					text("duplicate"), id(0)
+			})
 		}},
-		"a duplicate taken for an image": {Doubled, func(m *made) { m.Ledger.Images[3].Reason = text("no_detections") }},
+		"a duplicate taken for an image": {
+			Doubled,
+			func(m *made) { m.Ledger.Images[3].Reason = text("no_detections") },
+		},
 		"a detection twice": {Doubled, func(m *made) {
 			second := m.Ledger.Detections[0]
 			second.ID, second.Thumbnail = 99, text("ab/x.jpg")
 			m.Ledger.Detections = append(m.Ledger.Detections, second)
 		}},
-		"an image in two batches": {Doubled, func(m *made) { m.Ledger.Detections[0].BatchID = id(8) }},
+		"an image in two batches": {
+			Doubled,
+			func(m *made) { m.Ledger.Detections[0].BatchID = id(8) },
+		},
 		"two events of a batch": {Doubled, func(m *made) {
 			second := m.Ledger.Events[0]
 			second.ID = 99
 			m.Ledger.Events = append(m.Ledger.Events, second)
 		}},
-		"one thumbnail for two":        {Doubled, func(m *made) { m.Ledger.Detections[1].Thumbnail = m.Ledger.Detections[0].Thumbnail }},
-		"invented score":               {Invented, func(m *made) { m.Ledger.Events[0].RiskScore = (m.Ledger.Events[0].RiskScore + 1) % 101 }},
-		"invented level":               {Invented, func(m *made) { m.Ledger.Events[0].RiskLevel = "sure" }},
-		"invented summary":             {Invented, func(m *made) { m.Ledger.Events[0].Summary = "all quiet" }},
-		"scored by somebody else":      {Invented, func(m *made) { m.Ledger.Events[0].Analyzer = "rules" }},
-		"stored before it was said":    {Invented, func(m *made) { m.Ledger.Events[0].CreatedAt = moment.Add(-time.Second) }},
-		"answer of an outage":          {Invented, func(m *made) { m.Said[0].Behaviour = "truncated" }},
-		"an outage of the detector":    {Invented, func(m *made) { m.Detected[0].Behaviour = "loading" }},
-		"other detections asked about": {Invented, func(m *made) { m.Ledger.Detections[0].Confidence = 0.92 }},
-		"another camera asked about":   {Invented, func(m *made) { m.Shots[0].Camera.Folder, m.Shots[5].Camera.Folder = "Attic", "Attic" }},
-		"recorded but never written":   {Wrong, func(m *made) { m.Shots = m.Shots[:5] }},
-		"other bytes":                  {Wrong, func(m *made) { m.Ledger.Images[2].SHA256 = text("xx") }},
-		"wrong reason":                 {Wrong, func(m *made) { m.Ledger.Images[4].Reason = text("truncated") }},
-		"no reason":                    {Wrong, func(m *made) { m.Ledger.Images[4].Reason = text("") }},
-		"not the one written again":    {Wrong, func(m *made) { m.Shots[0].Again = true }},
-		"no cause":                     {Wrong, func(m *made) { m.Ledger.Images[5].Reason = text("") }},
-		"given up without need":        {Wrong, func(m *made) { m.Ledger.Images[2].State = "dead_lettered" }},
-		"filtered and in a batch":      {Wrong, func(m *made) { m.Ledger.Images[2].BatchID = id(7) }},
+		"one thumbnail for two": {
+			Doubled,
+			func(m *made) { m.Ledger.Detections[1].Thumbnail = m.Ledger.Detections[0].Thumbnail },
+		},
+		"invented score": {
+			Invented,
+			func(m *made) { m.Ledger.Events[0].RiskScore = (m.Ledger.Events[0].RiskScore + 1) % 101 },
+		},
+		"invented level": {
+			Invented,
+			func(m *made) { m.Ledger.Events[0].RiskLevel = "sure" },
+		},
+		"invented summary": {
+			Invented,
+			func(m *made) { m.Ledger.Events[0].Summary = "all quiet" },
+		},
+		"scored by somebody else": {
+			Invented,
+			func(m *made) { m.Ledger.Events[0].Analyzer = "rules" },
+		},
+		"stored before it was said": {
+			Invented,
+			func(m *made) { m.Ledger.Events[0].CreatedAt = moment.Add(-time.Second) },
+		},
+		"answer of an outage": {
+			Invented,
+			func(m *made) { m.Said[0].Behaviour = "truncated" },
+		},
+		"an outage of the detector": {
+			Invented,
+			func(m *made) { m.Detected[0].Behaviour = "loading" },
+		},
+		"other detections asked about": {
+			Invented,
+			func(m *made) { m.Ledger.Detections[0].Confidence = 0.92 },
+		},
+		"another camera asked about": {
+			Invented,
+			func(m *made) {
+				m.Shots[0].Camera.Folder, m.Shots[5].Camera.Folder = "Attic",
+					"Attic"
+			},
+		},
+		"recorded but never written": {Wrong, func(m *made) { m.Shots = m.Shots[:5] }},
+		"other bytes": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[2].SHA256 = text("xx") },
+		},
+		"wrong reason": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[4].Reason = text("truncated") },
+		},
+		"no reason": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[4].Reason = text("") },
+		},
+		"not the one written again": {Wrong, func(m *made) { m.Shots[0].Again = true }},
+		"no cause": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[5].Reason = text("") },
+		},
+		"given up without need": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[2].State = "dead_lettered" },
+		},
+		"filtered and in a batch": {
+			Wrong,
+			func(m *made) { m.Ledger.Images[2].BatchID = id(7) },
+		},
 		"replaced by nobody": {Wrong, func(m *made) {
 			m.Repeated = false
-			m.again(0, func(row *Image) { row.State, row.Reason, row.BatchID = "filtered", text("replaced"), id(0) })
+			m.again(0, func(row *Image) {
+				row.State, row.Reason, row.BatchID = "filtered",
+					text("replaced"), id(0)
+			})
 		}},
 		"wrong count":            {Wrong, func(m *made) { m.Ledger.Batches[0].ImageCount = 3 }},
 		"event of no batch":      {Wrong, func(m *made) { m.Ledger.Events[0].BatchID = "8" }},
 		"event of another batch": {Wrong, func(m *made) { m.Ledger.Detections[0].EventID = id(4) }},
-		"wrong end of an event":  {Wrong, func(m *made) { m.Ledger.Events[0].EndedAt = moment.Add(time.Second) }},
-		"detected at no time":    {Wrong, func(m *made) { m.Ledger.Detections[0].DetectedAt = moment.Add(time.Second) }},
-		"found by somebody else": {Wrong, func(m *made) { m.Ledger.Detections[0].Detector = "motion" }},
+		"wrong end of an event": {
+			Wrong,
+			func(m *made) { m.Ledger.Events[0].EndedAt = moment.Add(time.Second) },
+		},
+		"detected at no time": {
+			Wrong,
+			func(m *made) { m.Ledger.Detections[0].DetectedAt = moment.Add(time.Second) },
+		},
+		"found by somebody else": {
+			Wrong,
+			func(m *made) { m.Ledger.Detections[0].Detector = "motion" },
+		},
 		"tried twice":            {Wrong, func(m *made) { m.Undisturbed, m.Ledger.Images[0].Attempts = true, 2 }},
 		"sent twice":             {Misbehaving, func(m *made) { m.Undisturbed, m.Detected = true, append(m.Detected, m.Detected[0]) }},
 		"asked twice":            {Misbehaving, func(m *made) { m.Undisturbed, m.Said = true, append(m.Said, m.Said[0]) }},
 		"asked without a schema": {Misbehaving, func(m *made) { m.Said[0].HasSchema = false }},
 		"badly asked":            {Misbehaving, func(m *made) { m.Detected[0].Status = 400 }},
 		"sent though broken":     {Misbehaving, func(m *made) { m.Detected[0].SHA256 = "dd" }},
-		"sent though unknown":    {Misbehaving, func(m *made) { m.Detected = append(m.Detected, aitest.DetectCall{SHA256: "ff"}) }},
-		"no thumbnail":           {Dangling, func(m *made) { require.NoError(t, os.Remove(filepath.Join(m.root, "ab/1.jpg"))) }},
-		"no thumbnail named":     {Dangling, func(m *made) { m.Ledger.Detections[1].Thumbnail = text("") }},
-		"half a thumbnail":       {Dangling, func(m *made) { m.write(t, "ab/1.jpg", drawThumbnail(t, color.White)[:500]) }},
-		"no box in it":           {Dangling, func(m *made) { m.write(t, "ab/1.jpg", drawThumbnail(t, color.White)) }},
+		"sent though unknown": {
+			Misbehaving,
+			func(m *made) { m.Detected = append(m.Detected, aitest.DetectCall{SHA256: "ff"}) },
+		},
+		"no thumbnail": {
+			Dangling,
+			func(m *made) { require.NoError(t, os.Remove(filepath.Join(m.root, "ab/1.jpg"))) },
+		},
+		"no thumbnail named": {
+			Dangling,
+			func(m *made) { m.Ledger.Detections[1].Thumbnail = text("") },
+		},
+		"half a thumbnail": {
+			Dangling,
+			func(m *made) { m.write(t, "ab/1.jpg", whiteThumbnail(t)[:500]) },
+		},
+		"no box in it": {
+			Dangling,
+			func(m *made) { m.write(t, "ab/1.jpg", whiteThumbnail(t)) },
+		},
 	} {
 		m := makeUp(t)
 		c.spoil(m)
@@ -267,7 +398,9 @@ func TestAudit_ListsFilesOfNoRow(t *testing.T) {
 func TestDescribes_LongBatches(t *testing.T) {
 	t.Parallel()
 	prompt := "1. 10:00:00 car (confidence 0.70)\n2. 10:00:01 dog (confidence 0.65)\nand 2 more: 2 persons\n"
-	require.True(t, describes(prompt, []string{"person 0.90", "person 0.91", "dog 0.65", "car 0.70"}))
+	require.True(t, describes(prompt,
+		[]string{"person 0.90", "person 0.91", "dog 0.65", "car 0.70"}))
 	require.False(t, describes(prompt, []string{"person 0.90", "dog 0.65", "car 0.70"}))
-	require.False(t, describes(prompt, []string{"person 0.90", "person 0.91", "dog 0.66", "car 0.70"}))
+	require.False(t, describes(prompt,
+		[]string{"person 0.90", "person 0.91", "dog 0.66", "car 0.70"}))
 }

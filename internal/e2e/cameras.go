@@ -22,8 +22,12 @@ type Camera struct{ Folder, ID string }
 // SixCameras are cameras whose folders are spelled in different ways.
 func SixCameras() []Camera {
 	return []Camera{
-		{"Front Door", "front_door"}, {"garage", "garage"}, {"back-yard", "back_yard"},
-		{"Drive 2", "drive_2"}, {"cellar", "cellar"}, {"Attic", "attic"},
+		{"Front Door", "front_door"},
+		{"garage", "garage"},
+		{"back-yard", "back_yard"},
+		{"Drive 2", "drive_2"},
+		{"cellar", "cellar"},
+		{"Attic", "attic"},
 	}
 }
 
@@ -34,7 +38,8 @@ type Shot struct {
 	Size         int64
 	// Broken is the reason for which it must be filtered; empty for a picture.
 	Broken string
-	// Again says that the same bytes were recorded before under another name, so that it must count as the duplicate.
+	// Again says that the same bytes were recorded before under another name, so that it must
+	// count as the duplicate.
 	Again bool
 	// Poison says that the detector refuses it for good.
 	Poison bool
@@ -42,12 +47,17 @@ type Shot struct {
 	Kept []aitest.Detection
 }
 
-// NewShot describes a file. Broken is empty for a picture, of which the scripted detector sees what aitest.Detections says.
+// NewShot describes a file. Broken is empty for a picture, of which the scripted detector sees
+// what aitest.Detections says.
 func NewShot(camera Camera, path string, data []byte, broken string) *Shot {
 	sum := sha256.Sum256(data)
-	s := &Shot{Camera: camera, Path: path, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(data)), Broken: broken}
+	s := &Shot{
+		Camera: camera, Path: path, SHA256: hex.EncodeToString(sum[:]),
+		Size: int64(len(data)), Broken: broken,
+	}
 	if broken == "" {
-		s.Kept = slices.DeleteFunc(aitest.Detections(data), func(d aitest.Detection) bool { return d.Confidence < Threshold })
+		s.Kept = slices.DeleteFunc(aitest.Detections(data),
+			func(d aitest.Detection) bool { return d.Confidence < Threshold })
 	}
 	return s
 }
@@ -79,7 +89,8 @@ func (c *Cameras) Path(camera Camera, name string) string {
 	return filepath.Join(c.Root, camera.Folder, name)
 }
 
-// Note puts a file on the list. One that the server may see earlier than that must not be looked for in an audit meanwhile.
+// Note puts a file on the list. One that the server may see earlier than that must not be looked
+// for in an audit meanwhile.
 func (c *Cameras) Note(s *Shot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,7 +104,8 @@ func (c *Cameras) Shots() []*Shot {
 	return slices.Clone(c.shots)
 }
 
-// WriteRenamed writes a file under a temporary name and renames it. Its time is at, or now when that is zero.
+// WriteRenamed writes a file under a temporary name and renames it. Its time is at, or now when
+// that is zero.
 func WriteRenamed(path string, data []byte, at time.Time) error {
 	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".part")
 	if err := os.WriteFile(temporary, data, 0o644); err != nil { //nolint:gosec // cameras write for all to read

@@ -89,13 +89,19 @@ type Detection struct {
 // seen is the detection in the words of the detector.
 func (d *Detection) seen() aitest.Detection {
 	return aitest.Detection{
-		Class: d.ObjectType, Confidence: d.Confidence, Box: aitest.Box{X: d.X, Y: d.Y, Width: d.Width, Height: d.Height},
+		Class: d.ObjectType, Confidence: d.Confidence, Box: aitest.Box{
+			X: d.X, Y: d.Y,
+			Width: d.Width, Height: d.Height,
+		},
 	}
 }
 
 // ReadLedger reads all rows in one snapshot.
 func ReadLedger(ctx context.Context, database *sqlx.DB) (*Ledger, error) {
-	tx, err := database.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	tx, err := database.BeginTxx(ctx, &sql.TxOptions{
+		Isolation: sql.LevelRepeatableRead,
+		ReadOnly:  true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}

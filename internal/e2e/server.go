@@ -44,7 +44,8 @@ type process struct {
 	err error
 }
 
-// Command prepares a command of the binary. It ends with us, however we end: run it on a locked thread.
+// Command prepares a command of the binary. It ends with us, however we end: run it on a locked
+// thread.
 func (s *Server) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Program, args...) //nolint:gosec // the binary under test
 	cmd.Dir = s.Dir
@@ -177,7 +178,8 @@ func FreePort(ctx context.Context) (int, error) {
 	}
 	address, ok := listener.Addr().(*net.TCPAddr)
 	if !ok {
-		return 0, errors.Join(fmt.Errorf("unexpected address %v", listener.Addr()), listener.Close())
+		return 0, errors.Join(fmt.Errorf("unexpected address %v", listener.Addr()),
+			listener.Close())
 	}
 	return address.Port, listener.Close()
 }

@@ -31,8 +31,8 @@ type World struct {
 	redis                 *redis.Client
 }
 
-// NewWorld makes a world on databases that are there, with camera folders below cameras. It ends with
-// the test.
+// NewWorld makes a world on databases that are there, with camera folders below cameras. It ends
+// with the test.
 func NewWorld(tb testing.TB, databaseURL, redisURL, cameras string) *World {
 	tb.Helper()
 	w := &World{
@@ -40,7 +40,8 @@ func NewWorld(tb testing.TB, databaseURL, redisURL, cameras string) *World {
 		databaseURL: databaseURL, redisURL: redisURL,
 	}
 	var err error
-	w.Database, err = sqlx.Open("postgres", databaseURL+"&default_transaction_read_only=off&connect_timeout=15")
+	w.Database, err = sqlx.Open("postgres",
+		databaseURL+"&default_transaction_read_only=off&connect_timeout=15")
 	if err != nil {
 		tb.Fatalf("open the database: %v", err)
 	}
@@ -53,8 +54,8 @@ func NewWorld(tb testing.TB, databaseURL, redisURL, cameras string) *World {
 	return w
 }
 
-// Settings are those that a server in this world needs, with short times: batches close after seconds,
-// and calls to the AI services that hang are given up.
+// Settings are those that a server in this world needs, with short times: batches close after
+// seconds, and calls to the AI services that hang are given up.
 func (w *World) Settings() []string {
 	return []string{
 		"DATABASE_URL=" + w.databaseURL, "REDIS_URL=" + w.redisURL, "FOSCAM_BASE_PATH=" + w.Cameras.Root,
@@ -67,7 +68,10 @@ func (w *World) Settings() []string {
 // Collect reads what is stored and said now.
 func (w *World) Collect(ctx context.Context) (Run, error) {
 	ledger, err := ReadLedger(ctx, w.Database)
-	return Run{Shots: w.Cameras.Shots(), Ledger: ledger, Detected: w.Detector.Calls(), Said: w.Model.Calls()}, err
+	return Run{
+		Shots: w.Cameras.Shots(), Ledger: ledger, Detected: w.Detector.Calls(),
+		Said: w.Model.Calls(),
+	}, err
 }
 
 // Order gives PostgreSQL one order.
@@ -104,8 +108,8 @@ func (w *World) HoldLock(ctx context.Context, table string) (release func(), err
 	return func() { _ = tx.Rollback() }, nil // the lock is all that it was for
 }
 
-// Redis sends Redis one command that may be repeated, such as XLEN and a name, and returns a number that it
-// answers.
+// Redis sends Redis one command that may be repeated, such as XLEN and a name, and returns a
+// number that it answers.
 func (w *World) Redis(ctx context.Context, words ...string) (number int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
@@ -136,9 +140,9 @@ type Claim struct {
 	Token string
 }
 
-// EndLeases makes the leases of claims end now, as if minutes had passed: those of the rows, and those
-// of the entries in the queues. It returns those of images. Whose claims end is said by how their names
-// begin; all of them when that is empty.
+// EndLeases makes the leases of claims end now, as if minutes had passed: those of the rows, and
+// those of the entries in the queues. It returns those of images. Whose claims end is said by how
+// their names begin; all of them when that is empty.
 func (w *World) EndLeases(ctx context.Context, owner string) (ended []Claim, err error) {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()

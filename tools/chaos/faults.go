@@ -24,7 +24,8 @@ type faultRunner struct {
 
 	mu    sync.Mutex
 	count map[kind]int // guarded by mu; faults that took place
-	// afterKills are the times from the last fault to readiness of the bursts with a kill, others those of the rest.
+	// afterKills are the times from the last fault to readiness of the bursts with a kill, others
+	// those of the rest.
 	afterKills, others []time.Duration // guarded by mu
 	findings           e2e.Findings    // guarded by mu
 }
@@ -54,7 +55,8 @@ func (f *faultRunner) kills() (n int) {
 	return n
 }
 
-// burst makes the faults of one burst, waits until all have ended, and then until the server is ready again.
+// burst makes the faults of one burst, waits until all have ended, and then until the server is
+// ready again.
 func (f *faultRunner) burst(ctx context.Context, b burst) error {
 	var (
 		running sync.WaitGroup
@@ -89,7 +91,8 @@ func (f *faultRunner) burst(ctx context.Context, b burst) error {
 	if err != nil {
 		return err
 	}
-	f.recovered(took, slices.ContainsFunc(b.faults, func(one fault) bool { return one.kind.isKill() }))
+	f.recovered(took, slices.ContainsFunc(b.faults,
+		func(one fault) bool { return one.kind.isKill() }))
 	e2e.Wait(ctx, b.calm)
 	return nil
 }
@@ -121,8 +124,9 @@ func (f *faultRunner) recovered(took time.Duration, killed bool) {
 	}
 }
 
-// make makes one fault and returns when it ended: when the killed process was launched again, or the trouble lifted. A fault that
-// could not be made, because what it needs was down itself, is not counted and no error.
+// make makes one fault and returns when it ended: when the killed process was launched again, or
+// the trouble lifted. A fault that could not be made, because what it needs was down itself, is
+// not counted and no error.
 func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err error) {
 	defer catch(&err)
 	w := f.world
@@ -139,7 +143,8 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 		_, err := w.Redis(ctx, "FLUSHALL")
 		return f.attempt(one.kind, err)
 	case cutSessions:
-		return f.attempt(one.kind, w.Order(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`))
+		return f.attempt(one.kind, w.Order(ctx,
+			`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`))
 	case readOnly:
 		return f.disturbed(one.kind, w.makeReadOnly(ctx, one.hold) == nil)
 	case holdLock:
@@ -164,7 +169,8 @@ func (f *faultRunner) make(ctx context.Context, one fault) (ended time.Time, err
 	return f.disturbed(one.kind, true)
 }
 
-// disturbed ends a fault that took a while, and counts it when it came to be what it was meant to be.
+// disturbed ends a fault that took a while, and counts it when it came to be what it was meant to
+// be.
 func (f *faultRunner) disturbed(k kind, made bool) (time.Time, error) {
 	if made {
 		f.noted(k)

@@ -24,7 +24,10 @@ func (w *world) makeReadOnly(ctx context.Context, hold time.Duration) error {
 
 // holdLock keeps everybody out of a table for a while.
 func (w *world) holdLock(ctx context.Context, hold time.Duration, pick int) error {
-	tables := [...]string{"images", "batches", "detections", "events", "cameras", "system_config", "media_deletions"}
+	tables := [...]string{
+		"images", "batches", "detections", "events", "cameras", "system_config",
+		"media_deletions",
+	}
 	limited, cancel := context.WithTimeout(ctx, hold+2*adminTimeout)
 	defer cancel()
 	release, err := w.HoldLock(limited, tables[pick%len(tables)])
@@ -36,8 +39,8 @@ func (w *world) holdLock(ctx context.Context, hold time.Duration, pick int) erro
 	return nil
 }
 
-// killSession kills one process of PostgreSQL that serves a session of the server. PostgreSQL then ends
-// all sessions and recovers.
+// killSession kills one process of PostgreSQL that serves a session of the server. PostgreSQL then
+// ends all sessions and recovers.
 func (w *world) killSession(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()

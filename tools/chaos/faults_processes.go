@@ -18,7 +18,9 @@ import (
 	"hsi.home.arpa/pipeline/aitest"
 )
 
-func (w *world) killServer(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time, error) {
+func (w *world) killServer(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time,
+	error,
+) {
 	w.server.exchange.Lock()
 	defer w.server.exchange.Unlock()
 	if w.server.Kill() {
@@ -31,8 +33,11 @@ func (w *world) killServer(ctx context.Context, hold time.Duration, noted func(k
 	return ended, w.server.Start(ctx)
 }
 
-// killPostgres kills PostgreSQL and starts it again. Twice kills it once more while it starts, if that is fast enough to hit it.
-func (w *world) killPostgres(ctx context.Context, hold time.Duration, twice bool, noted func(kind)) (time.Time, error) {
+// killPostgres kills PostgreSQL and starts it again. Twice kills it once more while it starts, if
+// that is fast enough to hit it.
+func (w *world) killPostgres(ctx context.Context, hold time.Duration, twice bool,
+	noted func(kind),
+) (time.Time, error) {
 	w.postgresMu.Lock()
 	defer w.postgresMu.Unlock()
 	w.postgres.Kill(w.scope)
@@ -48,7 +53,8 @@ func (w *world) killPostgres(ctx context.Context, hold time.Duration, twice bool
 	return ended, nil
 }
 
-// killStartingPostgres starts PostgreSQL and kills it as soon as it has made its process file; children and all are gone afterwards.
+// killStartingPostgres starts PostgreSQL and kills it as soon as it has made its process file;
+// children and all are gone afterwards.
 func (w *world) killStartingPostgres(ctx context.Context) (killed bool) {
 	started := make(chan struct{})
 	go func() {
@@ -85,7 +91,9 @@ func postmasterPID(dir string) (int, error) {
 	return strconv.Atoi(first)
 }
 
-func (w *world) killRedis(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time, error) {
+func (w *world) killRedis(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time,
+	error,
+) {
 	w.redisMu.Lock()
 	defer w.redisMu.Unlock()
 	w.redis.Kill(w.scope)
@@ -99,7 +107,9 @@ func (w *world) killRedis(ctx context.Context, hold time.Duration, noted func(ki
 }
 
 // staleRedis copies the append-only file, lets Redis go on, kills it, and starts it with the copy.
-func (w *world) staleRedis(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time, error) {
+func (w *world) staleRedis(ctx context.Context, hold time.Duration, noted func(kind)) (time.Time,
+	error,
+) {
 	w.redisMu.Lock()
 	defer w.redisMu.Unlock()
 	file := filepath.Join(w.redis.Dir(), "appendonlydir")
@@ -126,7 +136,9 @@ type freezer interface {
 	Resume(tb testing.TB)
 }
 
-func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freezer, hold time.Duration) {
+func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freezer,
+	hold time.Duration,
+) {
 	exchange.Lock()
 	defer exchange.Unlock()
 	process.Pause(w.scope)
@@ -134,7 +146,8 @@ func (w *world) freeze(ctx context.Context, exchange *sync.Mutex, process freeze
 	process.Resume(w.scope)
 }
 
-// freezeServer stops the server for a while. Leases may end meanwhile: then what it comes back with meets claims that ended.
+// freezeServer stops the server for a while. Leases may end meanwhile: then what it comes back
+// with meets claims that ended.
 func (w *world) freezeServer(ctx context.Context, hold time.Duration, endLeases bool) {
 	w.server.freezing.Lock()
 	defer w.server.freezing.Unlock()
@@ -146,17 +159,21 @@ func (w *world) freezeServer(ctx context.Context, hold time.Duration, endLeases 
 	e2e.Wait(ctx, hold)
 }
 
-// takeOver freezes the server in the middle of calls and past its leases while a second one takes its work over. Then the first comes
-// back with answers to calls whose claims are lost, and goes on beside the second for a moment before that ends. It reports false
-// when there was nothing to take over, because no image was waiting or the databases were down themselves.
-func (w *world) takeOver(ctx context.Context, hold time.Duration, killed bool) (made bool, err error) {
+// takeOver freezes the server in the middle of calls and past its leases while a second one takes
+// its work over. Then the first comes back with answers to calls whose claims are lost, and goes
+// on beside the second for a moment before that ends. It reports false when there was nothing to
+// take over, because no image was waiting or the databases were down themselves.
+func (w *world) takeOver(ctx context.Context, hold time.Duration, killed bool) (made bool,
+	err error,
+) {
 	w.server.exchange.Lock()
 	defer w.server.exchange.Unlock()
 	w.server.freezing.Lock()
 	defer w.server.freezing.Unlock()
 	const catching, taking = 3 * time.Second, 5 * time.Second
 	caught, answer := make(chan struct{}, detectionWorkers), make(chan struct{})
-	w.Detector.Script(slices.Repeat([]aitest.Behaviour{refusing(held(caught, answer))}, detectionWorkers)...)
+	w.Detector.Script(slices.Repeat([]aitest.Behaviour{refusing(held(caught, answer))},
+		detectionWorkers)...)
 	if !received(ctx, caught, catching) {
 		close(answer)
 		return false, nil

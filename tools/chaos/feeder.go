@@ -33,10 +33,12 @@ type feeder struct {
 	*e2e.Cameras
 
 	seed uint64
-	// total is how many files are to be written, patient whether some may be such that the server waits for minutes.
+	// total is how many files are to be written, patient whether some may be such that the server
+	// waits for minutes.
 	total   int
 	patient bool
-	// progress tells which part of the run is over, from 0 to 1: the cameras keep in step with the faults.
+	// progress tells which part of the run is over, from 0 to 1: the cameras keep in step with the
+	// faults.
 	progress func() float64
 
 	written, again atomic.Int64
@@ -54,7 +56,10 @@ func (f *feeder) run(ctx context.Context) error {
 	errs := make([]error, len(list))
 	share := (f.total + len(list) - 1) / len(list)
 	for i, c := range list {
-		cam := &camera{feeder: f, Camera: c, number: i, share: share, random: random(f.seed, uint64(100+i))}
+		cam := &camera{
+			feeder: f, Camera: c, number: i, share: share,
+			random: random(f.seed, uint64(100+i)),
+		}
 		writing.Go(func() { errs[i] = cam.run(ctx) })
 	}
 	writing.Wait()
@@ -93,7 +98,8 @@ type shot struct {
 	done atomic.Bool
 }
 
-// run writes the camera's share, in step with the run: sometimes one by one, sometimes many at once.
+// run writes the camera's share, in step with the run: sometimes one by one, sometimes many at
+// once.
 func (c *camera) run(ctx context.Context) error {
 	defer c.slow.Wait()
 	for n := 0; n < c.share; {
@@ -163,7 +169,8 @@ func (c *camera) take(data []byte, broken string) *shot {
 	return &shot{Shot: e2e.NewShot(c.Camera, "", data, broken), data: data}
 }
 
-// objects draws what is to be seen: up to three objects, of which at least one reaches the threshold when some is wanted.
+// objects draws what is to be seen: up to three objects, of which at least one reaches the
+// threshold when some is wanted.
 func (c *camera) objects(some bool) (list []aitest.Detection) {
 	kinds := [...]string{"person", "car", "truck", "dog", "cat", "bicycle"}
 	count := c.random.IntN(3)
@@ -173,7 +180,10 @@ func (c *camera) objects(some bool) (list []aitest.Detection) {
 	for i := range count {
 		d := aitest.Detection{
 			Class: kinds[c.random.IntN(len(kinds))], Confidence: math.Round(1e4*(0.50+0.09*c.random.Float64())) / 1e4,
-			Box: aitest.Box{X: c.random.IntN(220), Y: c.random.IntN(100), Width: 10 + c.random.IntN(80), Height: 25 + c.random.IntN(45)},
+			Box: aitest.Box{
+				X: c.random.IntN(220), Y: c.random.IntN(100),
+				Width: 10 + c.random.IntN(80), Height: 25 + c.random.IntN(45),
+			},
 		}
 		if some && (i == 0 || c.random.IntN(3) > 0) {
 			d.Confidence = math.Round(1e4*(e2e.Threshold+0.4*c.random.Float64())) / 1e4
@@ -183,10 +193,11 @@ func (c *camera) objects(some bool) (list []aitest.Detection) {
 	return list
 }
 
-// write brings a new picture into the camera's folder and notes it when it is there. Broken ones come at once, so that no part of
-// them is taken for another broken one.
+// write brings a new picture into the camera's folder and notes it when it is there. Broken ones
+// come at once, so that no part of them is taken for another broken one.
 func (c *camera) write(ctx context.Context, s *shot, name string) error {
-	s.Path = c.Cameras.Path(c.Camera, filepath.Join(fmt.Sprintf("part %d", c.count/perFolder), name))
+	s.Path = c.Path(c.Camera, filepath.Join(fmt.Sprintf("part %d", c.count/perFolder),
+		name))
 	c.count++
 	how := c.random.IntN(3)
 	stall := time.Duration(c.random.IntN(1500)) * time.Millisecond
@@ -229,7 +240,8 @@ func (c *camera) writeAgain(ctx context.Context, s *shot) error {
 	return c.renamed(ctx, s)
 }
 
-// inPieces writes the first half, waits, and writes the second. It tries again while the folder is away.
+// inPieces writes the first half, waits, and writes the second. It tries again while the folder is
+// away.
 func (c *camera) inPieces(ctx context.Context, s *shot, stall time.Duration) error {
 	var finish func() error
 	err := c.whenThere(ctx, s, func() (err error) {
@@ -248,7 +260,8 @@ func (c *camera) inPieces(ctx context.Context, s *shot, stall time.Duration) err
 
 // renamed writes under a temporary name and renames. It tries again while the folder is away.
 func (c *camera) renamed(ctx context.Context, s *shot) error {
-	return c.whenThere(ctx, s, func() error { return e2e.WriteRenamed(s.Path, s.data, time.Time{}) })
+	return c.whenThere(ctx, s,
+		func() error { return e2e.WriteRenamed(s.Path, s.data, time.Time{}) })
 }
 
 // whenThere repeats what fails while a folder is away. The camera's own folder is never made anew.

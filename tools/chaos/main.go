@@ -1,9 +1,11 @@
-// Command chaos runs the real server with real databases and scripted AI services, feeds it pictures from several cameras, kills
-// and disturbs everything at random while it works, and in the end compares what the cameras wrote with what is stored: each
-// image in exactly one event, filtered with a reason, given up with a cause, or expired; nothing lost, doubled or invented.
+// Command chaos runs the real server with real databases and scripted AI services, feeds it
+// pictures from several cameras, kills and disturbs everything at random while it works, and in
+// the end compares what the cameras wrote with what is stored: each image in exactly one event,
+// filtered with a reason, given up with a cause, or expired; nothing lost, doubled or invented.
 //
-// It prints its seed. The same seed draws the same pictures and the same faults; when exactly a fault hits is up to the machine.
-// It exits with 1 when a promise was broken, with 2 when the run itself could not be made.
+// It prints its seed. The same seed draws the same pictures and the same faults; when exactly a
+// fault hits is up to the machine. It exits with 1 when a promise was broken, with 2 when the run
+// itself could not be made.
 package main
 
 import (
@@ -26,7 +28,8 @@ type options struct {
 	// dir is where the run keeps its files; empty chooses a RAM disk or the temporary folder.
 	dir  string
 	seed uint64
-	// images is how many pictures the cameras write at least, kills how many kill -9 the three processes get at least.
+	// images is how many pictures the cameras write at least, kills how many kill -9 the three
+	// processes get at least.
 	images, kills int
 	// limit bounds the whole run.
 	limit time.Duration
@@ -51,7 +54,8 @@ func realMain(ctx context.Context, args []string, out, problems io.Writer) int {
 	if err != nil {
 		return 2
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not finished within %v", o.limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.limit,
+		fmt.Errorf("not finished within %v", o.limit))
 	defer cancel()
 	result, err := run(ctx, o, out)
 	if result != nil {
@@ -74,11 +78,13 @@ func parse(args []string, problems io.Writer) (options, error) {
 	flags.SetOutput(problems)
 	long := flags.Bool("long", false, "50,000 images and 1,000 kills instead of 5,000 and 100")
 	flags.StringVar(&o.binary, "hsi", "bin/hsi", "the server to run")
-	flags.StringVar(&o.dir, "dir", "", "a folder for the files of the run; default: a RAM disk, or the temporary folder")
+	flags.StringVar(&o.dir, "dir", "",
+		"a folder for the files of the run; default: a RAM disk, or the temporary folder")
 	flags.Uint64Var(&o.seed, "seed", 0, "what decides about pictures and faults; 0 draws one")
 	flags.IntVar(&o.images, "images", 5_000, "pictures to write at least")
 	flags.IntVar(&o.kills, "kills", 100, "kill -9 to send at least")
-	flags.DurationVar(&o.within, "within", 0, "readiness must be back so soon after each fault; 0 only measures it")
+	flags.DurationVar(&o.within, "within", 0,
+		"readiness must be back so soon after each fault; 0 only measures it")
 	flags.DurationVar(&o.limit, "limit", 9*time.Minute, "the run has failed when it takes longer")
 	flags.BoolVar(&o.keep, "keep", false, "keep the files of the run")
 	if err := flags.Parse(args); err != nil {

@@ -25,7 +25,8 @@ const (
 	takeOver       kind = "server frozen past its leases, a second one takes over"
 )
 
-// faultKinds says how often each fault is drawn, and how long it lasts: for a kill the time until the process is started again.
+// faultKinds says how often each fault is drawn, and how long it lasts: for a kill the time until
+// the process is started again.
 var faultKinds = []struct { //nolint:gochecknoglobals // a constant
 	kind          kind
 	weight        int
@@ -93,7 +94,10 @@ func drawFault(r *rand.Rand) fault {
 			if f.isKill && r.IntN(3) == 0 {
 				hold = 0 // started again at once
 			}
-			return fault{kind: f.kind, after: time.Duration(r.IntN(1000)) * time.Millisecond, hold: hold, pick: r.IntN(1 << 20)}
+			return fault{
+				kind: f.kind, after: time.Duration(r.IntN(1000)) * time.Millisecond,
+				hold: hold, pick: r.IntN(1 << 20),
+			}
 		}
 	}
 	return fault{} // not reached

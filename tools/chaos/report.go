@@ -29,11 +29,13 @@ type report struct {
 	events, detections int
 	// leftovers are files that kills left and the server removed later.
 	leftovers int
-	// givenUp counts by their causes the images that were given up before they were tried again at the end.
+	// givenUp counts by their causes the images that were given up before they were tried again at
+	// the end.
 	givenUp []cause
 	// check is what `hsi check` printed.
 	check string
-	// disturbed is how long the faults took, settled how long it took from then until nothing was left to do, took all together.
+	// disturbed is how long the faults took, settled how long it took from then until nothing was
+	// left to do, took all together.
 	disturbed, settled, took time.Duration
 	// kept is where the files of the run are, if they are.
 	kept string
@@ -56,7 +58,8 @@ func (r *report) take(f *faultRunner, feeder *feeder, w *world) {
 	r.afterKills, r.others = slices.Sorted(slices.Values(f.afterKills)), slices.Sorted(slices.Values(f.others))
 	for _, took := range slices.Concat(r.afterKills, r.others) {
 		if r.within > 0 && took > r.within {
-			r.found(e2e.Late, fmt.Sprintf("ready only %v after the last fault", took.Round(time.Millisecond)))
+			r.found(e2e.Late, fmt.Sprintf("ready only %v after the last fault",
+				took.Round(time.Millisecond)))
 		}
 	}
 	r.findings = append(r.findings, f.findings...)
@@ -99,17 +102,31 @@ func (r *report) print(out io.Writer) {
 		times []time.Duration
 	}{{"bursts with a kill", r.afterKills}, {"other bursts", r.others}} {
 		if n := len(group.times); n > 0 {
-			line("  %4d %-20s p50 %v, p99 %v, max %v", n, group.name, round(group.times[n/2]), round(group.times[n*99/100]), round(group.times[n-1]))
+			line("  %4d %-20s p50 %v, p99 %v, max %v", n, group.name, round(group.times[n/2]),
+				round(group.times[n*99/100]), round(group.times[n-1]))
 		}
 	}
-	line("time             %v: %v of faults, %v until nothing was left to do", round(r.took), round(r.disturbed), round(r.settled))
+	line("time             %v: %v of faults, %v until nothing was left to do", round(r.took),
+		round(r.disturbed), round(r.settled))
 	if r.outcomes == nil {
 		line("nothing was compared: the run did not come to its end")
 	}
 	var counts []string
 	for _, c := range []struct{ kind, words string }{
-		{e2e.Lost, "lost"}, {e2e.Doubled, "doubled"}, {e2e.Invented, "invented"}, {e2e.Wrong, "wrong"},
-		{e2e.Dangling, "rows without file"}, {e2e.Orphaned, "files without row"}, {e2e.Late, "late"}, {e2e.Misbehaving, "misbehaving"},
+		{e2e.Lost, "lost"},
+		{e2e.Doubled, "doubled"},
+		{e2e.Invented, "invented"},
+		{
+			e2e.Wrong,
+			"wrong",
+		},
+		{e2e.Dangling, "rows without file"},
+		{e2e.Orphaned, "files without row"},
+		{
+			e2e.Late,
+			"late",
+		},
+		{e2e.Misbehaving, "misbehaving"},
 	} {
 		counts = append(counts, fmt.Sprint(r.findings.Count(c.kind), " ", c.words))
 	}

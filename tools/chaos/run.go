@@ -20,7 +20,8 @@ const (
 	stopPatience = 2 * time.Minute
 )
 
-// run makes one run. The report is nil when the run could not begin; the error says why the run did not come to its end.
+// run makes one run. The report is nil when the run could not begin; the error says why the run
+// did not come to its end.
 func run(ctx context.Context, o options, out io.Writer) (result *report, err error) {
 	begun := time.Now()
 	_, _ = fmt.Fprintf(out, "seed %d: %d images, %d kill -9\n", o.seed, o.images, o.kills)
@@ -59,7 +60,8 @@ func run(ctx context.Context, o options, out io.Writer) (result *report, err err
 		return result, err
 	}
 	result.disturbed = time.Since(begun)
-	_, _ = fmt.Fprintf(out, "%s the faults are over, waiting for what is left to do\n", clock(begun))
+	_, _ = fmt.Fprintf(out, "%s the faults are over, waiting for what is left to do\n",
+		clock(begun))
 	settled := time.Now()
 	if err := settle(ctx, w, feeder, result); err != nil {
 		return result, err
@@ -90,10 +92,12 @@ func disturb(ctx context.Context, o options, f *faultRunner, feeder *feeder, out
 	w := f.world
 	for i, makeTrouble := range []func() error{
 		func() error {
-			return f.aiTrouble(trouble, random(o.seed, 1), w.Detector, detectorTook, detectorAway, detectorOdd, oddImages())
+			return f.aiTrouble(trouble, random(o.seed, 1), w.Detector, detectorTook, detectorAway,
+				detectorOdd, oddImages())
 		},
 		func() error {
-			return f.aiTrouble(trouble, random(o.seed, 2), w.Model, modelTook, modelAway, modelOdd, oddVerdicts())
+			return f.aiTrouble(trouble, random(o.seed, 2), w.Model, modelTook, modelAway, modelOdd,
+				oddVerdicts())
 		},
 		func() error { return f.cameraTrouble(trouble, random(o.seed, 3)) },
 	} {
@@ -120,7 +124,8 @@ func disturb(ctx context.Context, o options, f *faultRunner, feeder *feeder, out
 		}
 		if time.Since(said) > progressInterval {
 			said = time.Now()
-			_, _ = fmt.Fprintf(out, "%s %d files written, %d kill -9\n", clock(begun), feeder.written.Load(), f.kills())
+			_, _ = fmt.Fprintf(out, "%s %d files written, %d kill -9\n", clock(begun),
+				feeder.written.Load(), f.kills())
 		}
 	}
 }
@@ -134,12 +139,14 @@ func settle(ctx context.Context, w *world, feeder *feeder, result *report) error
 	if w.drain(ctx, files) {
 		return ctx.Err()
 	}
-	// What is left may wait for the hourly look at all folders; a start looks at once, and tells late from lost.
+	// What is left may wait for the hourly look at all folders; a start looks at once, and tells
+	// late from lost.
 	waiting, err := w.waiting(ctx, files)
 	if err != nil {
 		return err
 	}
-	result.found(e2e.Late, fmt.Sprintf("nothing moved any more, with %d files without a row, %d images and %d batches to do", waiting.Unrecorded, waiting.Images, waiting.Batches))
+	result.found(e2e.Late,
+		fmt.Sprintf("nothing moved any more, with %d files without a row, %d images and %d batches to do", waiting.Unrecorded, waiting.Images, waiting.Batches))
 	w.server.Kill()
 	if err := w.server.Start(ctx); err != nil {
 		return err
@@ -148,8 +155,9 @@ func settle(ctx context.Context, w *world, feeder *feeder, result *report) error
 	return context.Cause(ctx)
 }
 
-// drain waits until all files have a row that has come to its end; false when nothing has moved for a
-// long time. When nothing moves for a moment, it lets the time pass that leases and pauses take.
+// drain waits until all files have a row that has come to its end; false when nothing has moved
+// for a long time. When nothing moves for a moment, it lets the time pass that leases and pauses
+// take.
 func (w *world) drain(ctx context.Context, files int) bool {
 	const moment, patience = 2 * time.Second, 4 * time.Minute // an unfinished file waits for two minutes
 	moved, hurried := time.Now(), time.Now()
@@ -192,7 +200,9 @@ func (w *world) waiting(ctx context.Context, files int) (b backlog, err error) {
 }
 
 // finish compares everything.
-func finish(ctx context.Context, w *world, feeder *feeder, result *report, say func(what string)) error {
+func finish(ctx context.Context, w *world, feeder *feeder, result *report,
+	say func(what string),
+) error {
 	say("trying again what was given up")
 	if err := requeue(ctx, w, feeder, result); err != nil {
 		return err
@@ -224,7 +234,8 @@ func finish(ctx context.Context, w *world, feeder *feeder, result *report, say f
 	return nil
 }
 
-// requeue lets the images that were given up be tried again, now that the services are well: all but the poisoned must succeed.
+// requeue lets the images that were given up be tried again, now that the services are well: all
+// but the poisoned must succeed.
 func requeue(ctx context.Context, w *world, feeder *feeder, result *report) error {
 	if err := w.Database.SelectContext(ctx, &result.givenUp, `
 		SELECT reason AS cause, count(*) AS count FROM images WHERE state = 'dead_lettered' GROUP BY reason ORDER BY count(*) DESC, reason`); err != nil {
@@ -240,8 +251,9 @@ func requeue(ctx context.Context, w *world, feeder *feeder, result *report) erro
 	return context.Cause(ctx)
 }
 
-// sweep lets an hour pass for the files that kills left behind, by giving them the time of two hours ago, and wants that two starts
-// of the server remove them: the first marks them, the second finds the marks due.
+// sweep lets an hour pass for the files that kills left behind, by giving them the time of two
+// hours ago, and wants that two starts of the server remove them: the first marks them, the second
+// finds the marks due.
 func (w *world) sweep(ctx context.Context, unnamed []string, result *report) error {
 	if len(unnamed) == 0 {
 		return nil
@@ -281,7 +293,8 @@ func (w *world) sweep(ctx context.Context, unnamed []string, result *report) err
 		}
 	}
 	if n := left(); n > 0 {
-		result.found(e2e.Orphaned, fmt.Sprintf("%d of %d files of no row were not removed", n, len(unnamed)))
+		result.found(e2e.Orphaned, fmt.Sprintf("%d of %d files of no row were not removed", n,
+			len(unnamed)))
 	}
 	return ctx.Err()
 }

@@ -59,11 +59,15 @@ func outages() []aitest.Behaviour {
 	}
 }
 
-// oddImages and oddVerdicts are single answers that cannot be taken, or, of the model, from which the verdict must be picked.
+// oddImages and oddVerdicts are single answers that cannot be taken, or, of the model, from which
+// the verdict must be picked.
 func oddImages() []aitest.Behaviour {
 	return []aitest.Behaviour{
 		aitest.NaNConfidence(), aitest.Confidence(1.5), aitest.Confidence(-0.1), aitest.BoxAt(aitest.Box{X: 5000, Y: 5000, Width: 10, Height: 10}),
-		aitest.BoxAt(aitest.Box{X: 10, Y: 10}), aitest.WithoutDetections(), aitest.Truncated(), aitest.Status(http.StatusInternalServerError),
+		aitest.BoxAt(aitest.Box{
+			X: 10,
+			Y: 10,
+		}), aitest.WithoutDetections(), aitest.Truncated(), aitest.Status(http.StatusInternalServerError),
 	}
 }
 
@@ -86,7 +90,9 @@ type scripted interface {
 }
 
 // aiTrouble lets one AI service fail again and again until ctx ends, and leaves it well.
-func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scripted, took time.Duration, away, odd kind, answers []aitest.Behaviour) (err error) {
+func (f *faultRunner) aiTrouble(ctx context.Context, r *rand.Rand, service scripted,
+	took time.Duration, away, odd kind, answers []aitest.Behaviour,
+) (err error) {
 	defer catch(&err)
 	well := func() {
 		service.Start()

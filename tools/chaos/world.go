@@ -36,7 +36,8 @@ type world struct {
 	postgres *embeddedtest.PostgresServer
 	redis    *embeddedtest.RedisServer
 	server   *server
-	// second is another server on the same databases and folders, which runs only while the first is frozen.
+	// second is another server on the same databases and folders, which runs only while the first
+	// is frozen.
 	second *server
 
 	postgresMu, redisMu sync.Mutex // held while the process is being exchanged
@@ -85,44 +86,55 @@ func (w *world) build(ctx context.Context, o options) (err error) {
 		return err
 	}
 	w.second, err = w.newServer(ctx, binary, "second",
-		"VIDEO_THUMBNAILS_DIR="+w.thumbnails, "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data", "clips"))
+		"VIDEO_THUMBNAILS_DIR="+w.thumbnails, "CLIPS_DIRECTORY="+filepath.Join(w.dir, "data",
+			"clips"))
 	return err
 }
 
-// startServices starts the databases and the AI services. The helpers of tests end the test when that fails, here the run.
+// startServices starts the databases and the AI services. The helpers of tests end the test when
+// that fails, here the run.
 func (w *world) startServices(cameras string) (err error) {
 	defer catch(&err)
-	w.postgres = embeddedtest.NewPostgres(w.scope, map[string]string{"autovacuum": "on", "autovacuum_naptime": "15s"})
+	w.postgres = embeddedtest.NewPostgres(w.scope,
+		map[string]string{"autovacuum": "on", "autovacuum_naptime": "15s"})
 	w.redis = embeddedtest.NewRedis(w.scope)
 	w.World = e2e.NewWorld(w.scope, w.postgres.URL(), w.redis.URL(), cameras)
 	return nil
 }
 
 // newServer prepares a server with a data folder of its own.
-func (w *world) newServer(ctx context.Context, binary, data string, more ...string) (*server, error) {
+func (w *world) newServer(ctx context.Context, binary, data string, more ...string) (*server,
+	error,
+) {
 	port, err := e2e.FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.OpenFile(filepath.Join(w.dir, data+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(filepath.Join(w.dir, data+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY,
+		0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
 	w.scope.Cleanup(func() { _ = log.Close() })
 	env := append(w.Settings(),
-		"DATA_DIR="+filepath.Join(w.dir, data), "API_PORT="+strconv.Itoa(port), "DETECTION_WORKERS="+strconv.Itoa(detectionWorkers),
+		"DATA_DIR="+filepath.Join(w.dir,
+			data), "API_PORT="+strconv.Itoa(port), "DETECTION_WORKERS="+strconv.Itoa(detectionWorkers),
 		"EMBEDDED_DEPS_DIR="+os.Getenv("EMBEDDED_DEPS_DIR"), "DEDUPE_TTL_SECONDS=86400",
 		"RTDETR_READ_TIMEOUT=6", "NEMOTRON_READ_TIMEOUT=6") // a frozen server comes back to answers that it still takes
 	return &server{
 		Server: &e2e.Server{Program: binary, Env: append(env, more...), Dir: w.dir, Output: log},
 		url:    fmt.Sprintf("http://127.0.0.1:%d", port),
-		client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
+		client: &http.Client{
+			Timeout:   2 * time.Second,
+			Transport: &http.Transport{MaxIdleConnsPerHost: 1},
+		},
 	}, nil
 }
 
 // ready asks for readiness.
 func (s *server) ready(ctx context.Context) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/system/health/ready", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		s.url+"/api/system/health/ready", http.NoBody)
 	if err != nil {
 		return false
 	}
@@ -173,7 +185,8 @@ func workDir(s *scope, parent string) (string, error) {
 	}
 	for _, entry := range entries {
 		dir := filepath.Join(parent, entry.Name())
-		if _, err := os.Stat(filepath.Join(dir, ownerName)); err != nil || !strings.HasPrefix(entry.Name(), dirPrefix) {
+		if _, err := os.Stat(filepath.Join(dir, ownerName)); err != nil ||
+			!strings.HasPrefix(entry.Name(), dirPrefix) {
 			continue
 		}
 		owner := flock.New(filepath.Join(dir, ownerName))
@@ -194,7 +207,8 @@ func workDir(s *scope, parent string) (string, error) {
 	return dir, nil
 }
 
-// scope stands in for a test, so that a program can use what tests use. Only the methods below exist; others would panic.
+// scope stands in for a test, so that a program can use what tests use. Only the methods below
+// exist; others would panic.
 type scope struct {
 	testing.TB
 
