@@ -139,7 +139,7 @@ func start(t *testing.T, s server) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(t, await.Value(t, ended, "Run did not end"))
-		require.Empty(t, processesOf(s.DataDir()), "processes left behind")
+		await.True(t, func() bool { return len(processesOf(s.DataDir())) == 0 }, "processes left behind")
 		require.NoDirExists(t, s.RunDir(), "socket left behind")
 	})
 	t.Cleanup(stop)

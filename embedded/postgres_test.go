@@ -254,7 +254,8 @@ func TestPostgres_CancelledWhileItMakesTheData(t *testing.T) {
 	})
 	cancel()
 	require.NoError(t, await.Value(t, ended, "Run did not end"))
-	require.Empty(t, processesOf(dir))
+	// They are killed; a busy machine takes a moment to bury them.
+	await.True(t, func() bool { return len(processesOf(dir)) == 0 })
 	require.NoDirExists(t, postgres.RunDir())
 }
 

@@ -165,7 +165,7 @@ func TestSupervisor_StopsWithASessionOpen(t *testing.T) {
 	db := open(t, urls[0])
 	require.NoError(t, db.PingContext(t.Context()))
 	first.stop(t)
-	require.Empty(t, processesOf(dir))
+	await.True(t, func() bool { return len(processesOf(dir)) == 0 })
 }
 
 func TestSupervisor_AsOrdinaryUser(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -44,7 +45,13 @@ func (w *world) wrk(ctx context.Context, url string, header ...string) (float64,
 	for _, h := range header {
 		args = append(args, "-H", h)
 	}
-	output, err := exec.CommandContext(ctx, path, append(args, url)...).CombinedOutput()
+	command := exec.CommandContext(ctx, path, append(args, url)...)
+	// An unpacked one finds its LuaJIT only there; without a match it is the machine's own.
+	libraries, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "../lib/*-linux-gnu*"))
+	if strings.HasPrefix(path, w.deps) {
+		command.Env = append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+	}
+	output, err := command.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("wrk %s: %w: %s", url, err, output)
 	}
