@@ -63,6 +63,7 @@ func (p *process) instance() string {
 func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 	t.Parallel()
 	w := prepareWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // the call of a frozen server is still good when it wakes
+	w.faulty = true
 	w.start()
 	w.eventually("ready", w.isReady)
 	first, other := w.process, w.second()
@@ -128,7 +129,7 @@ func TestFault_ServerFrozenPastItsLeases(t *testing.T) {
 		w.fullFlow(first, other)
 	})
 	first.tb, other.tb = t, t
-	w.finish(21)
+	w.finish(60) // thumbnails of images that were taken over
 	w.process = other
 	w.stop()
 }

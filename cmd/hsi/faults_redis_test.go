@@ -19,7 +19,6 @@ import (
 func TestFault_RedisStale(t *testing.T) {
 	t.Parallel()
 	w := prepareWorld(t, "RTDETR_READ_TIMEOUT=60", "NEMOTRON_READ_TIMEOUT=60") // on a slow machine too, no call is given up
-	w.faulty = false                                                           // nothing may be worked on twice
 	w.start()
 	w.eventually("ready", w.isReady)
 	release := make(chan struct{})
