@@ -32,7 +32,7 @@ type letterPage struct {
 
 func (w *world) deadLetters(query string) (page letterPage) {
 	w.tb.Helper()
-	w.getJSON("/api/system/dead-letters"+query, 200, &page)
+	w.getJSON("/api/system/dead-letters"+query, &page)
 	return page
 }
 

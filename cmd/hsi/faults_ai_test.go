@@ -161,11 +161,11 @@ func (a *aiTrial) giveUp(deadLetters, cause string) {
 	a.within("one piece is never answered sensibly", func() {
 		hurry := a.hurry()
 		a.eventually("it is given up", func() bool { hurry(); return a.count(deadLetters) == 1 })
-		printed := a.process.run("dead-letters", "list")
+		printed := a.run("dead-letters", "list")
 		require.Contains(a.tb, printed, "IMG_00000.jpg")
 		require.Contains(a.tb, printed, cause)
 		a.service.SetBehaviour(aitest.Behaviour{})
-		a.process.run("dead-letters", "requeue", "--all")
+		a.run("dead-letters", "requeue", "--all")
 	})
 	a.waitFinished()
 	a.finish(0)

@@ -102,7 +102,7 @@ func TestFault_ClockSteps(t *testing.T) {
 			var stats struct {
 				Uptime float64 `json:"uptime_seconds"`
 			}
-			w.getJSON("/api/system/stats", 200, &stats)
+			w.getJSON("/api/system/stats", &stats)
 			require.Less(w.tb, stats.Uptime, time.Since(w.begun).Seconds(),
 				"time that has passed is no matter of the clock")
 			measured(w.tb, "clock: "+step.name, "nothing stays behind, is lost or doubled", never,
@@ -118,7 +118,7 @@ func TestFault_ClockSteps(t *testing.T) {
 func (w *world) requireClocks(server, database time.Duration) {
 	w.tb.Helper()
 	var health struct{ Timestamp time.Time }
-	w.getJSON("/api/system/health", 200, &health)
+	w.getJSON("/api/system/health", &health)
 	require.WithinDuration(w.tb, time.Now().Add(server), health.Timestamp, 20*time.Minute)
 	newest := w.times("SELECT created_at FROM events ORDER BY id DESC LIMIT 1")
 	require.WithinDuration(w.tb, time.Now().Add(database), newest[0], 20*time.Minute)

@@ -166,7 +166,7 @@ func (w *world) play(row failure) {
 func (w *world) gpuName() *string {
 	w.tb.Helper()
 	var answer map[string]any
-	w.getJSON("/api/system/gpu", 200, &answer)
+	w.getJSON("/api/system/gpu", &answer)
 	for field, value := range answer {
 		if field == "inference_fps" { // not the card's, and not known in the first minute
 			require.False(w.tb, value != nil && answer["gpu_name"] == nil,

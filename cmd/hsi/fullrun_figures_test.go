@@ -174,7 +174,7 @@ func (w *world) requireLatencies(l *e2e.Ledger) {
 	})
 	telemetry := w.telemetry()
 	var stages pipelineAnswer
-	w.getJSON("/api/system/pipeline-latency?window_minutes=60", 200, &stages)
+	w.getJSON("/api/system/pipeline-latency?window_minutes=60", &stages)
 	var diff e2e.Findings
 	telemetry.Latencies["detect"].compareCalls("detect", detected, &diff)
 	telemetry.Latencies["detect"].compareAtMost("detect", look, &diff)
@@ -226,12 +226,12 @@ func (w *world) requireCounts(l *e2e.Ledger, thumbnails *fileTotals) {
 	}
 	// The images are counted by a walk that rests between two rounds.
 	w.eventually("the walk has seen every image", func() bool {
-		w.getJSON("/api/system/storage", 200, &storage)
+		w.getJSON("/api/system/storage", &storage)
 		return storage.Images == images
 	})
 	rows := func(table string) int64 { return w.count("SELECT count(*) FROM " + table) }
 	before := [2]int64{rows("gpu_stats"), rows("logs")}
-	w.getJSON("/api/system/stats", 200, &stats)
+	w.getJSON("/api/system/stats", &stats)
 	var diff e2e.Findings
 	diff.Check(stats.Cameras == int64(len(runCameras)) && stats.Events == int64(len(l.Events)) &&
 		stats.Detections == int64(len(l.Detections)), e2e.Wrong,
@@ -240,7 +240,7 @@ func (w *world) requireCounts(l *e2e.Ledger, thumbnails *fileTotals) {
 		"/stats: uptime %g s, started %v ago", stats.Uptime, time.Since(w.begun))
 	var fresh storageAnswer
 	w.eventually("counts that are younger than the rows", func() bool { // kept figures are at most a second old
-		w.getJSON("/api/system/storage", 200, &fresh)
+		w.getJSON("/api/system/storage", &fresh)
 		return fresh.GPUSamples >= before[0] && fresh.Logs >= before[1]
 	})
 	diff.Check(fresh.GPUSamples <= rows("gpu_stats") && fresh.Logs <= rows("logs"), e2e.Wrong,

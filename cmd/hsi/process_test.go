@@ -119,11 +119,11 @@ func isBrokenConnection(err error) bool {
 	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// getJSON asks for a path, wants the status and decodes the body.
-func (p *process) getJSON(path string, want int, into any) {
+// getJSON asks for a path and decodes the body of its answer, which must be 200.
+func (p *process) getJSON(path string, into any) {
 	p.tb.Helper()
 	status, body := p.get(path)
-	require.Equal(p.tb, want, status, "%s: %s", path, body)
+	require.Equal(p.tb, http.StatusOK, status, "%s: %s", path, body)
 	require.NoError(p.tb, json.Unmarshal(body, into))
 }
 

@@ -82,7 +82,7 @@ func (r *requester) config() (state configState, shown map[string]any) {
 	require.NoError(r.t, r.database.GetContext(r.t.Context(), &state, `
 		SELECT (to_jsonb(c) - 'version' - 'updated_at')::text AS values, version, (SELECT count(*) FROM audit_logs WHERE action = 'settings_changed') AS audit
 		FROM system_config AS c`))
-	r.getJSON("/api/system/config", 200, &shown)
+	r.getJSON("/api/system/config", &shown)
 	return state, shown
 }
 

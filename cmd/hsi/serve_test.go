@@ -62,7 +62,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 		TotalDetections int64 `json:"total_detections"`
 	}
 	took = p.eventually("an event", func() bool {
-		p.getJSON("/api/system/stats", 200, &stats)
+		p.getJSON("/api/system/stats", &stats)
 		return stats.TotalEvents > 0
 	})
 	t.Logf("first event %v after the first picture", took)
@@ -99,7 +99,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 	var again struct {
 		TotalEvents int64 `json:"total_events"`
 	}
-	p.getJSON("/api/system/stats", 200, &again)
+	p.getJSON("/api/system/stats", &again)
 	require.GreaterOrEqual(t, again.TotalEvents, stats.TotalEvents)
 	p.stop()
 }
@@ -136,7 +136,7 @@ func TestServe_KilledLeavesNothingAndStartsAgain(t *testing.T) {
 	var cfg struct {
 		RetentionDays int `json:"retention_days"`
 	}
-	p.getJSON("/api/system/config", 200, &cfg)
+	p.getJSON("/api/system/config", &cfg)
 	require.Equal(t, 7, cfg.RetentionDays)
 	p.Kill()
 	require.Eventually(t, func() bool { return len(processesNaming(p.DataDir)) == 0 }, patience, 20*time.Millisecond, "processes left behind")
@@ -226,7 +226,7 @@ func TestServe_RacingPatchesLoseNothing(t *testing.T) {
 	var cfg struct {
 		Window int64 `json:"batch_window_seconds"`
 	}
-	p.getJSON("/api/system/config", 200, &cfg)
+	p.getJSON("/api/system/config", &cfg)
 	version := queryInt(t, url, "SELECT version FROM system_config")
 	require.EqualValues(t, writers*each, version, "each PATCH had a value of its own")
 	require.Equal(t, version, queryInt(t, url, "SELECT count(*) FROM audit_logs WHERE action = 'settings_changed'"))

@@ -274,7 +274,7 @@ func undisturbed(r *e2e.Run) { r.Undisturbed = true }
 func (w *world) finish(leftovers int, options ...func(*e2e.Run)) {
 	w.tb.Helper()
 	w.requireAccounted(leftovers, options...)
-	w.process.run("check")
+	w.run("check")
 	w.stop()
 }
 
