@@ -91,7 +91,9 @@ func toProblem(c echo.Context, err error) *problem {
 
 // fromParameter names a parameter that has the documented form and no meaning.
 func fromParameter(err *list.ParameterError) gen.ValidationErrorItem {
-	item := gen.ValidationErrorItem{Loc: []string{"query", err.Name}, Msg: err.Err.Error(), Type: "format"}
+	item := gen.ValidationErrorItem{
+		Loc: []string{"query", err.Name}, Msg: err.Err.Error(), Type: "format",
+	}
 	if errors.Is(err, list.ErrForeignCursor) {
 		item.Type = "foreign"
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -222,27 +223,43 @@ func (o *Options) missing() error {
 	return errors.Join(problems...)
 }
 
-// route sets up the router. Echo's own ways of answering and logging are not used.
+// route sets up the router for the operations and the pages.
 func (s *Server) route(doc *openapi3.T) error {
-	found, err := operations(doc)
+	e, err := s.router(doc, func(e *echo.Echo, around middlewares) {
+		strict := gen.NewStrictHandler(s, slices.Concat(s.options.strict, []gen.StrictMiddlewareFunc{within}))
+		gen.RegisterHandlersWithOptions(e, strict,
+			gen.RegisterHandlersOptions{OperationMiddlewares: around})
+	})
 	if err != nil {
 		return err
 	}
-	e := echo.New()
-	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
-	e.Pre(s.edge)
-	middlewares := map[string][]echo.MiddlewareFunc{}
-	for id, op := range found {
-		middlewares[id] = []echo.MiddlewareFunc{s.middleware(op)}
-	}
-	strict := gen.NewStrictHandler(s, append([]gen.StrictMiddlewareFunc{}, append(s.options.strict, within)...))
-	gen.RegisterHandlersWithOptions(e, strict, gen.RegisterHandlersOptions{OperationMiddlewares: middlewares})
-	endPathParameters(e, doc)
 	if err := s.routePages(e); err != nil {
 		return err
 	}
 	s.echo = e
 	return nil
+}
+
+// middlewares are what is around each operation, by operationId.
+type middlewares = map[string][]echo.MiddlewareFunc
+
+// router makes a router with what is around each operation of a contract; register adds the handlers
+// behind it. Echo's own ways of answering and logging are not used.
+func (s *Server) router(doc *openapi3.T, register func(*echo.Echo, middlewares)) (*echo.Echo, error) {
+	found, err := operations(doc)
+	if err != nil {
+		return nil, err
+	}
+	e := echo.New()
+	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(c, err) }
+	e.Pre(s.edge)
+	around := middlewares{}
+	for id, op := range found {
+		around[id] = []echo.MiddlewareFunc{s.middleware(op)}
+	}
+	register(e, around)
+	endPathParameters(e, doc)
+	return e, nil
 }
 
 // Handler returns the handler of all paths.

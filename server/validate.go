@@ -57,7 +57,8 @@ func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 	}
 	for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
 		if err := v.addParameter(parameter.Value); err != nil {
-			return nil, fmt.Errorf("%s: parameter %s: %w", operation.OperationID, parameter.Value.Name, err)
+			name := operation.OperationID + ": parameter " + parameter.Value.Name
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if operation.RequestBody != nil {
@@ -90,7 +91,8 @@ func (v *validator) addParameter(parameter *openapi3.Parameter) error {
 	return nil
 }
 
-// check validates the request, whose path parameters the router found, and fills in the defaults of absent parameters. It puts back the body that it reads.
+// check validates the request, whose path parameters the router found, and fills in the defaults of
+// absent parameters. It puts back the body that it reads.
 func (v *validator) check(r *http.Request, path map[string]string) error {
 	body, err := v.readBody(r)
 	if err != nil {
@@ -217,7 +219,9 @@ func checkQuery(raw string, known map[string]*openapi3.Schema) (url.Values, []ge
 		}
 		items = append(items, item)
 	}
-	slices.SortStableFunc(items, func(a, b gen.ValidationErrorItem) int { return slices.Compare(a.Loc, b.Loc) })
+	slices.SortStableFunc(items, func(a, b gen.ValidationErrorItem) int {
+		return slices.Compare(a.Loc, b.Loc)
+	})
 	return values, items
 }
 
@@ -249,7 +253,9 @@ func checkList(schema *openapi3.Schema, text string, loc []string) []gen.Validat
 	for part := range strings.SplitSeq(text, ",") {
 		place := append(slices.Clone(loc), strconv.Itoa(i))
 		if part == "" {
-			items = append(items, gen.ValidationErrorItem{Loc: place, Msg: "must not be empty", Type: "missing"})
+			items = append(items, gen.ValidationErrorItem{
+				Loc: place, Msg: "must not be empty", Type: "missing",
+			})
 		}
 		items = append(items, checkText(schema.Items.Value, part, place...)...)
 		if i++; len(items) >= maxItems {
