@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -19,8 +21,22 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
+// made is the film, which the first test that asks makes for all.
+var made struct {
+	sync.Once
+
+	film []byte
+}
+
 // film is a video of nine seconds, so of five pictures, on which a white square walks over a gray ground.
 func film(t *testing.T) []byte {
+	t.Helper()
+	made.Do(func() { made.film = makeFilm(t) })
+	require.NotEmpty(t, made.film, "the first test could not make it")
+	return slices.Clone(made.film)
+}
+
+func makeFilm(t *testing.T) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "film.mp4")
 	videotest.Make(t, path, "-f", "lavfi", "-i", "color=gray:size=320x240:rate=5:duration=9",

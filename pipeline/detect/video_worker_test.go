@@ -14,6 +14,7 @@ import (
 	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/pipeline/aitest"
 	"hsi.home.arpa/pipeline/detect"
+	"hsi.home.arpa/pipeline/video"
 	"hsi.home.arpa/store"
 )
 
@@ -103,6 +104,8 @@ func TestVideoWorker_MoreThanItHasRoomFor(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.apart, f.atOnce = true, 32
+	// An ffmpeg that refuses all is quick.
+	f.videos = video.New(video.Options{Find: func() (string, []string, error) { return "/bin/false", nil, nil }})
 	data := []byte("no video")
 	ids := make([]int64, 0, 70)
 	for n := range cap(ids) {
