@@ -34,7 +34,7 @@ var misbehaviours = []misbehaviour{
 	{name: "truncated JSON", behaviour: aitest.Truncated()},
 	{name: "connection cut", behaviour: aitest.Cut()},
 	{name: "empty body", behaviour: aitest.Empty()},
-	{name: "100 MB body", behaviour: aitest.Huge(100 << 20)},
+	{name: "1 GB body", behaviour: aitest.Huge(1 << 30)},
 	{name: "never ending body", behaviour: aitest.Endless()},
 }
 
@@ -151,7 +151,8 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		a.eventually("all is done", done)
 		measured(a.tb, a.name+": "+fault.name, "work waits, nothing is invented", told,
 			time.Since(begun))
-		require.Less(a.tb, a.peakMiB()-before, 90, "MiB for one reply")
+		// Far below the largest body, and far above what the collector leaves to itself on a busy machine.
+		require.Less(a.tb, a.peakMiB()-before, 400, "MiB for one reply")
 	})
 }
 
