@@ -3,6 +3,7 @@ package intake_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,7 +59,12 @@ func TestWatcher_AVideoThatGrowsIsOneImage(t *testing.T) {
 		f.options.Videos = ffmpeg{}
 		f.options.SettleTime, f.options.GiveUpTime = time.Hour, 24*time.Hour
 		f.setClock(0)
+		require.NoError(t, os.Mkdir(filepath.Join(f.root, "front"), 0o750))
 		f.start()
+		await.True(t, func() bool { // then the folder is watched
+			cameras, err := f.db.Cameras(t.Context())
+			return err == nil && len(cameras) == 1
+		})
 		path := f.write("front/a.mp4", []byte("begins"))
 		for range 8 {
 			f.awaitLook(path)
