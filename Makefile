@@ -100,8 +100,13 @@ check: ## Check a change while working on it: no test starts the server as a pro
 .PHONY: ci
 ci: ## Check a change before it is proposed; what continuous integration runs
 	@$(MAKE) --no-print-directory verify web build
-	@$(LANE) test browser-test client-test chaos-short lint contract web-test vulncheck
+	@$(LANE) test beside-test
 	@bin/hsi version
+
+# What waits more than it works, the longest first, so that it runs beside the tests and not after them.
+.PHONY: beside-test
+beside-test:
+	@$(MAKE) --no-print-directory -j1 browser-test client-test chaos-short lint contract web-test vulncheck
 
 .PHONY: nightly
 nightly: export HSI_NIGHTLY := 1
@@ -112,12 +117,13 @@ nightly: ci ## The same with all seeds and long waits, then the whole chaos run 
 test: ## Run all tests with the race detector, in random order, on real PostgreSQL, Redis and ffmpeg
 	@scripts/deps.sh postgres redis ffmpeg
 	go test -race -shuffle=on -timeout 60m $(E2E) ./...
+	go test -run PrecisionAndRecall ./pipeline/detect
 	go -C tools test -race -shuffle=on -timeout 60m ./...
 
 .PHONY: unit-test
-unit-test: ## Run the tests that do not start the server as a process
+unit-test: ## Run the tests that do not start the server as a process, without the race detector
 	@scripts/deps.sh postgres redis ffmpeg
-	go test -race -shuffle=on ./...
+	go test ./...
 
 .PHONY: lint
 lint: $(LINT) ## Run the linters
