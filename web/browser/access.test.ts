@@ -136,12 +136,13 @@ function focused(page: Page) {
 
 test('what changes is announced, and only then', async () => {
   const { page } = await visit(browser, server);
-  await page.getByText('Everything works').waitFor();
+  await whole(page);
   await page.evaluate(() => {
     const changes: string[] = [];
     Object.assign(window, { announced: changes });
     const watch = new MutationObserver((records) => {
-      for (const { target } of records) changes.push((target.parentElement ?? target).textContent ?? '');
+      const texts = records.map(({ target }) => (target.parentElement ?? target).textContent ?? '');
+      changes.push(...texts.filter((text) => text !== '')); // what is cleared is not announced
     });
     for (const region of document.querySelectorAll('[role=status], [aria-live]'))
       watch.observe(region, { subtree: true, childList: true, characterData: true });
