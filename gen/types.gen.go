@@ -7,7 +7,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/oapi-codegen/nullable"
 )
+
+// Defines values for CameraStatus.
+const (
+	CameraStatusOffline CameraStatus = "offline"
+	CameraStatusOnline  CameraStatus = "online"
+)
+
+// Valid indicates whether the value is a known member of the CameraStatus enum.
+func (e CameraStatus) Valid() bool {
+	switch e {
+	case CameraStatusOffline:
+		return true
+	case CameraStatusOnline:
+		return true
+	default:
+		return false
+	}
+}
 
 // Defines values for DeadLetterKind.
 const (
@@ -36,6 +56,24 @@ const (
 func (e DeadLetterSelectionAll) Valid() bool {
 	switch e {
 	case DeadLetterSelectionAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EventSummaryBucket.
+const (
+	EventSummaryBucketDay  EventSummaryBucket = "day"
+	EventSummaryBucketHour EventSummaryBucket = "hour"
+)
+
+// Valid indicates whether the value is a known member of the EventSummaryBucket enum.
+func (e EventSummaryBucket) Valid() bool {
+	switch e {
+	case EventSummaryBucketDay:
+		return true
+	case EventSummaryBucketHour:
 		return true
 	default:
 		return false
@@ -72,6 +110,30 @@ const (
 func (e LivenessStatus) Valid() bool {
 	switch e {
 	case LivenessStatusAlive:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewCameraStatus.
+const (
+	NewCameraStatusError   NewCameraStatus = "error"
+	NewCameraStatusOffline NewCameraStatus = "offline"
+	NewCameraStatusOnline  NewCameraStatus = "online"
+	NewCameraStatusUnknown NewCameraStatus = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the NewCameraStatus enum.
+func (e NewCameraStatus) Valid() bool {
+	switch e {
+	case NewCameraStatusError:
+		return true
+	case NewCameraStatusOffline:
+		return true
+	case NewCameraStatusOnline:
+		return true
+	case NewCameraStatusUnknown:
 		return true
 	default:
 		return false
@@ -121,6 +183,150 @@ func (e Severity) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Defines values for Order.
+const (
+	OrderAsc  Order = "asc"
+	OrderDesc Order = "desc"
+)
+
+// Valid indicates whether the value is a known member of the Order enum.
+func (e Order) Valid() bool {
+	switch e {
+	case OrderAsc:
+		return true
+	case OrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListDetectionsParamsOrder.
+const (
+	ListDetectionsParamsOrderAsc  ListDetectionsParamsOrder = "asc"
+	ListDetectionsParamsOrderDesc ListDetectionsParamsOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the ListDetectionsParamsOrder enum.
+func (e ListDetectionsParamsOrder) Valid() bool {
+	switch e {
+	case ListDetectionsParamsOrderAsc:
+		return true
+	case ListDetectionsParamsOrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListEventsParamsOrder.
+const (
+	ListEventsParamsOrderAsc  ListEventsParamsOrder = "asc"
+	ListEventsParamsOrderDesc ListEventsParamsOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the ListEventsParamsOrder enum.
+func (e ListEventsParamsOrder) Valid() bool {
+	switch e {
+	case ListEventsParamsOrderAsc:
+		return true
+	case ListEventsParamsOrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetEventSummaryParamsBucket.
+const (
+	GetEventSummaryParamsBucketDay  GetEventSummaryParamsBucket = "day"
+	GetEventSummaryParamsBucketHour GetEventSummaryParamsBucket = "hour"
+)
+
+// Valid indicates whether the value is a known member of the GetEventSummaryParamsBucket enum.
+func (e GetEventSummaryParamsBucket) Valid() bool {
+	switch e {
+	case GetEventSummaryParamsBucketDay:
+		return true
+	case GetEventSummaryParamsBucketHour:
+		return true
+	default:
+		return false
+	}
+}
+
+// Camera One folder of pictures.
+type Camera struct {
+	// CreatedAt When it was added.
+	CreatedAt time.Time `json:"created_at"`
+
+	// FolderPath Its folder, as seen from the camera root; null when it lies elsewhere.
+	FolderPath *string `json:"folder_path"`
+
+	// ID Made of the folder's name.
+	ID string `json:"id"`
+
+	// LastSeenAt When its newest picture came.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Status Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+	Status *CameraStatus `json:"status"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone"`
+}
+
+// CameraDetail A camera, and what became of its pictures.
+type CameraDetail struct {
+	// CreatedAt When it was added.
+	CreatedAt time.Time `json:"created_at"`
+
+	// FolderPath Its folder, as seen from the camera root; null when it lies elsewhere.
+	FolderPath *string `json:"folder_path"`
+
+	// ID Made of the folder's name.
+	ID string `json:"id"`
+
+	// LastSeenAt When its newest picture came.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Pictures24H How many pictures came in the last 24 hours, by what became of them.
+	Pictures24H []PictureCount `json:"pictures_24h"`
+
+	// Status Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+	Status *CameraStatus `json:"status"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone"`
+}
+
+// CameraList All cameras.
+type CameraList struct {
+	// Cameras The cameras, by id.
+	Cameras []Camera `json:"cameras"`
+
+	// Count How many.
+	Count int64 `json:"count"`
+}
+
+// CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
+type CameraStatus string
+
+// CameraUpdate What to change.
+type CameraUpdate struct {
+	// Name For people.
+	Name *string `json:"name,omitempty"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone nullable.Nullable[string] `json:"time_zone,omitempty"`
 }
 
 // CleanupResult What a cleanup deleted, or would delete.
@@ -218,10 +424,424 @@ type DeadLetterSelection struct {
 // DeadLetterSelectionAll All.
 type DeadLetterSelectionAll bool
 
+// Detection One object in one picture. Rows of other programs may lack whatever is nullable.
+type Detection struct {
+	// BboxHeight Pixels of the picture.
+	BboxHeight *int32 `json:"bbox_height"`
+
+	// BboxWidth Pixels of the picture.
+	BboxWidth *int32 `json:"bbox_width"`
+
+	// BboxX Pixels of the picture from its left edge.
+	BboxX *int32 `json:"bbox_x"`
+
+	// BboxY Pixels of the picture from its top.
+	BboxY *int32 `json:"bbox_y"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// Confidence 0 to 1.
+	Confidence *float64 `json:"confidence"`
+
+	// DetectedAt When the picture was taken.
+	DetectedAt time.Time `json:"detected_at"`
+
+	// Detector What looked: `rtdetr` or `motion`; null for rows of other programs.
+	Detector *string `json:"detector"`
+
+	// Duration Seconds of the video.
+	Duration *float64 `json:"duration"`
+
+	// EventID The event that it led to; null while there is none.
+	EventID *int64 `json:"event_id"`
+
+	// FilePath Its picture, as seen from the camera root; only the name when it lies elsewhere.
+	FilePath string `json:"file_path"`
+
+	// FileType MIME type of the picture.
+	FileType *string `json:"file_type"`
+
+	// ID Id of the detection.
+	ID int64 `json:"id"`
+
+	// MediaType `image` or `video`.
+	MediaType *string `json:"media_type"`
+
+	// ObjectType What it is: a name of COCO, or `motion`.
+	ObjectType *string `json:"object_type"`
+
+	// PictureHeight Height of the picture in pixels.
+	PictureHeight *int32 `json:"picture_height"`
+
+	// PictureWidth Width of the picture in pixels, which boxes are measured in.
+	PictureWidth *int32 `json:"picture_width"`
+
+	// VideoCodec Codec of the video.
+	VideoCodec *string `json:"video_codec"`
+
+	// VideoHeight Height of the video in pixels.
+	VideoHeight *int32 `json:"video_height"`
+
+	// VideoWidth Width of the video in pixels.
+	VideoWidth *int32 `json:"video_width"`
+}
+
+// DetectionPage One page of detections.
+type DetectionPage struct {
+	// Count How many detections fit the filters.
+	Count int64 `json:"count"`
+
+	// CountIsMinimum Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+	CountIsMinimum bool `json:"count_is_minimum"`
+
+	// Detections The detections.
+	Detections []Detection `json:"detections"`
+
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// NextCursor Where the next page begins; null when there is none.
+	NextCursor *string `json:"next_cursor"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+}
+
 // Error Why the request was not carried out.
 type Error struct {
 	// Detail One sentence.
 	Detail string `json:"detail"`
+}
+
+// Event One scored happening at one camera. Events of other programs may lack whatever is nullable.
+type Event struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventBucket Events of one bucket, camera and level.
+type EventBucket struct {
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// Events How many events.
+	Events int64 `json:"events"`
+
+	// RiskLevel The level as it was stored.
+	RiskLevel *string `json:"risk_level"`
+
+	// StartsAt Where the bucket begins.
+	StartsAt time.Time `json:"starts_at"`
+
+	// Unreviewed How many of them nobody has looked at.
+	Unreviewed int64 `json:"unreviewed"`
+}
+
+// EventDetail An event with what led to it.
+type EventDetail struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// Detections The first 1,000 detections, the oldest first.
+	Detections []Detection `json:"detections"`
+
+	// DetectionsGoesOn Whether there are more: the event's detections are a list of their own.
+	DetectionsGoesOn bool `json:"detections_goes_on"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// Stages When each stage was reached. Null where it is not known, as for events of other programs.
+	Stages EventStages `json:"stages"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventPage One page of events.
+type EventPage struct {
+	// Count How many events fit the filters.
+	Count int64 `json:"count"`
+
+	// CountIsMinimum Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+	CountIsMinimum bool `json:"count_is_minimum"`
+
+	// Events The events.
+	Events []Event `json:"events"`
+
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// NextCursor Where the next page begins; null when there is none.
+	NextCursor *string `json:"next_cursor"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// TimeZone The time zone in which days and hours were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+}
+
+// EventSearch One page of what fits the words.
+type EventSearch struct {
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// Results The best first.
+	Results []EventSearchResult `json:"results"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+
+	// TotalCount How many events fit.
+	TotalCount int64 `json:"total_count"`
+
+	// TotalCountIsMinimum Whether more fit than the newest 2,000.
+	TotalCountIsMinimum bool `json:"total_count_is_minimum"`
+}
+
+// EventSearchResult An event and how well it fits.
+type EventSearchResult struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// RelevanceScore How well it fits; more is better, 0 when only a camera's name fits.
+	RelevanceScore float64 `json:"relevance_score"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventSelection Which events.
+type EventSelection struct {
+	// Ids Those with these ids.
+	Ids []int64 `json:"ids"`
+}
+
+// EventStages When each stage was reached. Null where it is not known, as for events of other programs.
+type EventStages struct {
+	// AnalysisStartedAt When the analyzer took it up.
+	AnalysisStartedAt *time.Time `json:"analysis_started_at"`
+
+	// AnalyzedAt When the analyzer was done.
+	AnalyzedAt *time.Time `json:"analyzed_at"`
+
+	// BatchClosedAt When no picture could join any more.
+	BatchClosedAt *time.Time `json:"batch_closed_at"`
+
+	// FirstPictureSeenAt When the first picture came.
+	FirstPictureSeenAt *time.Time `json:"first_picture_seen_at"`
+
+	// LastPictureDetectedAt When the detector was done with the last picture.
+	LastPictureDetectedAt *time.Time `json:"last_picture_detected_at"`
+}
+
+// EventStats Counts of events.
+type EventStats struct {
+	// EventsByCamera By falling count.
+	EventsByCamera []EventsOfCamera `json:"events_by_camera"`
+
+	// EventsByRiskLevel Events of each level.
+	EventsByRiskLevel EventsByRiskLevel `json:"events_by_risk_level"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+
+	// TotalEvents All events.
+	TotalEvents int64 `json:"total_events"`
+}
+
+// EventSummary Events by bucket, camera and level.
+type EventSummary struct {
+	// Bucket The length of one row.
+	Bucket EventSummaryBucket `json:"bucket"`
+
+	// Buckets The rows, by time, camera and level; a bucket without events has none.
+	Buckets []EventBucket `json:"buckets"`
+
+	// TimeZone The time zone of the days.
+	TimeZone string `json:"time_zone"`
+}
+
+// EventSummaryBucket The length of one row.
+type EventSummaryBucket string
+
+// EventUpdate What to change.
+type EventUpdate struct {
+	// Notes What somebody noted.
+	Notes nullable.Nullable[string] `json:"notes,omitempty"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed *bool `json:"reviewed,omitempty"`
+}
+
+// EventsByRiskLevel Events of each level.
+type EventsByRiskLevel struct {
+	// Critical Critical events.
+	Critical int64 `json:"critical"`
+
+	// High High events.
+	High int64 `json:"high"`
+
+	// Low Low events.
+	Low int64 `json:"low"`
+
+	// Medium Medium events.
+	Medium int64 `json:"medium"`
+}
+
+// EventsOfCamera Events of one camera.
+type EventsOfCamera struct {
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Its name.
+	CameraName string `json:"camera_name"`
+
+	// EventCount How many.
+	EventCount int64 `json:"event_count"`
 }
 
 // GPUHistory GPU samples, oldest first.
@@ -333,6 +953,36 @@ type Liveness struct {
 // LivenessStatus Always `alive`.
 type LivenessStatus string
 
+// NewCamera A camera to add.
+type NewCamera struct {
+	// FolderPath Its folder directly below the camera root, as its name or as a whole path.
+	FolderPath string `json:"folder_path"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Status Taken for the sake of older clients, and ignored: it is what the pictures say.
+	Status *NewCameraStatus `json:"status,omitempty"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
+}
+
+// NewCameraStatus Taken for the sake of older clients, and ignored: it is what the pictures say.
+type NewCameraStatus string
+
+// PictureCount Pictures of one fate.
+type PictureCount struct {
+	// Count How many.
+	Count int64 `json:"count"`
+
+	// Reason Why, for what was filtered or given up.
+	Reason *string `json:"reason"`
+
+	// State `seen`, `queued`, `detecting`, `batched`, `analyzed`, `filtered`, `dead_lettered` or `expired`.
+	State string `json:"state"`
+}
+
 // PipelineLatency Latency of the transitions of an image; null without samples.
 type PipelineLatency struct {
 	// BatchToAnalyze From the batch being closed to its event being stored.
@@ -397,6 +1047,12 @@ type ReadinessState string
 type RequeueResult struct {
 	// Requeued Number of images that wait again.
 	Requeued int64 `json:"requeued"`
+}
+
+// ReviewResult What was marked.
+type ReviewResult struct {
+	// Reviewed How many events were not reviewed before and are now.
+	Reviewed int64 `json:"reviewed"`
 }
 
 // ServiceStatus One service as its last probe saw it.
@@ -629,8 +1285,32 @@ type Worker struct {
 	Running bool `json:"running"`
 }
 
+// CameraID defines model for CameraID.
+type CameraID = string
+
+// CameraIDs defines model for CameraIDs.
+type CameraIDs = []string
+
+// DetectionID defines model for DetectionID.
+type DetectionID = int64
+
 // EndDate defines model for EndDate.
 type EndDate = string
+
+// EventID defines model for EventID.
+type EventID = int64
+
+// HoursOfDay defines model for HoursOfDay.
+type HoursOfDay = string
+
+// MinScore defines model for MinScore.
+type MinScore = int32
+
+// ObjectTypes defines model for ObjectTypes.
+type ObjectTypes = []string
+
+// Order defines model for Order.
+type Order string
 
 // PageCursor defines model for PageCursor.
 type PageCursor = string
@@ -638,17 +1318,41 @@ type PageCursor = string
 // PageLimit defines model for PageLimit.
 type PageLimit = int32
 
+// PageOffset defines model for PageOffset.
+type PageOffset = int32
+
+// Reviewed defines model for Reviewed.
+type Reviewed = bool
+
+// RiskLevels defines model for RiskLevels.
+type RiskLevels = []Severity
+
 // StartDate defines model for StartDate.
 type StartDate = string
 
+// TimeZone defines model for TimeZone.
+type TimeZone = string
+
 // BodyTooLarge Why the request was not carried out.
 type BodyTooLarge = Error
+
+// CameraConflict Why the request was not carried out.
+type CameraConflict = Error
+
+// CameraNotFound Why the request was not carried out.
+type CameraNotFound = Error
 
 // CleanupRunning Why the request was not carried out.
 type CleanupRunning = Error
 
 // CrossOriginRefused Why the request was not carried out.
 type CrossOriginRefused = Error
+
+// DetectionNotFound Why the request was not carried out.
+type DetectionNotFound = Error
+
+// EventNotFound Why the request was not carried out.
+type EventNotFound = Error
 
 // InternalError Why the request was not carried out.
 type InternalError = Error
@@ -667,6 +1371,219 @@ type UnprocessableRequest = ValidationError
 
 // UnsupportedMediaType Why the request was not carried out.
 type UnsupportedMediaType = Error
+
+// ListCamerasParams defines parameters for ListCameras.
+type ListCamerasParams struct {
+	// Status Only cameras of this status.
+	Status *CameraStatus `form:"status,omitempty" json:"status,omitempty"`
+}
+
+// ListDetectionsParams defines parameters for ListDetections.
+type ListDetectionsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// MinConfidence Only detections of at least this confidence.
+	MinConfidence *float64 `form:"min_confidence,omitempty" json:"min_confidence,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Order The newest first, or the oldest.
+	Order *ListDetectionsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+	// nothing: no other row is skipped or shown twice.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListDetectionsParamsOrder defines parameters for ListDetections.
+type ListDetectionsParamsOrder string
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// RiskLevel Only events of these risk levels, as they were stored.
+	RiskLevel RiskLevels `form:"risk_level,omitempty" json:"risk_level,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *MinScore `form:"min_score,omitempty" json:"min_score,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// Hours Only rows that began at or after the first time of the day and before the second, also across midnight.
+	Hours *HoursOfDay `form:"hours,omitempty" json:"hours,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Order The newest first, or the oldest.
+	Order *ListEventsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+	// nothing: no other row is skipped or shown twice.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListEventsParamsOrder defines parameters for ListEvents.
+type ListEventsParamsOrder string
+
+// ExportEventsParams defines parameters for ExportEvents.
+type ExportEventsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// RiskLevel Only events of these risk levels, as they were stored.
+	RiskLevel RiskLevels `form:"risk_level,omitempty" json:"risk_level,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *MinScore `form:"min_score,omitempty" json:"min_score,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// SearchEventsParams defines parameters for SearchEvents.
+type SearchEventsParams struct {
+	// Q The words. Only spaces fit all events, the newest first.
+	Q string `form:"q" json:"q"`
+
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// Severity Only events of these risk levels.
+	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// GetEventStatsParams defines parameters for GetEventStats.
+type GetEventStatsParams struct {
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// GetEventSummaryParams defines parameters for GetEventSummary.
+type GetEventSummaryParams struct {
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// Bucket The length of one row.
+	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
+}
+
+// GetEventSummaryParamsBucket defines parameters for GetEventSummary.
+type GetEventSummaryParamsBucket string
+
+// ListEventDetectionsParams defines parameters for ListEventDetections.
+type ListEventDetectionsParams struct {
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+}
 
 // RunCleanupParams defines parameters for RunCleanup.
 type RunCleanupParams struct {
@@ -700,6 +1617,18 @@ type GetPipelineLatencyParams struct {
 	// WindowMinutes Time window in minutes.
 	WindowMinutes *int32 `form:"window_minutes,omitempty" json:"window_minutes,omitempty"`
 }
+
+// CreateCameraJSONRequestBody defines body for CreateCamera for application/json ContentType.
+type CreateCameraJSONRequestBody = NewCamera
+
+// UpdateCameraJSONRequestBody defines body for UpdateCamera for application/json ContentType.
+type UpdateCameraJSONRequestBody = CameraUpdate
+
+// ReviewEventsJSONRequestBody defines body for ReviewEvents for application/json ContentType.
+type ReviewEventsJSONRequestBody = EventSelection
+
+// UpdateEventJSONRequestBody defines body for UpdateEvent for application/json ContentType.
+type UpdateEventJSONRequestBody = EventUpdate
 
 // UpdateSystemConfigJSONRequestBody defines body for UpdateSystemConfig for application/json ContentType.
 type UpdateSystemConfigJSONRequestBody = SystemConfigUpdate

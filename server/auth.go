@@ -49,6 +49,17 @@ func newKeys(enabled bool, configured []string) (*keys, error) {
 	return k, errors.Join(problems...)
 }
 
+// isPrivate tells the paths that show what the cameras saw.
+func isPrivate(path string) bool {
+	switch {
+	case path == "/ws/events", path == "/ws/system":
+		return true
+	case path == "/api/session", strings.HasPrefix(path, "/api/system/"):
+		return false
+	}
+	return strings.HasPrefix(path, "/api/")
+}
+
 // actor names who sends the request, for the audit log: the start of the key's hash, or anonymous when no key is required.
 // A missing or wrong key is a 401. The key is read from the header alone, since addresses end up in logs.
 func (k *keys) actor(r *http.Request) (string, error) {

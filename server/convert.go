@@ -252,12 +252,20 @@ func toAPIDeadLetterPage(letters []store.DeadLetter, total int64, limit int32) g
 	return page
 }
 
-// fileBelow is a path as seen from the camera's folder; where that folder lies is nobody's business. A file elsewhere, as after a
-// change of the settings, has only its name.
+// fileBelow is a path as seen from a folder; where that folder lies is nobody's business. A file
+// elsewhere, as after a change of the settings, has only its name.
 func fileBelow(folder, path string) string {
-	rel, err := filepath.Rel(folder, path)
-	if err != nil || !filepath.IsLocal(rel) {
-		return filepath.Base(path)
+	if below, ok := pathBelow(folder, path); ok {
+		return below
 	}
-	return rel
+	return filepath.Base(path)
+}
+
+// pathBelow is a path as seen from a folder; false when it lies elsewhere.
+func pathBelow(folder, path string) (string, bool) {
+	below, err := filepath.Rel(folder, path)
+	if err != nil || !filepath.IsLocal(below) {
+		return "", false
+	}
+	return below, true
 }

@@ -25,7 +25,7 @@ var inMemory = map[string]bool{
 }
 
 // longRunning are the operations that bring a deadline of their own and may run for minutes.
-var longRunning = map[string]bool{"runCleanup": true}
+var longRunning = map[string]bool{"runCleanup": true, "exportEvents": true}
 
 // timeouts are the operations that may wait longer for the database than Options.RequestTimeout.
 var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,6 +57,21 @@ func unavailable(detail string, cause error) *problem {
 		status: http.StatusServiceUnavailable, detail: detail, cause: cause,
 		header: "Retry-After", value: strconv.Itoa(int(retryAfter / time.Second)),
 	}
+}
+
+// notFound is a path that names a thing that is not there.
+func notFound(kind string, id any, cause error) *problem {
+	return &problem{
+		status: http.StatusNotFound, detail: fmt.Sprintf("%s with id %v not found", kind, id), cause: cause,
+	}
+}
+
+// orNotFound gives the error of a missing row its sentence.
+func orNotFound(err error, kind string, id any) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound(kind, id, err)
+	}
+	return err
 }
 
 // toProblem is the one place where an error becomes an answer. What it does not know is a fault of ours, and its text stays inside.

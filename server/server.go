@@ -109,6 +109,15 @@ type Options struct {
 	Latency     latencyReader
 	Media       mediaReader
 	Cleanup     cleaner
+	Seen        seenStore
+	// CameraFolders makes folders for cameras below CameraRoot, from where paths are told.
+	CameraFolders cameraFolders
+	CameraRoot    string
+	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: nobody knows.
+	CameraOfflineAfter time.Duration
+	// TimeZone is the server's: days are days in it where nothing else is said. It has its IANA name.
+	// Defaults to UTC.
+	TimeZone *time.Location
 	// InferenceFPS is how many images per second ran through the detector over the last minute; nil when that is unknown. It must
 	// not wait. Nil means always unknown.
 	InferenceFPS func() *float64
@@ -182,6 +191,9 @@ func New(options Options) (*Server, error) {
 	if options.RequestTimeout == 0 {
 		options.RequestTimeout = DefaultRequestTimeout
 	}
+	if options.TimeZone == nil {
+		options.TimeZone = time.UTC
+	}
 	if options.keepFigures == 0 {
 		options.keepFigures = keepFigures
 	}
@@ -214,7 +226,8 @@ func (o *Options) missing() error {
 	var problems []error
 	for name, absent := range map[string]bool{
 		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
-		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil, "Log": o.Log == nil,
+		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil,
+		"Seen": o.Seen == nil, "CameraFolders": o.CameraFolders == nil, "Log": o.Log == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))

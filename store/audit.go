@@ -44,7 +44,17 @@ func (db *DB) AuditEntries(ctx context.Context, limit int) ([]AuditEntry, error)
 }
 
 // audit adds one entry to the transaction that makes the change.
-func audit(ctx context.Context, tx *sqlx.Tx, action, resourceType string, actor Actor, details map[string]any) error {
+func audit(
+	ctx context.Context, tx *sqlx.Tx, action, resourceType string, actor Actor, details map[string]any,
+) error {
+	return Audit(ctx, tx, action, resourceType, "", actor, details)
+}
+
+// Audit adds one entry to the transaction that makes the change, for the packages below store.
+// resourceID is empty when the change is of no single thing. details is changed.
+func Audit(
+	ctx context.Context, tx *sqlx.Tx, action, resourceType, resourceID string, actor Actor, details map[string]any,
+) error {
 	if actor.RequestID != "" {
 		details["request_id"] = clean(actor.RequestID, maxRequestID)
 	}
@@ -53,10 +63,10 @@ func audit(ctx context.Context, tx *sqlx.Tx, action, resourceType string, actor 
 		return fmt.Errorf("encode audit details: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO audit_logs (timestamp, action, resource_type, actor, ip_address, user_agent, details)
-		VALUES (clock_timestamp(), $1, $2, $3, $4, $5, $6)`,
-		action, resourceType, clean(actor.Name, maxActor), nullString(clean(actor.IPAddress, maxIPAddress)),
-		nullString(clean(actor.UserAgent, maxUserAgent)), string(encoded))
+		INSERT INTO audit_logs (timestamp, action, resource_type, resource_id, actor, ip_address, user_agent, details)
+		VALUES (clock_timestamp(), $1, $2, $3, $4, $5, $6, $7)`,
+		action, resourceType, nullString(clean(resourceID, maxResourceID)), clean(actor.Name, maxActor),
+		nullString(clean(actor.IPAddress, maxIPAddress)), nullString(clean(actor.UserAgent, maxUserAgent)), string(encoded))
 	if err != nil {
 		return fmt.Errorf("insert audit entry: %w", err)
 	}

@@ -93,9 +93,11 @@ func (c *detectionCommit) write(ctx context.Context, images map[int64]*Image, de
 	err := c.tx.SelectContext(ctx, &moved, `
 		WITH added AS (
 			INSERT INTO detections (camera_id, image_id, batch_id, file_path, file_type, detector, detected_at, object_type, confidence,
-				bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, media_type)
+				bbox_x, bbox_y, bbox_width, bbox_height, thumbnail_path, media_type,
+				picture_width, picture_height)
 			SELECT * FROM unnest($4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::text[],
-				$12::double precision[], $13::integer[], $14::integer[], $15::integer[], $16::integer[], $17::text[], $18::text[])
+				$12::double precision[], $13::integer[], $14::integer[], $15::integer[], $16::integer[], $17::text[], $18::text[],
+				$19::integer[], $20::integer[])
 			RETURNING id, image_id
 		), moved AS (
 			UPDATE images AS i
@@ -127,6 +129,7 @@ type detectionRows struct {
 	fileTypes, detectors, thumbnails               []*string
 	images, batches, xs, ys, widths, heights       []int64
 	confidences                                    []float64
+	pictureWidths, pictureHeights                  []*int64
 }
 
 func (r *detectionRows) add(img Image, batchID int64, result DetectionResult) {
@@ -142,6 +145,8 @@ func (r *detectionRows) add(img Image, batchID int64, result DetectionResult) {
 		r.xs, r.ys = append(r.xs, int64(d.BBoxX)), append(r.ys, int64(d.BBoxY))
 		r.widths, r.heights = append(r.widths, int64(d.BBoxWidth)), append(r.heights, int64(d.BBoxHeight))
 		r.thumbnails, r.mediaTypes = append(r.thumbnails, nullString(d.ThumbnailPath)), append(r.mediaTypes, mediaType)
+		r.pictureWidths = append(r.pictureWidths, nullInt(d.PictureWidth))
+		r.pictureHeights = append(r.pictureHeights, nullInt(d.PictureHeight))
 	}
 }
 
@@ -150,6 +155,14 @@ func (r *detectionRows) arrays() []any {
 	return []any{
 		pq.Array(r.cameras), pq.Array(r.images), pq.Array(r.batches), pq.Array(r.paths), pq.Array(r.fileTypes), pq.Array(r.detectors),
 		pq.Array(r.times), pq.Array(r.objectTypes), pq.Array(r.confidences), pq.Array(r.xs), pq.Array(r.ys), pq.Array(r.widths),
-		pq.Array(r.heights), pq.Array(r.thumbnails), pq.Array(r.mediaTypes),
+		pq.Array(r.heights), pq.Array(r.thumbnails), pq.Array(r.mediaTypes), pq.Array(r.pictureWidths), pq.Array(r.pictureHeights),
 	}
+}
+
+// nullInt makes 0 null.
+func nullInt(n int) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return new(int64(n))
 }

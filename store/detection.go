@@ -33,6 +33,8 @@ type NewDetection struct {
 	BBoxY         int
 	BBoxWidth     int
 	BBoxHeight    int
+	PictureWidth  int // pixels; 0: not known
+	PictureHeight int
 	ThumbnailPath string        // empty: none. The file must be safely there
 	MediaType     string        // image or video; empty means image
 	Offset        time.Duration // position in a video: added to the image time

@@ -70,11 +70,13 @@ func (db *DB) CommitEvent(ctx context.Context, claim BatchClaim, event NewEvent)
 func insertEvent(ctx context.Context, tx *sqlx.Tx, batch Batch, event NewEvent) (Event, error) {
 	var stored Event
 	err := tx.GetContext(ctx, &stored, `
-		INSERT INTO events AS e (batch_id, camera_id, started_at, ended_at, risk_score, risk_level, summary, reasoning, analyzer, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp())
+		INSERT INTO events AS e (batch_id, camera_id, started_at, ended_at, risk_score, risk_level, summary, reasoning, analyzer, created_at,
+			object_types)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, clock_timestamp(), (
+			SELECT string_agg(DISTINCT lower(d.object_type), ', ') FROM detections AS d WHERE d.batch_id = $10))
 		RETURNING `+eventColumns,
 		strconv.FormatInt(batch.ID, 10), batch.CameraID, storable(event.StartedAt), storable(event.EndedAt),
-		event.RiskScore, event.RiskLevel, clean(event.Summary, maxText), clean(event.Reasoning, maxText), event.Analyzer)
+		event.RiskScore, event.RiskLevel, clean(event.Summary, maxText), clean(event.Reasoning, maxText), event.Analyzer, batch.ID)
 	if err != nil {
 		return Event{}, fmt.Errorf("insert event: %w", err)
 	}

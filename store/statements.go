@@ -20,6 +20,15 @@ type preparedStmt interface {
 	driver.StmtExecContext
 }
 
+// unpreparedKey is the key of Unprepared.
+type unpreparedKey struct{}
+
+// Unprepared returns a context in which statements are sent as they are: for texts that differ with
+// what is asked, of which there are more than a connection keeps, and whose plan should fit the values.
+func Unprepared(ctx context.Context) context.Context {
+	return context.WithValue(ctx, unpreparedKey{}, true)
+}
+
 // statements keeps statements prepared on one connection: the server plans each of them once and not at every
 // call, which for the short statements of the pipeline is most of the work.
 type statements map[string]preparedStmt
@@ -32,7 +41,7 @@ func (s statements) get(ctx context.Context, conn innerConn, query string, args 
 	if stmt, ok := s[query]; ok {
 		return stmt, nil
 	}
-	if len(s) >= maxStatements {
+	if len(s) >= maxStatements || ctx.Value(unpreparedKey{}) != nil {
 		return nil, nil
 	}
 	prepared, err := conn.PrepareContext(ctx, query)

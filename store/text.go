@@ -8,6 +8,7 @@ import (
 // How long texts from outside may be, in characters: what programs that read these columns expect.
 const (
 	maxActor      = 100
+	maxResourceID = 255
 	maxIPAddress  = 45
 	maxUserAgent  = 1000
 	maxLevel      = 10

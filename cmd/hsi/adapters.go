@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
 
 	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/pipeline/intake"
+	"hsi.home.arpa/server"
 	"hsi.home.arpa/store"
 )
 
@@ -46,4 +51,19 @@ func (d deadLetters) RequeueDeadLetters(ctx context.Context, selection store.Dea
 		d.wake()
 	}
 	return requeued, err
+}
+
+// cameraFolders makes folders below the camera root, with the ids that intake gives them.
+type cameraFolders struct{ root string }
+
+// MakeCameraFolder makes the folder where it is not there yet.
+func (f cameraFolders) MakeCameraFolder(asked string) (server.CameraFolder, error) {
+	path, err := intake.MakeFolder(f.root, asked)
+	switch {
+	case errors.Is(err, intake.ErrNoCameraFolder):
+		err = fmt.Errorf("%w: %w", server.ErrNoCameraFolder, err)
+	case errors.Is(err, intake.ErrReadOnlyRoot):
+		err = fmt.Errorf("%w: %w", server.ErrReadOnlyRoot, err)
+	}
+	return server.CameraFolder{CameraID: intake.CameraID(filepath.Base(path)), Path: path}, err
 }

@@ -20,6 +20,7 @@ import (
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
+	"hsi.home.arpa/store/seen"
 	"hsi.home.arpa/web"
 )
 
@@ -137,6 +138,8 @@ func (a *app) buildServer(options Options) (err error) {
 	a.server, err = server.New(server.Options{
 		Health: a.health, GPU: a.gpuMonitor, InferenceFPS: a.activity.InferenceFPS, Store: a.db, Config: a.configs, Latency: a.latency, Media: a.media,
 		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
+		Seen: seen.New(a.db), CameraFolders: cameraFolders{a.cfg.CameraRoot}, CameraRoot: a.cfg.CameraRoot,
+		CameraOfflineAfter: time.Duration(a.cfg.CameraOfflineAfter), TimeZone: localZone(a.cfg.TimeZone),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
 		Dashboard: dashboard, Log: a.component("server"), Now: options.Now,

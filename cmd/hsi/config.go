@@ -51,6 +51,10 @@ type Config struct {
 
 	// CameraRoot has one folder per camera; empty means DataDir/cameras. Also read as CAMERA_ROOT.
 	CameraRoot string `env:"FOSCAM_BASE_PATH"`
+	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: its status is not known.
+	CameraOfflineAfter seconds `env:"CAMERA_OFFLINE_AFTER_SECONDS" envDefault:"0"`
+	// TimeZone is where days begin and end when a request does not say; empty means the system's.
+	TimeZone string `env:"TZ"`
 	// ThumbnailsDir keeps the thumbnails; empty means DataDir/thumbnails.
 	ThumbnailsDir string `env:"VIDEO_THUMBNAILS_DIR"`
 	// ClipsDir keeps the clips; empty means DataDir/clips.

@@ -14,8 +14,27 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oapi-codegen/nullable"
 	"github.com/oapi-codegen/runtime"
 )
+
+// Defines values for CameraStatus.
+const (
+	CameraStatusOffline CameraStatus = "offline"
+	CameraStatusOnline  CameraStatus = "online"
+)
+
+// Valid indicates whether the value is a known member of the CameraStatus enum.
+func (e CameraStatus) Valid() bool {
+	switch e {
+	case CameraStatusOffline:
+		return true
+	case CameraStatusOnline:
+		return true
+	default:
+		return false
+	}
+}
 
 // Defines values for DeadLetterKind.
 const (
@@ -44,6 +63,24 @@ const (
 func (e DeadLetterSelectionAll) Valid() bool {
 	switch e {
 	case DeadLetterSelectionAllTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EventSummaryBucket.
+const (
+	EventSummaryBucketDay  EventSummaryBucket = "day"
+	EventSummaryBucketHour EventSummaryBucket = "hour"
+)
+
+// Valid indicates whether the value is a known member of the EventSummaryBucket enum.
+func (e EventSummaryBucket) Valid() bool {
+	switch e {
+	case EventSummaryBucketDay:
+		return true
+	case EventSummaryBucketHour:
 		return true
 	default:
 		return false
@@ -80,6 +117,30 @@ const (
 func (e LivenessStatus) Valid() bool {
 	switch e {
 	case LivenessStatusAlive:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewCameraStatus.
+const (
+	NewCameraStatusError   NewCameraStatus = "error"
+	NewCameraStatusOffline NewCameraStatus = "offline"
+	NewCameraStatusOnline  NewCameraStatus = "online"
+	NewCameraStatusUnknown NewCameraStatus = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the NewCameraStatus enum.
+func (e NewCameraStatus) Valid() bool {
+	switch e {
+	case NewCameraStatusError:
+		return true
+	case NewCameraStatusOffline:
+		return true
+	case NewCameraStatusOnline:
+		return true
+	case NewCameraStatusUnknown:
 		return true
 	default:
 		return false
@@ -129,6 +190,150 @@ func (e Severity) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Defines values for Order.
+const (
+	OrderAsc  Order = "asc"
+	OrderDesc Order = "desc"
+)
+
+// Valid indicates whether the value is a known member of the Order enum.
+func (e Order) Valid() bool {
+	switch e {
+	case OrderAsc:
+		return true
+	case OrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListDetectionsParamsOrder.
+const (
+	ListDetectionsParamsOrderAsc  ListDetectionsParamsOrder = "asc"
+	ListDetectionsParamsOrderDesc ListDetectionsParamsOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the ListDetectionsParamsOrder enum.
+func (e ListDetectionsParamsOrder) Valid() bool {
+	switch e {
+	case ListDetectionsParamsOrderAsc:
+		return true
+	case ListDetectionsParamsOrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListEventsParamsOrder.
+const (
+	ListEventsParamsOrderAsc  ListEventsParamsOrder = "asc"
+	ListEventsParamsOrderDesc ListEventsParamsOrder = "desc"
+)
+
+// Valid indicates whether the value is a known member of the ListEventsParamsOrder enum.
+func (e ListEventsParamsOrder) Valid() bool {
+	switch e {
+	case ListEventsParamsOrderAsc:
+		return true
+	case ListEventsParamsOrderDesc:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetEventSummaryParamsBucket.
+const (
+	GetEventSummaryParamsBucketDay  GetEventSummaryParamsBucket = "day"
+	GetEventSummaryParamsBucketHour GetEventSummaryParamsBucket = "hour"
+)
+
+// Valid indicates whether the value is a known member of the GetEventSummaryParamsBucket enum.
+func (e GetEventSummaryParamsBucket) Valid() bool {
+	switch e {
+	case GetEventSummaryParamsBucketDay:
+		return true
+	case GetEventSummaryParamsBucketHour:
+		return true
+	default:
+		return false
+	}
+}
+
+// Camera One folder of pictures.
+type Camera struct {
+	// CreatedAt When it was added.
+	CreatedAt time.Time `json:"created_at"`
+
+	// FolderPath Its folder, as seen from the camera root; null when it lies elsewhere.
+	FolderPath *string `json:"folder_path"`
+
+	// ID Made of the folder's name.
+	ID string `json:"id"`
+
+	// LastSeenAt When its newest picture came.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Status Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+	Status *CameraStatus `json:"status"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone"`
+}
+
+// CameraDetail A camera, and what became of its pictures.
+type CameraDetail struct {
+	// CreatedAt When it was added.
+	CreatedAt time.Time `json:"created_at"`
+
+	// FolderPath Its folder, as seen from the camera root; null when it lies elsewhere.
+	FolderPath *string `json:"folder_path"`
+
+	// ID Made of the folder's name.
+	ID string `json:"id"`
+
+	// LastSeenAt When its newest picture came.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Pictures24H How many pictures came in the last 24 hours, by what became of them.
+	Pictures24H []PictureCount `json:"pictures_24h"`
+
+	// Status Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+	Status *CameraStatus `json:"status"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone"`
+}
+
+// CameraList All cameras.
+type CameraList struct {
+	// Cameras The cameras, by id.
+	Cameras []Camera `json:"cameras"`
+
+	// Count How many.
+	Count int64 `json:"count"`
+}
+
+// CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
+type CameraStatus string
+
+// CameraUpdate What to change.
+type CameraUpdate struct {
+	// Name For people.
+	Name *string `json:"name,omitempty"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone nullable.Nullable[string] `json:"time_zone,omitempty"`
 }
 
 // CleanupResult What a cleanup deleted, or would delete.
@@ -226,10 +431,424 @@ type DeadLetterSelection struct {
 // DeadLetterSelectionAll All.
 type DeadLetterSelectionAll bool
 
+// Detection One object in one picture. Rows of other programs may lack whatever is nullable.
+type Detection struct {
+	// BboxHeight Pixels of the picture.
+	BboxHeight *int32 `json:"bbox_height"`
+
+	// BboxWidth Pixels of the picture.
+	BboxWidth *int32 `json:"bbox_width"`
+
+	// BboxX Pixels of the picture from its left edge.
+	BboxX *int32 `json:"bbox_x"`
+
+	// BboxY Pixels of the picture from its top.
+	BboxY *int32 `json:"bbox_y"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// Confidence 0 to 1.
+	Confidence *float64 `json:"confidence"`
+
+	// DetectedAt When the picture was taken.
+	DetectedAt time.Time `json:"detected_at"`
+
+	// Detector What looked: `rtdetr` or `motion`; null for rows of other programs.
+	Detector *string `json:"detector"`
+
+	// Duration Seconds of the video.
+	Duration *float64 `json:"duration"`
+
+	// EventID The event that it led to; null while there is none.
+	EventID *int64 `json:"event_id"`
+
+	// FilePath Its picture, as seen from the camera root; only the name when it lies elsewhere.
+	FilePath string `json:"file_path"`
+
+	// FileType MIME type of the picture.
+	FileType *string `json:"file_type"`
+
+	// ID Id of the detection.
+	ID int64 `json:"id"`
+
+	// MediaType `image` or `video`.
+	MediaType *string `json:"media_type"`
+
+	// ObjectType What it is: a name of COCO, or `motion`.
+	ObjectType *string `json:"object_type"`
+
+	// PictureHeight Height of the picture in pixels.
+	PictureHeight *int32 `json:"picture_height"`
+
+	// PictureWidth Width of the picture in pixels, which boxes are measured in.
+	PictureWidth *int32 `json:"picture_width"`
+
+	// VideoCodec Codec of the video.
+	VideoCodec *string `json:"video_codec"`
+
+	// VideoHeight Height of the video in pixels.
+	VideoHeight *int32 `json:"video_height"`
+
+	// VideoWidth Width of the video in pixels.
+	VideoWidth *int32 `json:"video_width"`
+}
+
+// DetectionPage One page of detections.
+type DetectionPage struct {
+	// Count How many detections fit the filters.
+	Count int64 `json:"count"`
+
+	// CountIsMinimum Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+	CountIsMinimum bool `json:"count_is_minimum"`
+
+	// Detections The detections.
+	Detections []Detection `json:"detections"`
+
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// NextCursor Where the next page begins; null when there is none.
+	NextCursor *string `json:"next_cursor"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+}
+
 // Error Why the request was not carried out.
 type Error struct {
 	// Detail One sentence.
 	Detail string `json:"detail"`
+}
+
+// Event One scored happening at one camera. Events of other programs may lack whatever is nullable.
+type Event struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventBucket Events of one bucket, camera and level.
+type EventBucket struct {
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// Events How many events.
+	Events int64 `json:"events"`
+
+	// RiskLevel The level as it was stored.
+	RiskLevel *string `json:"risk_level"`
+
+	// StartsAt Where the bucket begins.
+	StartsAt time.Time `json:"starts_at"`
+
+	// Unreviewed How many of them nobody has looked at.
+	Unreviewed int64 `json:"unreviewed"`
+}
+
+// EventDetail An event with what led to it.
+type EventDetail struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// Detections The first 1,000 detections, the oldest first.
+	Detections []Detection `json:"detections"`
+
+	// DetectionsGoesOn Whether there are more: the event's detections are a list of their own.
+	DetectionsGoesOn bool `json:"detections_goes_on"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// Stages When each stage was reached. Null where it is not known, as for events of other programs.
+	Stages EventStages `json:"stages"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventPage One page of events.
+type EventPage struct {
+	// Count How many events fit the filters.
+	Count int64 `json:"count"`
+
+	// CountIsMinimum Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+	CountIsMinimum bool `json:"count_is_minimum"`
+
+	// Events The events.
+	Events []Event `json:"events"`
+
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// NextCursor Where the next page begins; null when there is none.
+	NextCursor *string `json:"next_cursor"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// TimeZone The time zone in which days and hours were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+}
+
+// EventSearch One page of what fits the words.
+type EventSearch struct {
+	// Limit The limit asked for.
+	Limit int32 `json:"limit"`
+
+	// Offset The offset asked for.
+	Offset int32 `json:"offset"`
+
+	// Results The best first.
+	Results []EventSearchResult `json:"results"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+
+	// TotalCount How many events fit.
+	TotalCount int64 `json:"total_count"`
+
+	// TotalCountIsMinimum Whether more fit than the newest 2,000.
+	TotalCountIsMinimum bool `json:"total_count_is_minimum"`
+}
+
+// EventSearchResult An event and how well it fits.
+type EventSearchResult struct {
+	// Analyzer What judged it: `nemotron` or `rules`; null for events of other programs.
+	Analyzer *string `json:"analyzer"`
+
+	// CameraID Id of its camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Name of its camera.
+	CameraName *string `json:"camera_name"`
+
+	// CreatedAt When it was stored.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DetectionCount How many detections it has.
+	DetectionCount int32 `json:"detection_count"`
+
+	// DetectionIds Its detections.
+	DetectionIds []int64 `json:"detection_ids"`
+
+	// EndedAt When its last picture was taken.
+	EndedAt *time.Time `json:"ended_at"`
+
+	// ID Id of the event.
+	ID int64 `json:"id"`
+
+	// Notes What somebody noted.
+	Notes *string `json:"notes"`
+
+	// ObjectTypes What was detected, by name.
+	ObjectTypes []string `json:"object_types"`
+
+	// Reasoning Why it was judged so.
+	Reasoning *string `json:"reasoning"`
+
+	// RelevanceScore How well it fits; more is better, 0 when only a camera's name fits.
+	RelevanceScore float64 `json:"relevance_score"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed bool `json:"reviewed"`
+
+	// RiskLevel `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+	RiskLevel *string `json:"risk_level"`
+
+	// RiskScore 0: no concern, 100: the greatest.
+	RiskScore *int32 `json:"risk_score"`
+
+	// StartedAt When its first picture was taken.
+	StartedAt time.Time `json:"started_at"`
+
+	// Summary What happened.
+	Summary *string `json:"summary"`
+
+	// ThumbnailURL Where its best picture is; null without detections.
+	ThumbnailURL *string `json:"thumbnail_url"`
+}
+
+// EventSelection Which events.
+type EventSelection struct {
+	// Ids Those with these ids.
+	Ids []int64 `json:"ids"`
+}
+
+// EventStages When each stage was reached. Null where it is not known, as for events of other programs.
+type EventStages struct {
+	// AnalysisStartedAt When the analyzer took it up.
+	AnalysisStartedAt *time.Time `json:"analysis_started_at"`
+
+	// AnalyzedAt When the analyzer was done.
+	AnalyzedAt *time.Time `json:"analyzed_at"`
+
+	// BatchClosedAt When no picture could join any more.
+	BatchClosedAt *time.Time `json:"batch_closed_at"`
+
+	// FirstPictureSeenAt When the first picture came.
+	FirstPictureSeenAt *time.Time `json:"first_picture_seen_at"`
+
+	// LastPictureDetectedAt When the detector was done with the last picture.
+	LastPictureDetectedAt *time.Time `json:"last_picture_detected_at"`
+}
+
+// EventStats Counts of events.
+type EventStats struct {
+	// EventsByCamera By falling count.
+	EventsByCamera []EventsOfCamera `json:"events_by_camera"`
+
+	// EventsByRiskLevel Events of each level.
+	EventsByRiskLevel EventsByRiskLevel `json:"events_by_risk_level"`
+
+	// TimeZone The time zone in which days were meant; null when none was needed.
+	TimeZone *string `json:"time_zone"`
+
+	// TotalEvents All events.
+	TotalEvents int64 `json:"total_events"`
+}
+
+// EventSummary Events by bucket, camera and level.
+type EventSummary struct {
+	// Bucket The length of one row.
+	Bucket EventSummaryBucket `json:"bucket"`
+
+	// Buckets The rows, by time, camera and level; a bucket without events has none.
+	Buckets []EventBucket `json:"buckets"`
+
+	// TimeZone The time zone of the days.
+	TimeZone string `json:"time_zone"`
+}
+
+// EventSummaryBucket The length of one row.
+type EventSummaryBucket string
+
+// EventUpdate What to change.
+type EventUpdate struct {
+	// Notes What somebody noted.
+	Notes nullable.Nullable[string] `json:"notes,omitempty"`
+
+	// Reviewed Whether somebody has looked at it.
+	Reviewed *bool `json:"reviewed,omitempty"`
+}
+
+// EventsByRiskLevel Events of each level.
+type EventsByRiskLevel struct {
+	// Critical Critical events.
+	Critical int64 `json:"critical"`
+
+	// High High events.
+	High int64 `json:"high"`
+
+	// Low Low events.
+	Low int64 `json:"low"`
+
+	// Medium Medium events.
+	Medium int64 `json:"medium"`
+}
+
+// EventsOfCamera Events of one camera.
+type EventsOfCamera struct {
+	// CameraID Id of the camera.
+	CameraID string `json:"camera_id"`
+
+	// CameraName Its name.
+	CameraName string `json:"camera_name"`
+
+	// EventCount How many.
+	EventCount int64 `json:"event_count"`
 }
 
 // GPUHistory GPU samples, oldest first.
@@ -341,6 +960,36 @@ type Liveness struct {
 // LivenessStatus Always `alive`.
 type LivenessStatus string
 
+// NewCamera A camera to add.
+type NewCamera struct {
+	// FolderPath Its folder directly below the camera root, as its name or as a whole path.
+	FolderPath string `json:"folder_path"`
+
+	// Name For people.
+	Name string `json:"name"`
+
+	// Status Taken for the sake of older clients, and ignored: it is what the pictures say.
+	Status *NewCameraStatus `json:"status,omitempty"`
+
+	// TimeZone Its IANA time zone; null: the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
+}
+
+// NewCameraStatus Taken for the sake of older clients, and ignored: it is what the pictures say.
+type NewCameraStatus string
+
+// PictureCount Pictures of one fate.
+type PictureCount struct {
+	// Count How many.
+	Count int64 `json:"count"`
+
+	// Reason Why, for what was filtered or given up.
+	Reason *string `json:"reason"`
+
+	// State `seen`, `queued`, `detecting`, `batched`, `analyzed`, `filtered`, `dead_lettered` or `expired`.
+	State string `json:"state"`
+}
+
 // PipelineLatency Latency of the transitions of an image; null without samples.
 type PipelineLatency struct {
 	// BatchToAnalyze From the batch being closed to its event being stored.
@@ -405,6 +1054,12 @@ type ReadinessState string
 type RequeueResult struct {
 	// Requeued Number of images that wait again.
 	Requeued int64 `json:"requeued"`
+}
+
+// ReviewResult What was marked.
+type ReviewResult struct {
+	// Reviewed How many events were not reviewed before and are now.
+	Reviewed int64 `json:"reviewed"`
 }
 
 // ServiceStatus One service as its last probe saw it.
@@ -637,8 +1292,32 @@ type Worker struct {
 	Running bool `json:"running"`
 }
 
+// CameraID defines model for CameraID.
+type CameraID = string
+
+// CameraIDs defines model for CameraIDs.
+type CameraIDs = []string
+
+// DetectionID defines model for DetectionID.
+type DetectionID = int64
+
 // EndDate defines model for EndDate.
 type EndDate = string
+
+// EventID defines model for EventID.
+type EventID = int64
+
+// HoursOfDay defines model for HoursOfDay.
+type HoursOfDay = string
+
+// MinScore defines model for MinScore.
+type MinScore = int32
+
+// ObjectTypes defines model for ObjectTypes.
+type ObjectTypes = []string
+
+// Order defines model for Order.
+type Order string
 
 // PageCursor defines model for PageCursor.
 type PageCursor = string
@@ -646,17 +1325,41 @@ type PageCursor = string
 // PageLimit defines model for PageLimit.
 type PageLimit = int32
 
+// PageOffset defines model for PageOffset.
+type PageOffset = int32
+
+// Reviewed defines model for Reviewed.
+type Reviewed = bool
+
+// RiskLevels defines model for RiskLevels.
+type RiskLevels = []Severity
+
 // StartDate defines model for StartDate.
 type StartDate = string
 
+// TimeZone defines model for TimeZone.
+type TimeZone = string
+
 // BodyTooLarge Why the request was not carried out.
 type BodyTooLarge = Error
+
+// CameraConflict Why the request was not carried out.
+type CameraConflict = Error
+
+// CameraNotFound Why the request was not carried out.
+type CameraNotFound = Error
 
 // CleanupRunning Why the request was not carried out.
 type CleanupRunning = Error
 
 // CrossOriginRefused Why the request was not carried out.
 type CrossOriginRefused = Error
+
+// DetectionNotFound Why the request was not carried out.
+type DetectionNotFound = Error
+
+// EventNotFound Why the request was not carried out.
+type EventNotFound = Error
 
 // InternalError Why the request was not carried out.
 type InternalError = Error
@@ -675,6 +1378,219 @@ type UnprocessableRequest = ValidationError
 
 // UnsupportedMediaType Why the request was not carried out.
 type UnsupportedMediaType = Error
+
+// ListCamerasParams defines parameters for ListCameras.
+type ListCamerasParams struct {
+	// Status Only cameras of this status.
+	Status *CameraStatus `form:"status,omitempty" json:"status,omitempty"`
+}
+
+// ListDetectionsParams defines parameters for ListDetections.
+type ListDetectionsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// MinConfidence Only detections of at least this confidence.
+	MinConfidence *float64 `form:"min_confidence,omitempty" json:"min_confidence,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Order The newest first, or the oldest.
+	Order *ListDetectionsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+	// nothing: no other row is skipped or shown twice.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListDetectionsParamsOrder defines parameters for ListDetections.
+type ListDetectionsParamsOrder string
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// RiskLevel Only events of these risk levels, as they were stored.
+	RiskLevel RiskLevels `form:"risk_level,omitempty" json:"risk_level,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *MinScore `form:"min_score,omitempty" json:"min_score,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// Hours Only rows that began at or after the first time of the day and before the second, also across midnight.
+	Hours *HoursOfDay `form:"hours,omitempty" json:"hours,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Order The newest first, or the oldest.
+	Order *ListEventsParamsOrder `form:"order,omitempty" json:"order,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+	// nothing: no other row is skipped or shown twice.
+	Cursor *PageCursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListEventsParamsOrder defines parameters for ListEvents.
+type ListEventsParamsOrder string
+
+// ExportEventsParams defines parameters for ExportEvents.
+type ExportEventsParams struct {
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// RiskLevel Only events of these risk levels, as they were stored.
+	RiskLevel RiskLevels `form:"risk_level,omitempty" json:"risk_level,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *MinScore `form:"min_score,omitempty" json:"min_score,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// SearchEventsParams defines parameters for SearchEvents.
+type SearchEventsParams struct {
+	// Q The words. Only spaces fit all events, the newest first.
+	Q string `form:"q" json:"q"`
+
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// Severity Only events of these risk levels.
+	Severity []Severity `form:"severity,omitempty" json:"severity,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
+	// Reviewed Only events that are reviewed, or only those that are not.
+	Reviewed *Reviewed `form:"reviewed,omitempty" json:"reviewed,omitempty"`
+
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// GetEventStatsParams defines parameters for GetEventStats.
+type GetEventStatsParams struct {
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// GetEventSummaryParams defines parameters for GetEventSummary.
+type GetEventSummaryParams struct {
+	// StartDate Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+	// of an offset as `%2B`.
+	StartDate *StartDate `form:"start_date,omitempty" json:"start_date,omitempty"`
+
+	// EndDate Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+	// offset as `%2B`.
+	EndDate *EndDate `form:"end_date,omitempty" json:"end_date,omitempty"`
+
+	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+	// that has one, else the server's. The answer names the zone that was used.
+	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+
+	// CameraID Only rows of these cameras.
+	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// Bucket The length of one row.
+	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
+}
+
+// GetEventSummaryParamsBucket defines parameters for GetEventSummary.
+type GetEventSummaryParamsBucket string
+
+// ListEventDetectionsParams defines parameters for ListEventDetections.
+type ListEventDetectionsParams struct {
+	// Limit Most rows to return.
+	Limit *PageLimit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
+}
 
 // RunCleanupParams defines parameters for RunCleanup.
 type RunCleanupParams struct {
@@ -708,6 +1624,18 @@ type GetPipelineLatencyParams struct {
 	// WindowMinutes Time window in minutes.
 	WindowMinutes *int32 `form:"window_minutes,omitempty" json:"window_minutes,omitempty"`
 }
+
+// CreateCameraJSONRequestBody defines body for CreateCamera for application/json ContentType.
+type CreateCameraJSONRequestBody = NewCamera
+
+// UpdateCameraJSONRequestBody defines body for UpdateCamera for application/json ContentType.
+type UpdateCameraJSONRequestBody = CameraUpdate
+
+// ReviewEventsJSONRequestBody defines body for ReviewEvents for application/json ContentType.
+type ReviewEventsJSONRequestBody = EventSelection
+
+// UpdateEventJSONRequestBody defines body for UpdateEvent for application/json ContentType.
+type UpdateEventJSONRequestBody = EventUpdate
 
 // UpdateSystemConfigJSONRequestBody defines body for UpdateSystemConfig for application/json ContentType.
 type UpdateSystemConfigJSONRequestBody = SystemConfigUpdate
@@ -896,6 +1824,167 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// ListCameras All cameras
+	//
+	// By id. A camera is a folder below the camera root; it comes by itself with its first picture.
+	//
+	// Corresponds with GET /api/cameras (the `ListCameras` operationId).
+	ListCameras(ctx context.Context, params *ListCamerasParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateCameraWithBody Add a camera before its first picture
+	//
+	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+	CreateCameraWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateCamera Add a camera before its first picture
+	//
+	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+	CreateCamera(ctx context.Context, body CreateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCamera One camera, and what became of its pictures
+	//
+	// Corresponds with GET /api/cameras/{camera_id} (the `GetCamera` operationId).
+	GetCamera(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateCameraWithBody Change a camera's name or time zone
+	//
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+	// is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+	UpdateCameraWithBody(ctx context.Context, cameraID CameraID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateCamera Change a camera's name or time zone
+	//
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+	// is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+	UpdateCamera(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDetections Detections, newest first
+	//
+	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+	// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few rows the search stops after a bounded number of rows.
+	//
+	// Corresponds with GET /api/detections (the `ListDetections` operationId).
+	ListDetections(ctx context.Context, params *ListDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDetection One detection
+	//
+	// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
+	GetDetection(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListEvents Events, newest first
+	//
+	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+	// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few events the search stops after a bounded number of rows.
+	//
+	// Corresponds with GET /api/events (the `ListEvents` operationId).
+	ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportEvents Events as a CSV file
+	//
+	// All events that fit the filters, the newest first, with a header line. A field that a spreadsheet would take for a formula begins
+	// with an apostrophe. An error on the way breaks the connection, so that a file that arrived whole is whole. The request is stored as
+	// an audit entry `media_exported`.
+	//
+	// Corresponds with GET /api/events/export (the `ExportEvents` operationId).
+	ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReviewEventsWithBody Mark several events as reviewed
+	//
+	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+	ReviewEventsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReviewEvents Mark several events as reviewed
+	//
+	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+	ReviewEvents(ctx context.Context, body ReviewEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SearchEvents Events by words
+	//
+	// Words must all be there, in summary, reasoning or object types, or in the camera's name; `"words in quotes"` in this order, `OR`
+	// between alternatives, `NOT` or `-` before what must be absent. The newest 2,000 events that fit are ranked by how well they
+	// fit, the best first. Words that mean nothing fit nothing; they are no error.
+	//
+	// Corresponds with GET /api/events/search (the `SearchEvents` operationId).
+	SearchEvents(ctx context.Context, params *SearchEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEventStats Events by risk level and by camera
+	//
+	// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
+	GetEventStats(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEventSummary Events by day, camera and risk level
+	//
+	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
+	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
+	// now.
+	//
+	// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
+	GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEvent One event, and why
+	//
+	// The event with what was detected, what judged it and its reasoning, and when each stage was reached.
+	//
+	// Corresponds with GET /api/events/{event_id} (the `GetEvent` operationId).
+	GetEvent(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateEventWithBody Mark an event as reviewed, or note something
+	//
+	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+	UpdateEventWithBody(ctx context.Context, eventID EventID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateEvent Mark an event as reviewed, or note something
+	//
+	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+	UpdateEvent(ctx context.Context, eventID EventID, body UpdateEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListEventDetections The detections of one event, oldest first
+	//
+	// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
+	ListEventDetections(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RunCleanup Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -1044,6 +2133,357 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /ready (the `GetReadinessProbe` operationId).
 	GetReadinessProbe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// ListCameras All cameras
+//
+// By id. A camera is a folder below the camera root; it comes by itself with its first picture.
+//
+// Corresponds with GET /api/cameras (the `ListCameras` operationId).
+func (c *Client) ListCameras(ctx context.Context, params *ListCamerasParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCamerasRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateCameraWithBody Add a camera before its first picture
+//
+// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+func (c *Client) CreateCameraWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCameraRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateCamera Add a camera before its first picture
+//
+// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+func (c *Client) CreateCamera(ctx context.Context, body CreateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCameraRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCamera One camera, and what became of its pictures
+//
+// Corresponds with GET /api/cameras/{camera_id} (the `GetCamera` operationId).
+func (c *Client) GetCamera(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCameraRequest(c.Server, cameraID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateCameraWithBody Change a camera's name or time zone
+//
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+// is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+func (c *Client) UpdateCameraWithBody(ctx context.Context, cameraID CameraID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateCameraRequestWithBody(c.Server, cameraID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateCamera Change a camera's name or time zone
+//
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+// is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+func (c *Client) UpdateCamera(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateCameraRequest(c.Server, cameraID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDetections Detections, newest first
+//
+// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few rows the search stops after a bounded number of rows.
+//
+// Corresponds with GET /api/detections (the `ListDetections` operationId).
+func (c *Client) ListDetections(ctx context.Context, params *ListDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDetectionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDetection One detection
+//
+// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
+func (c *Client) GetDetection(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDetectionRequest(c.Server, detectionID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListEvents Events, newest first
+//
+// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few events the search stops after a bounded number of rows.
+//
+// Corresponds with GET /api/events (the `ListEvents` operationId).
+func (c *Client) ListEvents(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportEvents Events as a CSV file
+//
+// All events that fit the filters, the newest first, with a header line. A field that a spreadsheet would take for a formula begins
+// with an apostrophe. An error on the way breaks the connection, so that a file that arrived whole is whole. The request is stored as
+// an audit entry `media_exported`.
+//
+// Corresponds with GET /api/events/export (the `ExportEvents` operationId).
+func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReviewEventsWithBody Mark several events as reviewed
+//
+// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+func (c *Client) ReviewEventsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewEventsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReviewEvents Mark several events as reviewed
+//
+// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+func (c *Client) ReviewEvents(ctx context.Context, body ReviewEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReviewEventsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SearchEvents Events by words
+//
+// Words must all be there, in summary, reasoning or object types, or in the camera's name; `"words in quotes"` in this order, `OR`
+// between alternatives, `NOT` or `-` before what must be absent. The newest 2,000 events that fit are ranked by how well they
+// fit, the best first. Words that mean nothing fit nothing; they are no error.
+//
+// Corresponds with GET /api/events/search (the `SearchEvents` operationId).
+func (c *Client) SearchEvents(ctx context.Context, params *SearchEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSearchEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEventStats Events by risk level and by camera
+//
+// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
+func (c *Client) GetEventStats(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventStatsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEventSummary Events by day, camera and risk level
+//
+// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
+// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
+// now.
+//
+// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
+func (c *Client) GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventSummaryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEvent One event, and why
+//
+// The event with what was detected, what judged it and its reasoning, and when each stage was reached.
+//
+// Corresponds with GET /api/events/{event_id} (the `GetEvent` operationId).
+func (c *Client) GetEvent(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventRequest(c.Server, eventID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateEventWithBody Mark an event as reviewed, or note something
+//
+// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+func (c *Client) UpdateEventWithBody(ctx context.Context, eventID EventID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateEventRequestWithBody(c.Server, eventID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateEvent Mark an event as reviewed, or note something
+//
+// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+func (c *Client) UpdateEvent(ctx context.Context, eventID EventID, body UpdateEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateEventRequest(c.Server, eventID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListEventDetections The detections of one event, oldest first
+//
+// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
+func (c *Client) ListEventDetections(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEventDetectionsRequest(c.Server, eventID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // RunCleanup Remove data older than the retention period
@@ -1373,6 +2813,1245 @@ func (c *Client) GetReadinessProbe(ctx context.Context, reqEditors ...RequestEdi
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewListCamerasRequest constructs an http.Request for the ListCameras method
+func NewListCamerasRequest(server string, params *ListCamerasParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateCameraRequest calls the generic CreateCamera builder with application/json body
+func NewCreateCameraRequest(server string, body CreateCameraJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateCameraRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateCameraRequestWithBody constructs an http.Request for the CreateCamera method, with any body, and a specified content type
+func NewCreateCameraRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetCameraRequest constructs an http.Request for the GetCamera method
+func NewGetCameraRequest(server string, cameraID CameraID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "camera_id", cameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateCameraRequest calls the generic UpdateCamera builder with application/json body
+func NewUpdateCameraRequest(server string, cameraID CameraID, body UpdateCameraJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateCameraRequestWithBody(server, cameraID, "application/json", bodyReader)
+}
+
+// NewUpdateCameraRequestWithBody constructs an http.Request for the UpdateCamera method, with any body, and a specified content type
+func NewUpdateCameraRequestWithBody(server string, cameraID CameraID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "camera_id", cameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListDetectionsRequest constructs an http.Request for the ListDetections method
+func NewListDetectionsRequest(server string, params *ListDetectionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/detections")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.CameraID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinConfidence != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_confidence", *params.MinConfidence, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: "double"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDetectionRequest constructs an http.Request for the GetDetection method
+func NewGetDetectionRequest(server string, detectionID DetectionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "detection_id", detectionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/detections/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListEventsRequest constructs an http.Request for the ListEvents method
+func NewListEventsRequest(server string, params *ListEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.CameraID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RiskLevel != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "risk_level", params.RiskLevel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reviewed != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reviewed", *params.Reviewed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinScore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_score", *params.MinScore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Hours != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "hours", *params.Hours, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Order != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "order", *params.Order, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportEventsRequest constructs an http.Request for the ExportEvents method
+func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.CameraID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RiskLevel != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "risk_level", params.RiskLevel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reviewed != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reviewed", *params.Reviewed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MinScore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "min_score", *params.MinScore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewReviewEventsRequest calls the generic ReviewEvents builder with application/json body
+func NewReviewEventsRequest(server string, body ReviewEventsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReviewEventsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewReviewEventsRequestWithBody constructs an http.Request for the ReviewEvents method, with any body, and a specified content type
+func NewReviewEventsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/review")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewSearchEventsRequest constructs an http.Request for the SearchEvents method
+func NewSearchEventsRequest(server string, params *SearchEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/search")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "q", params.Q, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.CameraID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Severity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "severity", params.Severity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reviewed != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reviewed", *params.Reviewed, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEventStatsRequest constructs an http.Request for the GetEventStats method
+func NewGetEventStatsRequest(server string, params *GetEventStatsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/stats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEventSummaryRequest constructs an http.Request for the GetEventSummary method
+func NewGetEventSummaryRequest(server string, params *GetEventSummaryParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/summary")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "start_date", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "end_date", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "time_zone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CameraID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Bucket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bucket", *params.Bucket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEventRequest constructs an http.Request for the GetEvent method
+func NewGetEventRequest(server string, eventID EventID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateEventRequest calls the generic UpdateEvent builder with application/json body
+func NewUpdateEventRequest(server string, eventID EventID, body UpdateEventJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateEventRequestWithBody(server, eventID, "application/json", bodyReader)
+}
+
+// NewUpdateEventRequestWithBody constructs an http.Request for the UpdateEvent method, with any body, and a specified content type
+func NewUpdateEventRequestWithBody(server string, eventID EventID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListEventDetectionsRequest constructs an http.Request for the ListEventDetections method
+func NewListEventDetectionsRequest(server string, eventID EventID, params *ListEventDetectionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/%s/detections", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewRunCleanupRequest constructs an http.Request for the RunCleanup method
@@ -2021,6 +4700,189 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ListCamerasWithResponse All cameras
+	//
+	// By id. A camera is a folder below the camera root; it comes by itself with its first picture.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/cameras (the `ListCameras` operationId).
+	ListCamerasWithResponse(ctx context.Context, params *ListCamerasParams, reqEditors ...RequestEditorFn) (*ListCamerasResponse, error)
+
+	// CreateCameraWithBodyWithResponse Add a camera before its first picture
+	//
+	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+	CreateCameraWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCameraResponse, error)
+
+	// CreateCameraWithResponse Add a camera before its first picture
+	//
+	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+	CreateCameraWithResponse(ctx context.Context, body CreateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCameraResponse, error)
+
+	// GetCameraWithResponse One camera, and what became of its pictures
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/cameras/{camera_id} (the `GetCamera` operationId).
+	GetCameraWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraResponse, error)
+
+	// UpdateCameraWithBodyWithResponse Change a camera's name or time zone
+	//
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+	// is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+	UpdateCameraWithBodyWithResponse(ctx context.Context, cameraID CameraID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateCameraResponse, error)
+
+	// UpdateCameraWithResponse Change a camera's name or time zone
+	//
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+	// is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+	UpdateCameraWithResponse(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateCameraResponse, error)
+
+	// ListDetectionsWithResponse Detections, newest first
+	//
+	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+	// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few rows the search stops after a bounded number of rows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/detections (the `ListDetections` operationId).
+	ListDetectionsWithResponse(ctx context.Context, params *ListDetectionsParams, reqEditors ...RequestEditorFn) (*ListDetectionsResponse, error)
+
+	// GetDetectionWithResponse One detection
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
+	GetDetectionWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionResponse, error)
+
+	// ListEventsWithResponse Events, newest first
+	//
+	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+	// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few events the search stops after a bounded number of rows.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events (the `ListEvents` operationId).
+	ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error)
+
+	// ExportEventsWithResponse Events as a CSV file
+	//
+	// All events that fit the filters, the newest first, with a header line. A field that a spreadsheet would take for a formula begins
+	// with an apostrophe. An error on the way breaks the connection, so that a file that arrived whole is whole. The request is stored as
+	// an audit entry `media_exported`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/export (the `ExportEvents` operationId).
+	ExportEventsWithResponse(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*ExportEventsResponse, error)
+
+	// ReviewEventsWithBodyWithResponse Mark several events as reviewed
+	//
+	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+	ReviewEventsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewEventsResponse, error)
+
+	// ReviewEventsWithResponse Mark several events as reviewed
+	//
+	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+	ReviewEventsWithResponse(ctx context.Context, body ReviewEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewEventsResponse, error)
+
+	// SearchEventsWithResponse Events by words
+	//
+	// Words must all be there, in summary, reasoning or object types, or in the camera's name; `"words in quotes"` in this order, `OR`
+	// between alternatives, `NOT` or `-` before what must be absent. The newest 2,000 events that fit are ranked by how well they
+	// fit, the best first. Words that mean nothing fit nothing; they are no error.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/search (the `SearchEvents` operationId).
+	SearchEventsWithResponse(ctx context.Context, params *SearchEventsParams, reqEditors ...RequestEditorFn) (*SearchEventsResponse, error)
+
+	// GetEventStatsWithResponse Events by risk level and by camera
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
+	GetEventStatsWithResponse(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*GetEventStatsResponse, error)
+
+	// GetEventSummaryWithResponse Events by day, camera and risk level
+	//
+	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
+	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
+	// now.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
+	GetEventSummaryWithResponse(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*GetEventSummaryResponse, error)
+
+	// GetEventWithResponse One event, and why
+	//
+	// The event with what was detected, what judged it and its reasoning, and when each stage was reached.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/{event_id} (the `GetEvent` operationId).
+	GetEventWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*GetEventResponse, error)
+
+	// UpdateEventWithBodyWithResponse Mark an event as reviewed, or note something
+	//
+	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+	UpdateEventWithBodyWithResponse(ctx context.Context, eventID EventID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateEventResponse, error)
+
+	// UpdateEventWithResponse Mark an event as reviewed, or note something
+	//
+	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+	// required when the server runs with `API_KEY_ENABLED=true`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+	UpdateEventWithResponse(ctx context.Context, eventID EventID, body UpdateEventJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateEventResponse, error)
+
+	// ListEventDetectionsWithResponse The detections of one event, oldest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
+	ListEventDetectionsWithResponse(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*ListEventDetectionsResponse, error)
+
 	// RunCleanupWithResponse Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -2197,6 +5059,1384 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /ready (the `GetReadinessProbe` operationId).
 	GetReadinessProbeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessProbeResponse, error)
+}
+
+// ListCamerasResponse503Headers the declared response headers of an HTTP 503 response for ListCameras
+type ListCamerasResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ListCamerasResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CameraList
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListCamerasResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCamerasResponse) GetJSON200() *CameraList {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListCamerasResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ListCamerasResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ListCamerasResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListCamerasResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ListCamerasResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCamerasResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCamerasResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCamerasResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCamerasResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateCameraResponse503Headers the declared response headers of an HTTP 503 response for CreateCamera
+type CreateCameraResponse503Headers struct {
+	RetryAfter int32
+}
+
+type CreateCameraResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Camera
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON409 the response for an HTTP 409 `application/json` response
+	JSON409 *CameraConflict
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateCameraResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateCameraResponse) GetJSON201() *Camera {
+	return r.JSON201
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r CreateCameraResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r CreateCameraResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON409 returns the response for an HTTP 409 `application/json` response
+func (r CreateCameraResponse) GetJSON409() *CameraConflict {
+	return r.JSON409
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r CreateCameraResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r CreateCameraResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r CreateCameraResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r CreateCameraResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r CreateCameraResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r CreateCameraResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateCameraResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateCameraResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateCameraResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateCameraResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetCameraResponse503Headers the declared response headers of an HTTP 503 response for GetCamera
+type GetCameraResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetCameraResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CameraDetail
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *CameraNotFound
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetCameraResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCameraResponse) GetJSON200() *CameraDetail {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetCameraResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetCameraResponse) GetJSON404() *CameraNotFound {
+	return r.JSON404
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetCameraResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetCameraResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetCameraResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetCameraResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCameraResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCameraResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCameraResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCameraResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateCameraResponse503Headers the declared response headers of an HTTP 503 response for UpdateCamera
+type UpdateCameraResponse503Headers struct {
+	RetryAfter int32
+}
+
+type UpdateCameraResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Camera
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *CameraNotFound
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UpdateCameraResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateCameraResponse) GetJSON200() *Camera {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r UpdateCameraResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r UpdateCameraResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r UpdateCameraResponse) GetJSON404() *CameraNotFound {
+	return r.JSON404
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r UpdateCameraResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r UpdateCameraResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r UpdateCameraResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r UpdateCameraResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r UpdateCameraResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r UpdateCameraResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateCameraResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateCameraResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateCameraResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateCameraResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListDetectionsResponse503Headers the declared response headers of an HTTP 503 response for ListDetections
+type ListDetectionsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ListDetectionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DetectionPage
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListDetectionsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDetectionsResponse) GetJSON200() *DetectionPage {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListDetectionsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ListDetectionsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ListDetectionsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListDetectionsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ListDetectionsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDetectionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDetectionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDetectionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDetectionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDetectionResponse503Headers the declared response headers of an HTTP 503 response for GetDetection
+type GetDetectionResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetDetectionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Detection
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *DetectionNotFound
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDetectionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetDetectionResponse) GetJSON200() *Detection {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetDetectionResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetDetectionResponse) GetJSON404() *DetectionNotFound {
+	return r.JSON404
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetDetectionResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetDetectionResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetDetectionResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetDetectionResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDetectionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDetectionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDetectionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDetectionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListEventsResponse503Headers the declared response headers of an HTTP 503 response for ListEvents
+type ListEventsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ListEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventPage
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListEventsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListEventsResponse) GetJSON200() *EventPage {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListEventsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ListEventsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ListEventsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListEventsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ListEventsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExportEventsResponse200Headers the declared response headers of an HTTP 200 response for ExportEvents
+type ExportEventsResponse200Headers struct {
+	ContentDisposition string
+}
+
+// ExportEventsResponse503Headers the declared response headers of an HTTP 503 response for ExportEvents
+type ExportEventsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ExportEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ExportEventsResponse200Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExportEventsResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ExportEventsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ExportEventsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ExportEventsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ExportEventsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ExportEventsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ReviewEventsResponse503Headers the declared response headers of an HTTP 503 response for ReviewEvents
+type ReviewEventsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ReviewEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReviewResult
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ReviewEventsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReviewEventsResponse) GetJSON200() *ReviewResult {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ReviewEventsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ReviewEventsResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r ReviewEventsResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r ReviewEventsResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ReviewEventsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ReviewEventsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ReviewEventsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ReviewEventsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ReviewEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReviewEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReviewEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReviewEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// SearchEventsResponse503Headers the declared response headers of an HTTP 503 response for SearchEvents
+type SearchEventsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type SearchEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventSearch
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *SearchEventsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SearchEventsResponse) GetJSON200() *EventSearch {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r SearchEventsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r SearchEventsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r SearchEventsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r SearchEventsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r SearchEventsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r SearchEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SearchEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SearchEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SearchEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetEventStatsResponse503Headers the declared response headers of an HTTP 503 response for GetEventStats
+type GetEventStatsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEventStatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventStats
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEventStatsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetEventStatsResponse) GetJSON200() *EventStats {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetEventStatsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetEventStatsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetEventStatsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetEventStatsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetEventStatsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventStatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventStatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventStatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventStatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetEventSummaryResponse503Headers the declared response headers of an HTTP 503 response for GetEventSummary
+type GetEventSummaryResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEventSummaryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventSummary
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEventSummaryResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetEventSummaryResponse) GetJSON200() *EventSummary {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetEventSummaryResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetEventSummaryResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetEventSummaryResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetEventSummaryResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetEventSummaryResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventSummaryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventSummaryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventSummaryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventSummaryResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetEventResponse503Headers the declared response headers of an HTTP 503 response for GetEvent
+type GetEventResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *EventDetail
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *EventNotFound
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEventResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetEventResponse) GetJSON200() *EventDetail {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetEventResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetEventResponse) GetJSON404() *EventNotFound {
+	return r.JSON404
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetEventResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetEventResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetEventResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetEventResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateEventResponse503Headers the declared response headers of an HTTP 503 response for UpdateEvent
+type UpdateEventResponse503Headers struct {
+	RetryAfter int32
+}
+
+type UpdateEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Event
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *EventNotFound
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *UnsupportedMediaType
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *UpdateEventResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateEventResponse) GetJSON200() *Event {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r UpdateEventResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r UpdateEventResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r UpdateEventResponse) GetJSON404() *EventNotFound {
+	return r.JSON404
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r UpdateEventResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r UpdateEventResponse) GetJSON415() *UnsupportedMediaType {
+	return r.JSON415
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r UpdateEventResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r UpdateEventResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r UpdateEventResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r UpdateEventResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateEventResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListEventDetectionsResponse503Headers the declared response headers of an HTTP 503 response for ListEventDetections
+type ListEventDetectionsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type ListEventDetectionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DetectionPage
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *EventNotFound
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListEventDetectionsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON200() *DetectionPage {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON404() *EventNotFound {
+	return r.JSON404
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListEventDetectionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListEventDetectionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListEventDetectionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListEventDetectionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 // RunCleanupResponse503Headers the declared response headers of an HTTP 503 response for RunCleanup
@@ -3366,6 +7606,303 @@ func (r GetReadinessProbeResponse) ContentType() string {
 	return ""
 }
 
+// ListCamerasWithResponse All cameras
+//
+// By id. A camera is a folder below the camera root; it comes by itself with its first picture.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/cameras (the `ListCameras` operationId).
+func (c *ClientWithResponses) ListCamerasWithResponse(ctx context.Context, params *ListCamerasParams, reqEditors ...RequestEditorFn) (*ListCamerasResponse, error) {
+	rsp, err := c.ListCameras(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCamerasResponse(rsp)
+}
+
+// CreateCameraWithBodyWithResponse Add a camera before its first picture
+//
+// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+func (c *ClientWithResponses) CreateCameraWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCameraResponse, error) {
+	rsp, err := c.CreateCameraWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateCameraResponse(rsp)
+}
+
+// CreateCameraWithResponse Add a camera before its first picture
+//
+// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/cameras (the `CreateCamera` operationId).
+func (c *ClientWithResponses) CreateCameraWithResponse(ctx context.Context, body CreateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCameraResponse, error) {
+	rsp, err := c.CreateCamera(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateCameraResponse(rsp)
+}
+
+// GetCameraWithResponse One camera, and what became of its pictures
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/cameras/{camera_id} (the `GetCamera` operationId).
+func (c *ClientWithResponses) GetCameraWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraResponse, error) {
+	rsp, err := c.GetCamera(ctx, cameraID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCameraResponse(rsp)
+}
+
+// UpdateCameraWithBodyWithResponse Change a camera's name or time zone
+//
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+// is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+func (c *ClientWithResponses) UpdateCameraWithBodyWithResponse(ctx context.Context, cameraID CameraID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateCameraResponse, error) {
+	rsp, err := c.UpdateCameraWithBody(ctx, cameraID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateCameraResponse(rsp)
+}
+
+// UpdateCameraWithResponse Change a camera's name or time zone
+//
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
+// is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
+func (c *ClientWithResponses) UpdateCameraWithResponse(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateCameraResponse, error) {
+	rsp, err := c.UpdateCamera(ctx, cameraID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateCameraResponse(rsp)
+}
+
+// ListDetectionsWithResponse Detections, newest first
+//
+// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few rows the search stops after a bounded number of rows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/detections (the `ListDetections` operationId).
+func (c *ClientWithResponses) ListDetectionsWithResponse(ctx context.Context, params *ListDetectionsParams, reqEditors ...RequestEditorFn) (*ListDetectionsResponse, error) {
+	rsp, err := c.ListDetections(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDetectionsResponse(rsp)
+}
+
+// GetDetectionWithResponse One detection
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
+func (c *ClientWithResponses) GetDetectionWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionResponse, error) {
+	rsp, err := c.GetDetection(ctx, detectionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDetectionResponse(rsp)
+}
+
+// ListEventsWithResponse Events, newest first
+//
+// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
+// than `limit`, even empty, and still have a `next_cursor`: with filters that fit few events the search stops after a bounded number of rows.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events (the `ListEvents` operationId).
+func (c *ClientWithResponses) ListEventsWithResponse(ctx context.Context, params *ListEventsParams, reqEditors ...RequestEditorFn) (*ListEventsResponse, error) {
+	rsp, err := c.ListEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListEventsResponse(rsp)
+}
+
+// ExportEventsWithResponse Events as a CSV file
+//
+// All events that fit the filters, the newest first, with a header line. A field that a spreadsheet would take for a formula begins
+// with an apostrophe. An error on the way breaks the connection, so that a file that arrived whole is whole. The request is stored as
+// an audit entry `media_exported`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/export (the `ExportEvents` operationId).
+func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*ExportEventsResponse, error) {
+	rsp, err := c.ExportEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportEventsResponse(rsp)
+}
+
+// ReviewEventsWithBodyWithResponse Mark several events as reviewed
+//
+// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+func (c *ClientWithResponses) ReviewEventsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReviewEventsResponse, error) {
+	rsp, err := c.ReviewEventsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewEventsResponse(rsp)
+}
+
+// ReviewEventsWithResponse Mark several events as reviewed
+//
+// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
+// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/events/review (the `ReviewEvents` operationId).
+func (c *ClientWithResponses) ReviewEventsWithResponse(ctx context.Context, body ReviewEventsJSONRequestBody, reqEditors ...RequestEditorFn) (*ReviewEventsResponse, error) {
+	rsp, err := c.ReviewEvents(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReviewEventsResponse(rsp)
+}
+
+// SearchEventsWithResponse Events by words
+//
+// Words must all be there, in summary, reasoning or object types, or in the camera's name; `"words in quotes"` in this order, `OR`
+// between alternatives, `NOT` or `-` before what must be absent. The newest 2,000 events that fit are ranked by how well they
+// fit, the best first. Words that mean nothing fit nothing; they are no error.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/search (the `SearchEvents` operationId).
+func (c *ClientWithResponses) SearchEventsWithResponse(ctx context.Context, params *SearchEventsParams, reqEditors ...RequestEditorFn) (*SearchEventsResponse, error) {
+	rsp, err := c.SearchEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSearchEventsResponse(rsp)
+}
+
+// GetEventStatsWithResponse Events by risk level and by camera
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
+func (c *ClientWithResponses) GetEventStatsWithResponse(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*GetEventStatsResponse, error) {
+	rsp, err := c.GetEventStats(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventStatsResponse(rsp)
+}
+
+// GetEventSummaryWithResponse Events by day, camera and risk level
+//
+// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
+// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
+// now.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
+func (c *ClientWithResponses) GetEventSummaryWithResponse(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*GetEventSummaryResponse, error) {
+	rsp, err := c.GetEventSummary(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventSummaryResponse(rsp)
+}
+
+// GetEventWithResponse One event, and why
+//
+// The event with what was detected, what judged it and its reasoning, and when each stage was reached.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/{event_id} (the `GetEvent` operationId).
+func (c *ClientWithResponses) GetEventWithResponse(ctx context.Context, eventID EventID, reqEditors ...RequestEditorFn) (*GetEventResponse, error) {
+	rsp, err := c.GetEvent(ctx, eventID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventResponse(rsp)
+}
+
+// UpdateEventWithBodyWithResponse Mark an event as reviewed, or note something
+//
+// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+func (c *ClientWithResponses) UpdateEventWithBodyWithResponse(ctx context.Context, eventID EventID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateEventResponse, error) {
+	rsp, err := c.UpdateEventWithBody(ctx, eventID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateEventResponse(rsp)
+}
+
+// UpdateEventWithResponse Mark an event as reviewed, or note something
+//
+// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
+// required when the server runs with `API_KEY_ENABLED=true`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/events/{event_id} (the `UpdateEvent` operationId).
+func (c *ClientWithResponses) UpdateEventWithResponse(ctx context.Context, eventID EventID, body UpdateEventJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateEventResponse, error) {
+	rsp, err := c.UpdateEvent(ctx, eventID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateEventResponse(rsp)
+}
+
+// ListEventDetectionsWithResponse The detections of one event, oldest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
+func (c *ClientWithResponses) ListEventDetectionsWithResponse(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*ListEventDetectionsResponse, error) {
+	rsp, err := c.ListEventDetections(ctx, eventID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListEventDetectionsResponse(rsp)
+}
+
 // RunCleanupWithResponse Remove data older than the retention period
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -3649,6 +8186,1252 @@ func (c *ClientWithResponses) GetReadinessProbeWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseGetReadinessProbeResponse(rsp)
+}
+
+// ParseListCamerasResponse parses an HTTP response from a ListCamerasWithResponse call
+func ParseListCamerasResponse(rsp *http.Response) (*ListCamerasResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCamerasResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CameraList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListCamerasResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateCameraResponse parses an HTTP response from a CreateCameraWithResponse call
+func ParseCreateCameraResponse(rsp *http.Response) (*CreateCameraResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateCameraResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Camera
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest CameraConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers CreateCameraResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetCameraResponse parses an HTTP response from a GetCameraWithResponse call
+func ParseGetCameraResponse(rsp *http.Response) (*GetCameraResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCameraResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CameraDetail
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest CameraNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetCameraResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateCameraResponse parses an HTTP response from a UpdateCameraWithResponse call
+func ParseUpdateCameraResponse(rsp *http.Response) (*UpdateCameraResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateCameraResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Camera
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest CameraNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers UpdateCameraResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListDetectionsResponse parses an HTTP response from a ListDetectionsWithResponse call
+func ParseListDetectionsResponse(rsp *http.Response) (*ListDetectionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDetectionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DetectionPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListDetectionsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDetectionResponse parses an HTTP response from a GetDetectionWithResponse call
+func ParseGetDetectionResponse(rsp *http.Response) (*GetDetectionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDetectionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Detection
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest DetectionNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetDetectionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListEventsResponse parses an HTTP response from a ListEventsWithResponse call
+func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListEventsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportEventsResponse parses an HTTP response from a ExportEventsWithResponse call
+func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ExportEventsResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExportEventsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseReviewEventsResponse parses an HTTP response from a ReviewEventsWithResponse call
+func ParseReviewEventsResponse(rsp *http.Response) (*ReviewEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReviewEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReviewResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ReviewEventsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSearchEventsResponse parses an HTTP response from a SearchEventsWithResponse call
+func ParseSearchEventsResponse(rsp *http.Response) (*SearchEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SearchEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventSearch
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers SearchEventsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetEventStatsResponse parses an HTTP response from a GetEventStatsWithResponse call
+func ParseGetEventStatsResponse(rsp *http.Response) (*GetEventStatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventStatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventStats
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetEventStatsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetEventSummaryResponse parses an HTTP response from a GetEventSummaryWithResponse call
+func ParseGetEventSummaryResponse(rsp *http.Response) (*GetEventSummaryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventSummaryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventSummary
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetEventSummaryResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetEventResponse parses an HTTP response from a GetEventWithResponse call
+func ParseGetEventResponse(rsp *http.Response) (*GetEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest EventDetail
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest EventNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers GetEventResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateEventResponse parses an HTTP response from a UpdateEventWithResponse call
+func ParseUpdateEventResponse(rsp *http.Response) (*UpdateEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Event
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest EventNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers UpdateEventResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListEventDetectionsResponse parses an HTTP response from a ListEventDetectionsWithResponse call
+func ParseListEventDetectionsResponse(rsp *http.Response) (*ListEventDetectionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListEventDetectionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DetectionPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest EventNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 503:
+		var headers ListEventDetectionsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
 }
 
 // ParseRunCleanupResponse parses an HTTP response from a RunCleanupWithResponse call

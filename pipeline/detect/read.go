@@ -128,6 +128,7 @@ func (w *Worker) withThumbnails(ctx context.Context, imageID int64, first int, i
 		rows[i] = store.NewDetection{
 			ObjectType: d.ObjectType, Confidence: d.Confidence,
 			BBoxX: d.Box.Min.X, BBoxY: d.Box.Min.Y, BBoxWidth: d.Box.Dx(), BBoxHeight: d.Box.Dy(),
+			PictureWidth: img.Info.Width, PictureHeight: img.Info.Height,
 		}
 	}
 	decodeCtx, cancel := context.WithTimeout(ctx, storeLimit)

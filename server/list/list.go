@@ -21,6 +21,12 @@ var (
 	ErrMalformedCursor = errors.New("is not a cursor: take it from the answer as it is")
 	// ErrForeignCursor is a cursor of another list, or of this list with other filters.
 	ErrForeignCursor = errors.New("is the cursor of another list, or of other filters")
+	// ErrOffsetAndCursor is a page that is asked for in two ways at once.
+	ErrOffsetAndCursor = errors.New("does not go together with cursor")
+	// ErrNoSuchZone is a time zone that the IANA database does not have.
+	ErrNoSuchZone = errors.New("is not the name of a time zone")
+	// ErrRangeTooLong is a time range with more buckets than one answer may have.
+	ErrRangeTooLong = errors.New("is too far from end_date")
 )
 
 // ParameterError says which parameter of the query is wrong. It wraps one of the errors above.
@@ -144,6 +150,12 @@ func bounds(text string, zone *time.Location) (first, behind time.Time, err erro
 	return first, whole.Add(time.Microsecond), nil
 }
 
+// StartOfDay is the first instant of the day in the zone that is some days behind the one of a time.
+func StartOfDay(at time.Time, days int, zone *time.Location) time.Time {
+	year, month, date := at.In(zone).Date()
+	return startOfDay(time.Date(year, month, date+days, 0, 0, 0, 0, time.UTC), zone)
+}
+
 // startOfDay is the first instant of a day in the zone. time.Date takes one of the two offsets where
 // clocks skip midnight or pass it twice, and does not say which.
 func startOfDay(day time.Time, zone *time.Location) time.Time {
@@ -188,4 +200,24 @@ func Time(text string) (time.Time, error) {
 		at = firstInstant
 	}
 	return at.UTC(), nil
+}
+
+// Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range. There
+// is one bound more than there are buckets. Days are those of the zone, also where they have 23 or 25
+// hours; hours begin where the zone's clocks show a whole hour.
+func Buckets(from, before time.Time, zone *time.Location, byDay bool) []time.Time {
+	bounds := []time.Time{from.UTC()}
+	next := func(at time.Time) time.Time {
+		local := at.In(zone)
+		if byDay {
+			return StartOfDay(at, 1, zone)
+		}
+		into := time.Duration(local.Minute())*time.Minute + time.Duration(local.Second())*time.Second +
+			time.Duration(local.Nanosecond())
+		return at.Add(time.Hour - into).UTC()
+	}
+	for at := next(from); at.Before(before); at = next(at) {
+		bounds = append(bounds, at)
+	}
+	return append(bounds, before.UTC())
 }

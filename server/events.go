@@ -1,0 +1,318 @@
+package server
+
+import (
+	"context"
+	"encoding/csv"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"hsi.home.arpa/gen"
+	"hsi.home.arpa/server/list"
+	"hsi.home.arpa/store/seen"
+)
+
+// maxDetectionsOfEvent is how many detections come with an event.
+const maxDetectionsOfEvent = 1000
+
+// eventImagePath is where the best picture of an event is.
+func eventImagePath(id int64) string { return "/api/events/" + strconv.FormatInt(id, 10) + "/image" }
+
+// ListEvents returns one page of events.
+func (s *Server) ListEvents(
+	ctx context.Context, request gen.ListEventsRequestObject,
+) (gen.ListEventsResponseObject, error) {
+	p := request.Params
+	t, err := s.timesOf(ctx, p.StartDate, p.EndDate, p.TimeZone, p.CameraID, p.Hours != nil)
+	if err != nil {
+		return nil, err
+	}
+	filter := seen.EventFilter{
+		CameraIDs: p.CameraID, RiskLevels: severities(p.RiskLevel), ObjectTypes: p.ObjectType, Reviewed: p.Reviewed,
+		MinScore: intOf(p.MinScore), From: t.From, Before: t.Before, Hours: hoursOf(p.Hours), Zone: t.zone.String(),
+	}
+	page, cursors, err := pageOf("listEvents", p.Limit, p.Offset, (*string)(p.Order), p.Cursor, filter)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := s.options.Seen.Events(ctx, filter, page)
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListEvents200JSONResponse{
+		Events: toAPIEvents(listed.Rows), Count: listed.Count, CountIsMinimum: listed.CountIsMinimum,
+		Limit: *p.Limit, Offset: *p.Offset, NextCursor: nextOf(cursors, listed.Next), TimeZone: t.used,
+	}, nil
+}
+
+func intOf(value *int32) *int {
+	if value == nil {
+		return nil
+	}
+	return new(int(*value))
+}
+
+// GetEvent returns one event with what led to it.
+func (s *Server) GetEvent(
+	ctx context.Context, request gen.GetEventRequestObject,
+) (gen.GetEventResponseObject, error) {
+	detail, err := s.options.Seen.Event(ctx, request.EventID, maxDetectionsOfEvent)
+	if err != nil {
+		return nil, orNotFound(err, "Event", request.EventID)
+	}
+	return gen.GetEvent200JSONResponse(s.toAPIEventDetail(detail)), nil
+}
+
+// UpdateEvent marks an event as reviewed or notes something.
+func (s *Server) UpdateEvent(
+	ctx context.Context, request gen.UpdateEventRequestObject,
+) (gen.UpdateEventResponseObject, error) {
+	update := seen.EventUpdate{Reviewed: request.Body.Reviewed}
+	if notes := request.Body.Notes; notes.IsSpecified() {
+		update.Notes = new("")
+		if !notes.IsNull() {
+			*update.Notes = notes.MustGet()
+		}
+	}
+	event, err := s.options.Seen.UpdateEvent(ctx, request.EventID, update, toActor(requesterOf(ctx)))
+	if err != nil {
+		return nil, orNotFound(err, "Event", request.EventID)
+	}
+	return gen.UpdateEvent200JSONResponse(toAPIEvent(event)), nil
+}
+
+// ListEventDetections returns some of the detections of one event.
+func (s *Server) ListEventDetections(
+	ctx context.Context, request gen.ListEventDetectionsRequestObject,
+) (gen.ListEventDetectionsResponseObject, error) {
+	limit, offset := *request.Params.Limit, *request.Params.Offset
+	detections, total, err := s.options.Seen.DetectionsOfEvent(ctx, request.EventID, int(limit), int(offset))
+	if err != nil {
+		return nil, orNotFound(err, "Event", request.EventID)
+	}
+	return gen.ListEventDetections200JSONResponse{
+		Detections: s.toAPIDetections(detections), Count: total, Limit: limit, Offset: offset,
+	}, nil
+}
+
+// ReviewEvents marks several events as reviewed.
+func (s *Server) ReviewEvents(
+	ctx context.Context, request gen.ReviewEventsRequestObject,
+) (gen.ReviewEventsResponseObject, error) {
+	reviewed, err := s.options.Seen.ReviewEvents(ctx, request.Body.Ids, toActor(requesterOf(ctx)))
+	if err != nil {
+		return nil, err
+	}
+	return gen.ReviewEvents200JSONResponse{Reviewed: reviewed}, nil
+}
+
+// GetEventStats counts events by level and by camera.
+func (s *Server) GetEventStats(
+	ctx context.Context, request gen.GetEventStatsRequestObject,
+) (gen.GetEventStatsResponseObject, error) {
+	p := request.Params
+	t, err := s.timesOf(ctx, p.StartDate, p.EndDate, p.TimeZone, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	stats, err := s.options.Seen.EventStats(ctx, t.From, t.Before)
+	if err != nil {
+		return nil, err
+	}
+	answer := gen.GetEventStats200JSONResponse{
+		TotalEvents: stats.Total,
+		EventsByRiskLevel: gen.EventsByRiskLevel{
+			Critical: stats.ByLevel[string(gen.SeverityCritical)], High: stats.ByLevel[string(gen.SeverityHigh)],
+			Medium: stats.ByLevel[string(gen.SeverityMedium)], Low: stats.ByLevel[string(gen.SeverityLow)],
+		},
+		EventsByCamera: make([]gen.EventsOfCamera, len(stats.ByCamera)),
+		TimeZone:       t.used,
+	}
+	for i, camera := range stats.ByCamera {
+		answer.EventsByCamera[i] = gen.EventsOfCamera{
+			CameraID: camera.CameraID, CameraName: camera.Name, EventCount: camera.Events,
+		}
+	}
+	return answer, nil
+}
+
+// Bounds of a summary.
+const (
+	maxSummaryDays   = 366
+	maxSummaryByHour = 31 // days
+	usualSummaryDays = 30
+)
+
+// GetEventSummary counts events by day or hour, camera and level.
+func (s *Server) GetEventSummary(
+	ctx context.Context, request gen.GetEventSummaryRequestObject,
+) (gen.GetEventSummaryResponseObject, error) {
+	p := request.Params
+	t, err := s.timesOf(ctx, p.StartDate, p.EndDate, p.TimeZone, p.CameraID, true)
+	if err != nil {
+		return nil, err
+	}
+	before := s.now()
+	if t.Before != nil {
+		before = *t.Before
+	}
+	from := list.StartOfDay(before.Add(-time.Nanosecond), 1-usualSummaryDays, t.zone)
+	if t.From != nil {
+		from = *t.From
+	}
+	answer := gen.GetEventSummary200JSONResponse{
+		Buckets: []gen.EventBucket{}, Bucket: gen.EventSummaryBucket(*p.Bucket), TimeZone: t.zone.String(),
+	}
+	if !from.Before(before) {
+		return answer, nil
+	}
+	most := maxSummaryDays
+	if answer.Bucket == gen.EventSummaryBucketHour {
+		most = maxSummaryByHour
+	}
+	if before.Sub(from) > time.Duration(most)*24*time.Hour+2*time.Hour { // a day more may have 25 hours
+		return nil, &list.ParameterError{Name: "start_date", Err: list.ErrRangeTooLong}
+	}
+	bounds := list.Buckets(from, before, t.zone, answer.Bucket == gen.EventSummaryBucketDay)
+	buckets, err := s.options.Seen.Summary(ctx, bounds, p.CameraID)
+	if err != nil {
+		return nil, err
+	}
+	for _, bucket := range buckets {
+		answer.Buckets = append(answer.Buckets, gen.EventBucket{
+			StartsAt: bounds[bucket.Index], CameraID: bucket.CameraID, RiskLevel: bucket.RiskLevel,
+			Events: bucket.Events, Unreviewed: bucket.Unreviewed,
+		})
+	}
+	return answer, nil
+}
+
+// SearchEvents finds events by words.
+func (s *Server) SearchEvents(
+	ctx context.Context, request gen.SearchEventsRequestObject,
+) (gen.SearchEventsResponseObject, error) {
+	p := request.Params
+	t, err := s.timesOf(ctx, p.StartDate, p.EndDate, p.TimeZone, p.CameraID, false)
+	if err != nil {
+		return nil, err
+	}
+	filter := seen.EventFilter{
+		CameraIDs: p.CameraID, RiskLevels: severities(p.Severity), ObjectTypes: p.ObjectType, Reviewed: p.Reviewed,
+		From: t.From, Before: t.Before,
+	}
+	matches, err := s.options.Seen.Search(ctx, p.Q, filter, int(*p.Limit), int(*p.Offset))
+	if err != nil {
+		return nil, err
+	}
+	answer := gen.SearchEvents200JSONResponse{
+		Results: make([]gen.EventSearchResult, len(matches.Rows)), TotalCount: matches.Count,
+		TotalCountIsMinimum: matches.CountIsMinimum, Limit: *p.Limit, Offset: *p.Offset, TimeZone: t.used,
+	}
+	for i, match := range matches.Rows {
+		answer.Results[i] = toAPIMatch(match)
+	}
+	return answer, nil
+}
+
+// ExportEvents writes events as a file.
+func (s *Server) ExportEvents(
+	ctx context.Context, request gen.ExportEventsRequestObject,
+) (gen.ExportEventsResponseObject, error) {
+	p := request.Params
+	t, err := s.timesOf(ctx, p.StartDate, p.EndDate, p.TimeZone, p.CameraID, false)
+	if err != nil {
+		return nil, err
+	}
+	filter := seen.EventFilter{
+		CameraIDs: p.CameraID, RiskLevels: severities(p.RiskLevel), ObjectTypes: p.ObjectType, Reviewed: p.Reviewed,
+		MinScore: intOf(p.MinScore), From: t.From, Before: t.Before,
+	}
+	return &export{
+		name: s.now().UTC().Format("events_export_20060102_150405.csv"),
+		read: func(write func([]seen.Event) error) error {
+			return s.options.Seen.ExportEvents(ctx, filter, toActor(requesterOf(ctx)), exportDetails(p), write)
+		},
+		now: s.now,
+	}, nil
+}
+
+// exportDetails is what the audit says about an export: what was asked for.
+func exportDetails(p gen.ExportEventsParams) map[string]any { return map[string]any{"filter": p} }
+
+// export is a CSV file that is written while it is read.
+type export struct {
+	name string
+	read func(write func([]seen.Event) error) error
+	now  func() time.Time
+}
+
+// exportHeader are the columns of the file.
+var exportHeader = []string{
+	"event_id", "camera_name", "started_at", "ended_at", "risk_score", "risk_level", "summary", "detection_count", "reviewed",
+}
+
+// VisitExportEventsResponse implements gen.ExportEventsResponseObject. An error after the beginning
+// breaks the connection: otherwise half a file would look like a whole one.
+func (e *export) VisitExportEventsResponse(w http.ResponseWriter) error {
+	control := http.NewResponseController(w)
+	begun := false
+	out := csv.NewWriter(w)
+	begin := func() error {
+		begun = true
+		w.Header().Set("Content-Type", "text/csv")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+e.name+`"`)
+		w.WriteHeader(http.StatusOK)
+		return out.Write(exportHeader)
+	}
+	err := e.read(func(events []seen.Event) error {
+		if err := control.SetWriteDeadline(e.now().Add(WriteTimeout)); err != nil {
+			return err
+		}
+		if !begun {
+			if err := begin(); err != nil {
+				return err
+			}
+		}
+		for _, event := range events {
+			if err := out.Write(exportRow(event)); err != nil {
+				return err
+			}
+		}
+		out.Flush()
+		return out.Error()
+	})
+	if err != nil && begun {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+func exportRow(event seen.Event) []string {
+	reviewed := "No"
+	if event.Reviewed {
+		reviewed = "Yes"
+	}
+	var endedAt, score string
+	if event.EndedAt != nil {
+		endedAt = event.EndedAt.Format(time.RFC3339Nano)
+	}
+	if event.RiskScore != nil {
+		score = strconv.Itoa(*event.RiskScore)
+	}
+	return []string{
+		strconv.FormatInt(event.ID, 10), cell(event.CameraName), event.StartedAt.Format(time.RFC3339Nano), endedAt, score,
+		cell(event.RiskLevel), cell(event.Summary), strconv.Itoa(len(event.DetectionIDs)), reviewed,
+	}
+}
+
+// cell is a text that no spreadsheet takes for a formula: OWASP's list of what begins one.
+func cell(text *string) string {
+	if text == nil || *text == "" {
+		return ""
+	}
+	if strings.ContainsRune("=+-@\t\r\n", rune((*text)[0])) {
+		return "'" + *text
+	}
+	return *text
+}

@@ -1,0 +1,120 @@
+-- +goose Up
+
+-- What the cameras saw is read by people: by time, narrowed by one thing or by a camera and one thing. Each of these has an index in
+-- the order of the list, so that a page costs the same wherever it is and however few rows fit.
+DROP INDEX events_camera_id_idx;
+-- The first one also has what the summary counts, which then reads the index alone.
+CREATE INDEX events_started_at_idx ON events (started_at, id) INCLUDE (camera_id, risk_level, reviewed);
+CREATE INDEX events_camera_id_idx ON events (camera_id, started_at, id);
+CREATE INDEX events_risk_level_idx ON events (risk_level, started_at, id);
+CREATE INDEX events_camera_id_risk_level_idx ON events (camera_id, risk_level, started_at, id);
+CREATE INDEX events_risk_score_idx ON events ((risk_score / 10), started_at, id);
+CREATE INDEX events_camera_id_risk_score_idx ON events (camera_id, (risk_score / 10), started_at, id);
+CREATE INDEX events_reviewed_idx ON events (reviewed, started_at, id);
+CREATE INDEX events_camera_id_reviewed_idx ON events (camera_id, reviewed, started_at, id);
+DROP INDEX detections_camera_id_idx;
+CREATE INDEX detections_camera_id_idx ON detections (camera_id, detected_at, id);
+-- A camera's newest pictures, and what became of those of a day.
+CREATE INDEX images_camera_id_idx ON images (camera_id, seen_at, id);
+
+ALTER TABLE cameras ADD COLUMN time_zone text; -- IANA name; null: the server's
+
+-- Pixels of the picture that the box is measured in.
+ALTER TABLE detections ADD COLUMN picture_width integer, ADD COLUMN picture_height integer;
+
+-- Which kinds of objects an event has, for the filter. Kept by the triggers below, for rows of other programs too.
+CREATE TABLE event_objects (
+    event_id    bigint      NOT NULL CONSTRAINT event_objects_event_id_fkey REFERENCES events ON DELETE CASCADE,
+    object_type text        NOT NULL,
+    camera_id   text        NOT NULL,
+    started_at  timestamptz NOT NULL,
+    CONSTRAINT event_objects_pkey PRIMARY KEY (event_id, object_type)
+);
+CREATE INDEX event_objects_object_type_idx ON event_objects (object_type, started_at, event_id);
+CREATE INDEX event_objects_camera_id_idx ON event_objects (camera_id, object_type, started_at, event_id);
+
+-- Other programs keep the ids of an event's detections as a JSON array in a text. What is none has none.
+CREATE FUNCTION named_detections(detection_ids text) RETURNS bigint[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN detection_ids ~ '^\s*\[[\s,0-9]*\]\s*$'
+        THEN ARRAY(SELECT found[1]::bigint FROM regexp_matches(detection_ids, '[0-9]{1,18}', 'g') AS found) ELSE '{}' END;
+
+-- +goose StatementBegin
+DO $do$
+DECLARE
+    s constant text := quote_ident(current_schema());
+BEGIN
+    EXECUTE format($f$
+        CREATE FUNCTION note_event_objects(changed bigint[]) RETURNS void LANGUAGE plpgsql AS $b$
+        BEGIN
+            DELETE FROM %1$s.event_objects AS o USING %1$s.events AS e
+            WHERE o.event_id = ANY (changed) AND e.id = o.event_id
+              AND (o.camera_id, o.started_at) IS DISTINCT FROM (e.camera_id, e.started_at);
+            INSERT INTO %1$s.event_objects (event_id, object_type, camera_id, started_at)
+            SELECT e.id, t.object_type, e.camera_id, e.started_at
+            FROM %1$s.events AS e CROSS JOIN LATERAL (
+                SELECT lower(d.object_type) FROM %1$s.detections AS d WHERE d.event_id = e.id
+                UNION
+                SELECT lower(d.object_type) FROM %1$s.detections AS d WHERE d.id = ANY (%1$s.named_detections(e.detection_ids))
+                UNION
+                SELECT lower(btrim(word, ' "[]')) FROM regexp_split_to_table(e.object_types, ',') AS word
+            ) AS t (object_type)
+            WHERE e.id = ANY (changed) AND t.object_type <> '' AND length(t.object_type) <= 255
+            ON CONFLICT DO NOTHING;
+            -- For the words, where the row does not name them itself.
+            UPDATE %1$s.events AS e SET object_types = t.names
+            FROM (SELECT o.event_id, string_agg(o.object_type, ', ' ORDER BY o.object_type) AS names
+                  FROM %1$s.event_objects AS o WHERE o.event_id = ANY (changed) GROUP BY o.event_id) AS t
+            WHERE e.id = t.event_id AND e.object_types IS NULL;
+        END $b$ $f$, s);
+
+    EXECUTE format($f$
+        CREATE FUNCTION event_objects_of_events() RETURNS trigger LANGUAGE plpgsql AS $b$
+        DECLARE changed bigint[];
+        BEGIN
+            IF TG_OP = 'INSERT' THEN
+                SELECT array_agg(id) INTO changed FROM new_rows WHERE analyzer IS NULL AND (detection_ids IS NOT NULL OR object_types IS NOT NULL);
+            ELSE
+                SELECT array_agg(n.id) INTO changed FROM new_rows AS n JOIN old_rows AS o ON o.id = n.id
+                WHERE (n.camera_id, n.started_at, n.detection_ids, n.object_types)
+                    IS DISTINCT FROM (o.camera_id, o.started_at, o.detection_ids, o.object_types);
+            END IF;
+            IF changed IS NOT NULL THEN PERFORM %1$s.note_event_objects(changed); END IF;
+            RETURN NULL;
+        END $b$ $f$, s);
+    CREATE TRIGGER event_objects_inserted AFTER INSERT ON events REFERENCING NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_events();
+    CREATE TRIGGER event_objects_updated AFTER UPDATE ON events REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_events();
+
+    EXECUTE format($f$
+        CREATE FUNCTION event_objects_of_detections() RETURNS trigger LANGUAGE plpgsql AS $b$
+        DECLARE changed bigint[];
+        BEGIN
+            SELECT array_agg(DISTINCT event_id) INTO changed FROM new_rows WHERE event_id IS NOT NULL;
+            IF changed IS NOT NULL THEN PERFORM %1$s.note_event_objects(changed); END IF;
+            RETURN NULL;
+        END $b$ $f$, s);
+    CREATE TRIGGER event_objects_inserted AFTER INSERT ON detections REFERENCING NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_detections();
+    CREATE TRIGGER event_objects_updated AFTER UPDATE ON detections REFERENCING NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_detections();
+
+    -- The words of an event.
+    EXECUTE format($f$
+        CREATE FUNCTION events_words() RETURNS trigger LANGUAGE plpgsql AS $b$
+        BEGIN
+            NEW.search_vector := setweight(to_tsvector('pg_catalog.english', coalesce(NEW.summary, '')), 'A')
+                || setweight(to_tsvector('pg_catalog.english', coalesce(NEW.object_types, '')), 'B')
+                || setweight(to_tsvector('pg_catalog.english', coalesce(NEW.reasoning, '')), 'C');
+            RETURN NEW;
+        END $b$ $f$);
+    CREATE TRIGGER events_words BEFORE INSERT OR UPDATE OF summary, object_types, reasoning, search_vector ON events
+        FOR EACH ROW EXECUTE FUNCTION events_words();
+END
+$do$;
+-- +goose StatementEnd
+
+UPDATE events SET search_vector = NULL; -- the trigger has the words
+CREATE INDEX events_search_vector_idx ON events USING gin (search_vector);
+SELECT note_event_objects(array_agg(id)) FROM events;

@@ -1,0 +1,286 @@
+package seen
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"hsi.home.arpa/store"
+)
+
+// Event is one scored happening. Rows of other programs may lack everything that is a pointer.
+type Event struct {
+	ID           int64          `db:"id"`
+	CameraID     string         `db:"camera_id"`
+	CameraName   *string        `db:"camera_name"`
+	StartedAt    time.Time      `db:"started_at"` // image time
+	EndedAt      *time.Time     `db:"ended_at"`   // image time
+	RiskScore    *int           `db:"risk_score"` // 0 to 100
+	RiskLevel    *string        `db:"risk_level"`
+	Summary      *string        `db:"summary"`
+	Reasoning    *string        `db:"reasoning"`
+	Analyzer     *string        `db:"analyzer"` // what made the row
+	Reviewed     bool           `db:"reviewed"`
+	Notes        *string        `db:"notes"`
+	DetectionIDs pq.Int64Array  `db:"detection_ids"` // those that exist
+	ObjectTypes  pq.StringArray `db:"object_types"`  // lower case, by name
+	CreatedAt    time.Time      `db:"created_at"`    // when it was stored
+}
+
+// detectionsOf is the statement of the ids of the detections of the event e: those that are tied to it,
+// and those that a row of another program names.
+const detectionsOf = `CASE WHEN e.detection_ids IS NULL
+	THEN ARRAY(SELECT d.id FROM detections AS d WHERE d.event_id = e.id ORDER BY d.id)
+	ELSE ARRAY(
+		SELECT t.id FROM (
+			SELECT d.id, min(n.place) AS place FROM unnest(named_detections(e.detection_ids)) WITH ORDINALITY AS n (id, place)
+			JOIN detections AS d ON d.id = n.id GROUP BY d.id
+			UNION ALL
+			SELECT d.id, NULL FROM detections AS d
+			WHERE d.event_id = e.id AND d.id <> ALL (named_detections(e.detection_ids))
+		) AS t ORDER BY t.place, t.id) END`
+
+const eventColumns = `e.id, e.camera_id, c.name AS camera_name, e.started_at, e.ended_at, e.risk_score, e.risk_level,
+	e.summary, e.reasoning, e.analyzer, e.reviewed, e.notes, e.created_at, ` + detectionsOf + ` AS detection_ids,
+	ARRAY(SELECT o.object_type FROM event_objects AS o WHERE o.event_id = e.id ORDER BY o.object_type) AS object_types`
+
+// eventsByID reads events in the order of the ids in $1.
+const eventsByID = `
+	SELECT ` + eventColumns + `
+	FROM unnest($1::bigint[]) WITH ORDINALITY AS chosen (id, place)
+	JOIN events AS e ON e.id = chosen.id LEFT JOIN cameras AS c ON c.id = e.camera_id
+	ORDER BY chosen.place`
+
+func (e *Event) toUTC() {
+	e.StartedAt, e.CreatedAt = e.StartedAt.UTC(), e.CreatedAt.UTC()
+	utc(&e.EndedAt)
+}
+
+// utc converts times that may be absent. The driver returns them in the zone of the session.
+func utc(times ...**time.Time) {
+	for _, t := range times {
+		if *t != nil {
+			u := (*t).UTC()
+			*t = &u
+		}
+	}
+}
+
+func readEvents(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Event, error) {
+	events := make([]Event, 0, len(ids))
+	if len(ids) == 0 {
+		return events, nil
+	}
+	if err := sqlx.SelectContext(ctx, q, &events, eventsByID, pq.Array(ids)); err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	for i := range events {
+		events[i].toUTC()
+	}
+	return events, nil
+}
+
+// Events lists one page of the events that fit, the newest first or as the page says.
+func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (Listed[Event], error) {
+	var listed Listed[Event]
+	err := s.read(ctx, "list events", func(ctx context.Context, tx *sqlx.Tx) error {
+		f, err := run(ctx, tx, page, filter.scan)
+		if err != nil {
+			return err
+		}
+		rows, err := readEvents(ctx, tx, f.ids)
+		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum}
+		return err
+	})
+	return listed, err
+}
+
+// Stages are the times at which the stages of the pipeline were reached for an event; nil where that is
+// not known.
+type Stages struct {
+	FirstPictureSeenAt    *time.Time `db:"first_seen_at"`
+	LastPictureDetectedAt *time.Time `db:"detected_at"`
+	BatchClosedAt         *time.Time `db:"closed_at"`
+	AnalysisStartedAt     *time.Time `db:"analyze_started_at"`
+	AnalyzedAt            *time.Time `db:"analyzed_at"`
+}
+
+// EventDetail is an event with what led to it.
+type EventDetail struct {
+	Event
+
+	Detections []Detection // the first ones, the oldest first
+	Stages     Stages
+}
+
+// Event reads one event with up to maxDetections of its detections. ErrNotFound when there is none.
+func (s *Store) Event(ctx context.Context, id int64, maxDetections int) (EventDetail, error) {
+	var detail EventDetail
+	err := s.read(ctx, "read event", func(ctx context.Context, tx *sqlx.Tx) error {
+		event, err := oneEvent(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		detail.Event = event
+		detail.Detections, err = detectionsByTime(ctx, tx, event.DetectionIDs, maxDetections, 0)
+		if err != nil {
+			return err
+		}
+		var stages []Stages
+		err = tx.SelectContext(ctx, &stages, `
+			SELECT b.first_seen_at, b.closed_at, b.analyze_started_at, b.analyzed_at,
+			       (SELECT max(i.detected_at) FROM images AS i WHERE i.batch_id = b.id) AS detected_at
+			FROM batches AS b WHERE b.event_id = $1`, id)
+		if err != nil {
+			return fmt.Errorf("stages: %w", err)
+		}
+		for _, reached := range stages { // none for an event of another program
+			utc(&reached.FirstPictureSeenAt, &reached.LastPictureDetectedAt, &reached.BatchClosedAt,
+				&reached.AnalysisStartedAt, &reached.AnalyzedAt)
+			detail.Stages = reached
+		}
+		return nil
+	})
+	return detail, err
+}
+
+func oneEvent(ctx context.Context, q sqlx.QueryerContext, id int64) (Event, error) {
+	events, err := readEvents(ctx, q, []int64{id})
+	if err == nil && len(events) == 0 {
+		err = store.ErrNotFound
+	}
+	if err != nil {
+		return Event{}, err
+	}
+	return events[0], nil
+}
+
+// EventUpdate names new values; nil leaves a value as it is.
+type EventUpdate struct {
+	Reviewed *bool
+	Notes    *string // empty: none
+}
+
+// UpdateEvent changes what people say about an event and returns it after the change. ErrNotFound when
+// there is none. The change and its audit entry are stored together; a change of nothing has none.
+func (s *Store) UpdateEvent(ctx context.Context, id int64, update EventUpdate, actor store.Actor) (Event, error) {
+	var event Event
+	err := s.db.InTx(ctx, "update event", func(ctx context.Context, tx *sqlx.Tx) error {
+		var before struct {
+			CameraID  string  `db:"camera_id"`
+			RiskLevel *string `db:"risk_level"`
+			Reviewed  bool    `db:"reviewed"`
+			Notes     *string `db:"notes"`
+		}
+		err := tx.GetContext(ctx, &before, `
+			SELECT camera_id, risk_level, reviewed, notes FROM events WHERE id = $1 FOR NO KEY UPDATE`, id)
+		if err != nil {
+			return fmt.Errorf("lock: %w", err)
+		}
+		changes := map[string]any{}
+		action := "event_reviewed"
+		if update.Reviewed != nil && *update.Reviewed != before.Reviewed {
+			changes["reviewed"] = map[string]any{"old": before.Reviewed, "new": *update.Reviewed}
+			before.Reviewed = *update.Reviewed
+			if !before.Reviewed {
+				action = "event_dismissed"
+			}
+		}
+		if update.Notes != nil {
+			notes := update.Notes
+			if *notes == "" {
+				notes = nil
+			}
+			if !same(before.Notes, notes) {
+				changes["notes"] = map[string]any{"old": before.Notes, "new": notes}
+				before.Notes = notes
+			}
+		}
+		if len(changes) > 0 {
+			_, err = tx.ExecContext(ctx, `UPDATE events SET reviewed = $2, notes = $3 WHERE id = $1`,
+				id, before.Reviewed, before.Notes)
+			if err != nil {
+				return fmt.Errorf("change: %w", err)
+			}
+			err = store.Audit(ctx, tx, action, "event", strconv.FormatInt(id, 10), actor, map[string]any{
+				"changes": changes, "risk_level": before.RiskLevel, "camera_id": before.CameraID,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		event, err = oneEvent(ctx, tx, id)
+		return err
+	})
+	return event, err
+}
+
+func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// ReviewEvents marks events as reviewed and returns how many were not before. Ids of no event are left
+// out. All are marked in one transaction with one audit entry.
+func (s *Store) ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error) {
+	var reviewed int64
+	err := s.db.InTx(ctx, "review events", func(ctx context.Context, tx *sqlx.Tx) error {
+		// Locked in the order of their ids, so that two of these never wait for each other in a circle.
+		result, err := tx.ExecContext(ctx, `
+			WITH chosen AS (
+				SELECT id FROM events WHERE id = ANY ($1::bigint[]) AND NOT reviewed ORDER BY id FOR NO KEY UPDATE
+			)
+			UPDATE events AS e SET reviewed = true FROM chosen WHERE e.id = chosen.id`, pq.Array(ids))
+		if err != nil {
+			return fmt.Errorf("mark: %w", err)
+		}
+		if reviewed, err = result.RowsAffected(); err != nil || reviewed == 0 {
+			return err
+		}
+		return store.Audit(ctx, tx, "events_reviewed", "event", "", actor, map[string]any{
+			"ids": ids, "reviewed": reviewed,
+		})
+	})
+	return reviewed, err
+}
+
+// ExportEvents reads all events that fit, the newest first, in parts, and gives each part to write. It
+// ends with the first error of either. The audit entry is stored before the first part.
+func (s *Store) ExportEvents(
+	ctx context.Context, filter EventFilter, actor store.Actor, details map[string]any, write func([]Event) error,
+) error {
+	err := s.db.InTx(ctx, "export events", func(ctx context.Context, tx *sqlx.Tx) error {
+		return store.Audit(ctx, tx, "media_exported", "event", "", actor, details)
+	})
+	if err != nil {
+		return err
+	}
+	page := Page{Limit: exportPart}
+	for {
+		var part []Event
+		var next *Position
+		err := s.read(ctx, "export events", func(ctx context.Context, tx *sqlx.Tx) error {
+			f, err := find(ctx, tx, page, filter.scan)
+			if err != nil {
+				return err
+			}
+			next = f.next
+			part, err = readEvents(ctx, tx, f.ids)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if err := write(part); err != nil {
+			return fmt.Errorf("export events: %w", err)
+		}
+		if next == nil {
+			return nil
+		}
+		page.After = next
+	}
+}
+
+// exportPart is how many events are read at once.
+const exportPart = 1000
