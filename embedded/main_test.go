@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	osexec "os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -30,7 +31,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(supervisorVariable); dir != "" {
 		os.Exit(superviseBoth(dir))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(made.dir)
+		os.Exit(code)
+	}))
 }
 
 // superviseBoth is what cmd does with this package, in short. It prints "ready <url> <url>" and what ends it.
@@ -91,8 +95,35 @@ func newOptions(dir string, log *slog.Logger) embedded.Options {
 	}
 }
 
+// made is a DATA_DIR with PostgreSQL's data as the first start makes it, for tests of what comes after that.
+var made struct {
+	once sync.Once
+	dir  string
+}
+
+// newMadeDir is newDataDir with a copy of that data in it: making it costs as much as ten starts.
+func newMadeDir(t *testing.T) string {
+	t.Helper()
+	made.once.Do(func() {
+		made.dir = makeDataDir(t)
+		log, _ := testLog(t)
+		start(t, newPostgres(t, newOptions(made.dir, log)))()
+	})
+	dir := newDataDir(t)
+	copied := osexec.CommandContext(t.Context(), "cp", "-a", filepath.Join(made.dir, "postgres"), dir)
+	require.NoError(t, copied.Run())
+	return dir
+}
+
 // newDataDir is a folder that the servers' user can enter, unlike t.TempDir for root; on a RAM disk if there is one.
 func newDataDir(t *testing.T) string {
+	t.Helper()
+	dir := makeDataDir(t)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+func makeDataDir(t *testing.T) string {
 	t.Helper()
 	dir := ""
 	var disk syscall.Statfs_t
@@ -105,7 +136,6 @@ func newDataDir(t *testing.T) string {
 		require.NoError(t, err)
 	}
 	require.NoError(t, os.Chmod(dir, 0o755))
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	return dir
 }
 

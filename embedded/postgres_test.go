@@ -76,7 +76,7 @@ func TestPostgres_KeepsDataOverAStop(t *testing.T) {
 func TestPostgres_RestartsAfterKill(t *testing.T) {
 	t.Parallel()
 	log, _ := testLog(t)
-	postgres := newPostgres(t, newOptions(newDataDir(t), log))
+	postgres := newPostgres(t, newOptions(newMadeDir(t), log))
 	start(t, postgres)
 	db := open(t, postgres.URL())
 	exec(t, db, "CREATE TABLE x (n int)")
@@ -96,7 +96,7 @@ func TestPostgres_RestartsAfterKill(t *testing.T) {
 func TestPostgres_RestartsWhenItsSocketIsRemoved(t *testing.T) {
 	t.Parallel()
 	log, _ := testLog(t)
-	postgres := newPostgres(t, newOptions(newDataDir(t), log))
+	postgres := newPostgres(t, newOptions(newMadeDir(t), log))
 	start(t, postgres)
 	require.NoError(t, os.RemoveAll(postgres.RunDir()))
 	db := open(t, postgres.URL())
@@ -115,7 +115,7 @@ func TestStop_EndsInTime(t *testing.T) {
 func TestPostgres_FrozenServerIsStillStopped(t *testing.T) {
 	t.Parallel()
 	log, _ := testLog(t)
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	postgres := newPostgres(t, newOptions(dir, log))
 	postgres.HurryStop(50 * time.Millisecond)
 	stop := start(t, postgres)
@@ -155,7 +155,7 @@ func TestNewPostgres_OtherVersionOfTheData(t *testing.T) {
 
 func TestPostgres_SecondSupervisorIsRefused(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	log, _ := testLog(t)
 	postgres := newPostgres(t, newOptions(dir, log))
 	start(t, postgres)
@@ -179,7 +179,7 @@ func TestPostgres_LongPath(t *testing.T) {
 func TestPostgres_CannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
 	log, buffer := testLog(t)
-	options := newOptions(newDataDir(t), log)
+	options := newOptions(newMadeDir(t), log)
 	options.Settings["shared_buffers"] = "no number"
 	postgres := newPostgres(t, options)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -227,7 +227,7 @@ func TestPostgres_MovesWhereRootsServersCannotGo(t *testing.T) {
 
 func TestPostgres_DataCopiedByRootIsTaken(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	log, _ := testLog(t)
 	postgres := newPostgres(t, newOptions(dir, log))
 	stop := start(t, postgres)
@@ -261,7 +261,7 @@ func TestPostgres_CancelledWhileItMakesTheData(t *testing.T) {
 
 func TestPostgres_SomebodyElsesSocketFolderIsNotTaken(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	log, _ := testLog(t)
 	first := newPostgres(t, newOptions(dir, log)).RunDir()
 	target := t.TempDir()

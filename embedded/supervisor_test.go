@@ -110,7 +110,7 @@ func (s *supervisor) kill(t *testing.T) {
 
 func TestSupervisorKilled_NothingStaysAndTheNextStartWorks(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	first := startSupervisor(t, dir, 0)
 	urls := strings.Fields(first.await(t, "ready"))
 	exec(t, open(t, urls[0]), "CREATE TABLE x (n int)")
@@ -130,7 +130,7 @@ func TestSupervisorKilled_NothingStaysAndTheNextStartWorks(t *testing.T) {
 
 func TestSupervisorKilled_FrozenOrphansAreRemoved(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	first := startSupervisor(t, dir, 0)
 	first.await(t, "ready")
 	freeze(dir)
@@ -159,7 +159,7 @@ func TestSupervisorKilled_WhileItMakesTheData(t *testing.T) {
 
 func TestSupervisor_StopsWithASessionOpen(t *testing.T) {
 	t.Parallel()
-	dir := newDataDir(t)
+	dir := newMadeDir(t)
 	first := startSupervisor(t, dir, 0)
 	urls := strings.Fields(first.await(t, "ready"))
 	db := open(t, urls[0])

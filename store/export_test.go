@@ -14,6 +14,9 @@ const (
 	ListKnownQuery      = listKnownQuery
 )
 
+// MigrationLock is for the test that takes it.
+const MigrationLock int64 = migrationLock
+
 // DeadLettersQuery is for them too: its text follows the selection.
 var DeadLettersQuery = deadLettersQuery
 

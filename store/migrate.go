@@ -115,11 +115,31 @@ func (db *DB) migrateUntilDone(ctx context.Context) error {
 func (db *DB) Migrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, migrationTimeout)
 	defer cancel()
-	if err := db.migrateOnce(ctx); err != nil {
+	current, err := db.isCurrent(ctx)
+	if err == nil && !current {
+		err = db.migrateOnce(ctx)
+	}
+	if err != nil {
 		return Classify(ctx, "migrate database", err)
 	}
 	db.migration.markDone()
 	return nil
+}
+
+// isCurrent reports that the schema is there and has our version. It asks over a connection of the pool, which is
+// then there for the first statement: the lock, and two connections without limits, are for what must change.
+func (db *DB) isCurrent(ctx context.Context) (current bool, err error) {
+	conn, err := db.pool.Connx(ctx)
+	if err != nil {
+		return false, fmt.Errorf("connect: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	provider, err := newProvider(db.pool.DB)
+	if err != nil {
+		return false, err
+	}
+	version, err := schemaVersion(ctx, conn)
+	return version == latestVersion(provider), err
 }
 
 func (db *DB) migrateOnce(ctx context.Context) (err error) {
@@ -178,21 +198,34 @@ func latestVersion(provider *goose.Provider) int64 {
 	return sources[len(sources)-1].Version
 }
 
-// checkOwnership refuses a database that is not ours or is newer than this program, before anything is changed.
-func checkOwnership(ctx context.Context, conn *sqlx.Conn, latest int64) error {
+// noSchema is the version of a database in which we have made nothing.
+const noSchema = -1
+
+// schemaVersion returns the last migration that a database has.
+func schemaVersion(ctx context.Context, conn *sqlx.Conn) (int64, error) {
 	var ours bool
 	if err := conn.GetContext(ctx, &ours, `SELECT to_regclass($1) IS NOT NULL`, versionTable); err != nil {
-		return fmt.Errorf("look for schema version: %w", err)
+		return noSchema, fmt.Errorf("look for schema version: %w", err)
 	}
-	if ours {
-		var version int64
-		query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable)
-		if err := conn.GetContext(ctx, &version, query); err != nil {
-			return fmt.Errorf("read schema version: %w", err)
-		}
-		if version > latest {
-			return fmt.Errorf("%w: its schema has version %d, this program knows %d", ErrNewerDatabase, version, latest)
-		}
+	if !ours {
+		return noSchema, nil
+	}
+	var version int64
+	query := `SELECT coalesce(max(version_id), 0) FROM ` + pq.QuoteIdentifier(versionTable)
+	if err := conn.GetContext(ctx, &version, query); err != nil {
+		return noSchema, fmt.Errorf("read schema version: %w", err)
+	}
+	return version, nil
+}
+
+// checkOwnership refuses a database that is not ours or is newer than this program, before anything is changed.
+func checkOwnership(ctx context.Context, conn *sqlx.Conn, latest int64) error {
+	switch version, err := schemaVersion(ctx, conn); {
+	case err != nil:
+		return err
+	case version > latest:
+		return fmt.Errorf("%w: its schema has version %d, this program knows %d", ErrNewerDatabase, version, latest)
+	case version != noSchema:
 		return nil
 	}
 	var tables []string

@@ -78,6 +78,22 @@ func TestMigrate_SeveralAtOnce(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
+func TestMigrate_ACurrentSchemaWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	databaseURL := storetest.NewURL(t)
+	other := open(t, databaseURL)
+	require.NoError(t, other.Migrate(t.Context()))
+	lock, err := other.SQL().Connx(t.Context())
+	require.NoError(t, err)
+	_, err = lock.ExecContext(t.Context(), `SELECT pg_advisory_lock($1)`, store.MigrationLock)
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
+	defer cancel()
+	require.NoError(t, open(t, databaseURL).Migrate(ctx))
+	require.NoError(t, lock.Close())
+}
+
 func TestMigrate_ErrForeignDatabase(t *testing.T) {
 	t.Parallel()
 	databaseURL := storetest.NewEmptyURL(t)

@@ -2,8 +2,9 @@ package embeddedtest
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -119,9 +120,8 @@ func newPostgres(ctx context.Context, settings map[string]string) (*PostgresServ
 		return nil, err
 	}
 	// Copying a data folder is ten times cheaper than making one.
-	copyTool := child.Program{Path: "/bin/cp"}
-	if _, err := identity.Run(ctx, copyTool, home, "", nil, "-a", child.DataDir(shared.template), child.DataDir(home)); err != nil {
-		return nil, fmt.Errorf("copy data folder: %w", err)
+	if err := copyData(ctx, identity, shared.template, home); err != nil {
+		return nil, err
 	}
 	tail := child.NewTail(20)
 	socket := child.PostgresSocket(home)
@@ -155,8 +155,15 @@ func makeTemplate(ctx context.Context) (string, child.Postgres, error) {
 	if err != nil {
 		return "", child.Postgres{}, err
 	}
-	if err := installation.Init(ctx, identity, home, child.Cluster{User: superuser, Scratch: true}); err != nil {
-		return "", child.Postgres{}, err
+	cluster := child.Cluster{User: superuser, Scratch: true}
+	if err := copyKept(ctx, identity, installation, cluster, home); err != nil {
+		// It spares time and no more: where it cannot be had, the data folder is made here.
+		if removeErr := os.RemoveAll(child.DataDir(home)); removeErr != nil {
+			return "", child.Postgres{}, errors.Join(err, removeErr)
+		}
+		if initErr := installation.Init(ctx, identity, home, cluster); initErr != nil {
+			return "", child.Postgres{}, errors.Join(err, initErr)
+		}
 	}
 	return filepath.Clean(home), installation, nil
 }
