@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -16,6 +17,24 @@ import (
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetCameraSnapshot Newest picture of a camera
+	// (GET /api/cameras/{camera_id}/snapshot)
+	GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error
+	// GetDetectionImage Thumbnail of a detection
+	// (GET /api/detections/{detection_id}/image)
+	GetDetectionImage(ctx echo.Context, detectionID DetectionID) error
+	// GetEventImage Best picture of an event
+	// (GET /api/events/{event_id}/image)
+	GetEventImage(ctx echo.Context, eventID EventID, params GetEventImageParams) error
+	// GetDetectionOriginal Original of a detection
+	// (GET /api/media/detections/{detection_id})
+	GetDetectionOriginal(ctx echo.Context, detectionID DetectionID) error
+	// DeleteSession End the session
+	// (DELETE /api/session)
+	DeleteSession(ctx echo.Context) error
+	// CreateSession Trade the API key for a session
+	// (POST /api/session)
+	CreateSession(ctx echo.Context) error
 	// RunCleanup Remove data older than the retention period
 	// (POST /api/system/cleanup)
 	RunCleanup(ctx echo.Context, params RunCleanupParams) error
@@ -69,6 +88,97 @@ type ServerInterface interface {
 // ServerInterfaceWrapper converts echo contexts to parameters.
 type ServerInterfaceWrapper struct {
 	Handler ServerInterface
+}
+
+// GetCameraSnapshot converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCameraSnapshot(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "camera_id" -------------
+	var cameraID CameraID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "camera_id", ctx.Param("camera_id"), &cameraID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter camera_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCameraSnapshot(ctx, cameraID)
+	return err
+}
+
+// GetDetectionImage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDetectionImage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "detection_id" -------------
+	var detectionID DetectionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "detection_id", ctx.Param("detection_id"), &detectionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter detection_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDetectionImage(ctx, detectionID)
+	return err
+}
+
+// GetEventImage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEventImage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventImageParams
+	// ------------- Optional query parameter "width" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "width", ctx.QueryParams(), &params.Width, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter width: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEventImage(ctx, eventID, params)
+	return err
+}
+
+// GetDetectionOriginal converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDetectionOriginal(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "detection_id" -------------
+	var detectionID DetectionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "detection_id", ctx.Param("detection_id"), &detectionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter detection_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDetectionOriginal(ctx, detectionID)
+	return err
+}
+
+// DeleteSession converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSession(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSession(ctx)
+	return err
+}
+
+// CreateSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSession(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSession(ctx)
+	return err
 }
 
 // RunCleanup converts echo context to params.
@@ -335,6 +445,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/system/cleanup", wrapper.RunCleanup, options.OperationMiddlewares["runCleanup"]...)
 	router.GET(options.BaseURL+"/api/system/severity", wrapper.GetSeverity, options.OperationMiddlewares["getSeverity"]...)
 	router.GET(options.BaseURL+"/api/system/storage", wrapper.GetStorage, options.OperationMiddlewares["getStorage"]...)
+	router.GET(options.BaseURL+"/api/cameras/:camera_id/snapshot", wrapper.GetCameraSnapshot, options.OperationMiddlewares["getCameraSnapshot"]...)
+	router.GET(options.BaseURL+"/api/detections/:detection_id/image", wrapper.GetDetectionImage, options.OperationMiddlewares["getDetectionImage"]...)
+	router.GET(options.BaseURL+"/api/events/:event_id/image", wrapper.GetEventImage, options.OperationMiddlewares["getEventImage"]...)
+	router.GET(options.BaseURL+"/api/media/detections/:detection_id", wrapper.GetDetectionOriginal, options.OperationMiddlewares["getDetectionOriginal"]...)
+	router.DELETE(options.BaseURL+"/api/session", wrapper.DeleteSession, options.OperationMiddlewares["deleteSession"]...)
+	router.POST(options.BaseURL+"/api/session", wrapper.CreateSession, options.OperationMiddlewares["createSession"]...)
 
 }
 
@@ -348,6 +464,95 @@ type InternalErrorJSONResponse Error
 
 type MisdirectedRequestJSONResponse Error
 
+type OriginalResponseHeaders struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+type OriginalImageResponse struct {
+	Body io.Reader
+
+	Headers       OriginalResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+type OriginalVideoResponse struct {
+	Body io.Reader
+
+	Headers       OriginalResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type OriginalPartResponseHeaders struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+type OriginalPartImageResponse struct {
+	Body io.Reader
+
+	Headers       OriginalPartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+type OriginalPartVideoResponse struct {
+	Body io.Reader
+
+	Headers       OriginalPartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureResponseHeaders struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+type PictureImageResponse struct {
+	Body io.Reader
+
+	Headers       PictureResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureGoneJSONResponse Error
+
+type PictureNotFoundJSONResponse Error
+
+type PicturePartResponseHeaders struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+type PicturePartImageResponse struct {
+	Body io.Reader
+
+	Headers       PicturePartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureUnchangedResponseHeaders struct {
+	CacheControl string
+	ETag         string
+}
+type PictureUnchangedResponse struct {
+	Headers PictureUnchangedResponseHeaders
+}
+
+type PrivateRefusedJSONResponse Error
+
+type RangeNotSatisfiableResponseHeaders struct {
+	ContentRange string
+}
+type RangeNotSatisfiableJSONResponse struct {
+	Body Error
+
+	Headers RangeNotSatisfiableResponseHeaders
+}
+
 type ServiceUnavailableResponseHeaders struct {
 	RetryAfter int32
 }
@@ -357,11 +562,1171 @@ type ServiceUnavailableJSONResponse struct {
 	Headers ServiceUnavailableResponseHeaders
 }
 
+type TooManyTriesResponseHeaders struct {
+	RetryAfter int32
+}
+type TooManyTriesJSONResponse struct {
+	Body Error
+
+	Headers TooManyTriesResponseHeaders
+}
+
 type UnauthorizedJSONResponse Error
 
 type UnprocessableRequestJSONResponse ValidationError
 
 type UnsupportedMediaTypeJSONResponse Error
+
+type GetCameraSnapshotRequestObject struct {
+	CameraID CameraID `json:"camera_id"`
+}
+
+type GetCameraSnapshotResponseObject interface {
+	VisitGetCameraSnapshotResponse(w http.ResponseWriter) error
+}
+
+type GetCameraSnapshot200ImageResponse struct{ PictureImageResponse }
+
+func (response GetCameraSnapshot200ImageResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetCameraSnapshot206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetCameraSnapshot206ImageResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetCameraSnapshot304Response = PictureUnchangedResponse
+
+func (response GetCameraSnapshot304Response) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetCameraSnapshot401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetCameraSnapshot401JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetCameraSnapshot403JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetCameraSnapshot404JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetCameraSnapshot410JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetCameraSnapshot416JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetCameraSnapshot421JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetCameraSnapshot422JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetCameraSnapshot429JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetCameraSnapshot500JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetCameraSnapshot503JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImageRequestObject struct {
+	DetectionID DetectionID `json:"detection_id"`
+}
+
+type GetDetectionImageResponseObject interface {
+	VisitGetDetectionImageResponse(w http.ResponseWriter) error
+}
+
+type GetDetectionImage200ImageResponse struct{ PictureImageResponse }
+
+func (response GetDetectionImage200ImageResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionImage206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetDetectionImage206ImageResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionImage304Response = PictureUnchangedResponse
+
+func (response GetDetectionImage304Response) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetDetectionImage401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetDetectionImage401JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetDetectionImage403JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetDetectionImage404JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetDetectionImage410JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetDetectionImage416JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetDetectionImage421JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetDetectionImage422JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetDetectionImage429JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetDetectionImage500JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetDetectionImage503JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImageRequestObject struct {
+	EventID EventID `json:"event_id"`
+	Params  GetEventImageParams
+}
+
+type GetEventImageResponseObject interface {
+	VisitGetEventImageResponse(w http.ResponseWriter) error
+}
+
+type GetEventImage200ImageResponse struct{ PictureImageResponse }
+
+func (response GetEventImage200ImageResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetEventImage206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetEventImage206ImageResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetEventImage304Response = PictureUnchangedResponse
+
+func (response GetEventImage304Response) VisitGetEventImageResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetEventImage401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetEventImage401JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetEventImage403JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetEventImage404JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetEventImage410JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetEventImage416JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetEventImage421JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetEventImage422JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetEventImage429JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetEventImage500JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetEventImage503JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginalRequestObject struct {
+	DetectionID DetectionID `json:"detection_id"`
+}
+
+type GetDetectionOriginalResponseObject interface {
+	VisitGetDetectionOriginalResponse(w http.ResponseWriter) error
+}
+
+type GetDetectionOriginal200ImageResponse struct{ OriginalImageResponse }
+
+func (response GetDetectionOriginal200ImageResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal200VideoResponse struct{ OriginalVideoResponse }
+
+func (response GetDetectionOriginal200VideoResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal206ImageResponse struct{ OriginalPartImageResponse }
+
+func (response GetDetectionOriginal206ImageResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal206VideoResponse struct{ OriginalPartVideoResponse }
+
+func (response GetDetectionOriginal206VideoResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal304Response = PictureUnchangedResponse
+
+func (response GetDetectionOriginal304Response) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetDetectionOriginal401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetDetectionOriginal401JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetDetectionOriginal403JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetDetectionOriginal404JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetDetectionOriginal410JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetDetectionOriginal416JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetDetectionOriginal421JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetDetectionOriginal422JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetDetectionOriginal429JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetDetectionOriginal500JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetDetectionOriginal503JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSessionRequestObject struct {
+}
+
+type DeleteSessionResponseObject interface {
+	VisitDeleteSessionResponse(w http.ResponseWriter) error
+}
+
+type DeleteSession200JSONResponse SessionEnd
+
+func (response DeleteSession200JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response DeleteSession401JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+
+func (response DeleteSession403JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession413JSONResponse struct{ BodyTooLargeJSONResponse }
+
+func (response DeleteSession413JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response DeleteSession421JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response DeleteSession422JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response DeleteSession429JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response DeleteSession500JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response DeleteSession503JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSessionRequestObject struct {
+}
+
+type CreateSessionResponseObject interface {
+	VisitCreateSessionResponse(w http.ResponseWriter) error
+}
+
+type CreateSession200ResponseHeaders struct {
+	SetCookie *string
+}
+
+type CreateSession200JSONResponse struct {
+	Body    Session
+	Headers CreateSession200ResponseHeaders
+}
+
+func (response CreateSession200JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.SetCookie != nil {
+		w.Header().Set("Set-Cookie", fmt.Sprint(*response.Headers.SetCookie))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response CreateSession401JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+
+func (response CreateSession403JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession413JSONResponse struct{ BodyTooLargeJSONResponse }
+
+func (response CreateSession413JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response CreateSession421JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response CreateSession422JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response CreateSession429JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response CreateSession500JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response CreateSession503JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
 
 type RunCleanupRequestObject struct {
 	Params RunCleanupParams
@@ -467,6 +1832,21 @@ func (response RunCleanup422JSONResponse) VisitRunCleanupResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunCleanup429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response RunCleanup429JSONResponse) VisitRunCleanupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -690,6 +2070,21 @@ func (response UpdateSystemConfig422JSONResponse) VisitUpdateSystemConfigRespons
 	return err
 }
 
+type UpdateSystemConfig429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response UpdateSystemConfig429JSONResponse) VisitUpdateSystemConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateSystemConfig500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response UpdateSystemConfig500JSONResponse) VisitUpdateSystemConfigResponse(w http.ResponseWriter) error {
@@ -906,6 +2301,21 @@ func (response RequeueDeadLetters422JSONResponse) VisitRequeueDeadLettersRespons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response RequeueDeadLetters429JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1625,6 +3035,24 @@ func (response GetReadinessProbe503JSONResponse) VisitGetReadinessProbeResponse(
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetCameraSnapshot Newest picture of a camera
+	// (GET /api/cameras/{camera_id}/snapshot)
+	GetCameraSnapshot(ctx context.Context, request GetCameraSnapshotRequestObject) (GetCameraSnapshotResponseObject, error)
+	// GetDetectionImage Thumbnail of a detection
+	// (GET /api/detections/{detection_id}/image)
+	GetDetectionImage(ctx context.Context, request GetDetectionImageRequestObject) (GetDetectionImageResponseObject, error)
+	// GetEventImage Best picture of an event
+	// (GET /api/events/{event_id}/image)
+	GetEventImage(ctx context.Context, request GetEventImageRequestObject) (GetEventImageResponseObject, error)
+	// GetDetectionOriginal Original of a detection
+	// (GET /api/media/detections/{detection_id})
+	GetDetectionOriginal(ctx context.Context, request GetDetectionOriginalRequestObject) (GetDetectionOriginalResponseObject, error)
+	// DeleteSession End the session
+	// (DELETE /api/session)
+	DeleteSession(ctx context.Context, request DeleteSessionRequestObject) (DeleteSessionResponseObject, error)
+	// CreateSession Trade the API key for a session
+	// (POST /api/session)
+	CreateSession(ctx context.Context, request CreateSessionRequestObject) (CreateSessionResponseObject, error)
 	// RunCleanup Remove data older than the retention period
 	// (POST /api/system/cleanup)
 	RunCleanup(ctx context.Context, request RunCleanupRequestObject) (RunCleanupResponseObject, error)
@@ -1685,6 +3113,153 @@ func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareF
 type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
+}
+
+// GetCameraSnapshot operation middleware
+func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error {
+	var request GetCameraSnapshotRequestObject
+
+	request.CameraID = cameraID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCameraSnapshot(ctx.Request().Context(), request.(GetCameraSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCameraSnapshot")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCameraSnapshotResponseObject); ok {
+		return validResponse.VisitGetCameraSnapshotResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDetectionImage operation middleware
+func (sh *strictHandler) GetDetectionImage(ctx echo.Context, detectionID DetectionID) error {
+	var request GetDetectionImageRequestObject
+
+	request.DetectionID = detectionID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDetectionImage(ctx.Request().Context(), request.(GetDetectionImageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDetectionImage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDetectionImageResponseObject); ok {
+		return validResponse.VisitGetDetectionImageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEventImage operation middleware
+func (sh *strictHandler) GetEventImage(ctx echo.Context, eventID EventID, params GetEventImageParams) error {
+	var request GetEventImageRequestObject
+
+	request.EventID = eventID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventImage(ctx.Request().Context(), request.(GetEventImageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventImage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEventImageResponseObject); ok {
+		return validResponse.VisitGetEventImageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDetectionOriginal operation middleware
+func (sh *strictHandler) GetDetectionOriginal(ctx echo.Context, detectionID DetectionID) error {
+	var request GetDetectionOriginalRequestObject
+
+	request.DetectionID = detectionID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDetectionOriginal(ctx.Request().Context(), request.(GetDetectionOriginalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDetectionOriginal")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDetectionOriginalResponseObject); ok {
+		return validResponse.VisitGetDetectionOriginalResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteSession operation middleware
+func (sh *strictHandler) DeleteSession(ctx echo.Context) error {
+	var request DeleteSessionRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSession(ctx.Request().Context(), request.(DeleteSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteSessionResponseObject); ok {
+		return validResponse.VisitDeleteSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSession operation middleware
+func (sh *strictHandler) CreateSession(ctx echo.Context) error {
+	var request CreateSessionRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSession(ctx.Request().Context(), request.(CreateSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSessionResponseObject); ok {
+		return validResponse.VisitCreateSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
 }
 
 // RunCleanup operation middleware

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,6 +50,11 @@ func (p *problem) Unwrap() error { return p.cause }
 // invalid is a request that does not fit the contract. It names the first maxItems faults.
 func invalid(items ...gen.ValidationErrorItem) *problem {
 	return &problem{status: http.StatusUnprocessableEntity, items: items[:min(len(items), maxItems)], detail: "the request does not fit the contract"}
+}
+
+// notFound is a row that does not exist.
+func notFound(kind string, id any) *problem {
+	return &problem{status: http.StatusNotFound, detail: fmt.Sprintf("%s with id %v not found", kind, id)}
 }
 
 func unavailable(detail string, cause error) *problem {

@@ -131,6 +131,27 @@ func (e Severity) Valid() bool {
 	}
 }
 
+// Defines values for GetEventImageParamsWidth.
+const (
+	GetEventImageParamsWidthN160 GetEventImageParamsWidth = 160
+	GetEventImageParamsWidthN320 GetEventImageParamsWidth = 320
+	GetEventImageParamsWidthN640 GetEventImageParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetEventImageParamsWidth enum.
+func (e GetEventImageParamsWidth) Valid() bool {
+	switch e {
+	case GetEventImageParamsWidthN160:
+		return true
+	case GetEventImageParamsWidthN320:
+		return true
+	case GetEventImageParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // CleanupResult What a cleanup deleted, or would delete.
 type CleanupResult struct {
 	// DetectionsDeleted Detections.
@@ -435,6 +456,21 @@ type Services struct {
 	AdditionalProperties map[string]ServiceStatus `json:"-"`
 }
 
+// Session A session of a browser.
+type Session struct {
+	// ExpiresAt When the session ends; null without one.
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// KeyRequired Whether the server wants a key or a session at all.
+	KeyRequired bool `json:"key_required"`
+}
+
+// SessionEnd What was ended.
+type SessionEnd struct {
+	// Ended Whether there was a session to end.
+	Ended bool `json:"ended"`
+}
+
 // Severity Level of a risk score.
 type Severity string
 
@@ -637,8 +673,17 @@ type Worker struct {
 	Running bool `json:"running"`
 }
 
+// CameraID defines model for CameraID.
+type CameraID = string
+
+// DetectionID defines model for DetectionID.
+type DetectionID = int64
+
 // EndDate defines model for EndDate.
 type EndDate = string
+
+// EventID defines model for EventID.
+type EventID = int64
 
 // PageCursor defines model for PageCursor.
 type PageCursor = string
@@ -664,8 +709,23 @@ type InternalError = Error
 // MisdirectedRequest Why the request was not carried out.
 type MisdirectedRequest = Error
 
+// PictureGone Why the request was not carried out.
+type PictureGone = Error
+
+// PictureNotFound Why the request was not carried out.
+type PictureNotFound = Error
+
+// PrivateRefused Why the request was not carried out.
+type PrivateRefused = Error
+
+// RangeNotSatisfiable Why the request was not carried out.
+type RangeNotSatisfiable = Error
+
 // ServiceUnavailable Why the request was not carried out.
 type ServiceUnavailable = Error
+
+// TooManyTries Why the request was not carried out.
+type TooManyTries = Error
 
 // Unauthorized Why the request was not carried out.
 type Unauthorized = Error
@@ -675,6 +735,15 @@ type UnprocessableRequest = ValidationError
 
 // UnsupportedMediaType Why the request was not carried out.
 type UnsupportedMediaType = Error
+
+// GetEventImageParams defines parameters for GetEventImage.
+type GetEventImageParams struct {
+	// Width Largest width in pixels.
+	Width *GetEventImageParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetEventImageParamsWidth defines parameters for GetEventImage.
+type GetEventImageParamsWidth int32
 
 // RunCleanupParams defines parameters for RunCleanup.
 type RunCleanupParams struct {
@@ -896,6 +965,57 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetCameraSnapshot Newest picture of a camera
+	//
+	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	//
+	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+	GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDetectionImage Thumbnail of a detection
+	//
+	// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+	// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+	//
+	// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+	GetDetectionImage(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEventImage Best picture of an event
+	//
+	// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+	// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+	// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+	//
+	// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+	GetEventImage(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDetectionOriginal Original of a detection
+	//
+	// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+	// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+	// answered with the whole file.
+	//
+	// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+	GetDetectionOriginal(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSession End the session
+	//
+	// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+	//
+	// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+	DeleteSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSession Trade the API key for a session
+	//
+	// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+	// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+	// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+	// traded: `key_required` is false.
+	//
+	// Corresponds with POST /api/session (the `CreateSession` operationId).
+	CreateSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RunCleanup Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -1044,6 +1164,117 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /ready (the `GetReadinessProbe` operationId).
 	GetReadinessProbe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetCameraSnapshot Newest picture of a camera
+//
+// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+//
+// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDetectionImage Thumbnail of a detection
+//
+// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+//
+// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+func (c *Client) GetDetectionImage(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDetectionImageRequest(c.Server, detectionID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEventImage Best picture of an event
+//
+// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+//
+// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+func (c *Client) GetEventImage(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventImageRequest(c.Server, eventID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDetectionOriginal Original of a detection
+//
+// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+// answered with the whole file.
+//
+// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+func (c *Client) GetDetectionOriginal(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDetectionOriginalRequest(c.Server, detectionID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSession End the session
+//
+// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+//
+// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+func (c *Client) DeleteSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSessionRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSession Trade the API key for a session
+//
+// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+// traded: `key_required` is false.
+//
+// Corresponds with POST /api/session (the `CreateSession` operationId).
+func (c *Client) CreateSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSessionRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // RunCleanup Remove data older than the retention period
@@ -1373,6 +1604,223 @@ func (c *Client) GetReadinessProbe(ctx context.Context, reqEditors ...RequestEdi
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewGetCameraSnapshotRequest constructs an http.Request for the GetCameraSnapshot method
+func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "camera_id", cameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras/%s/snapshot", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDetectionImageRequest constructs an http.Request for the GetDetectionImage method
+func NewGetDetectionImageRequest(server string, detectionID DetectionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "detection_id", detectionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/detections/%s/image", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetEventImageRequest constructs an http.Request for the GetEventImage method
+func NewGetEventImageRequest(server string, eventID EventID, params *GetEventImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/%s/image", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Width != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "width", *params.Width, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDetectionOriginalRequest constructs an http.Request for the GetDetectionOriginal method
+func NewGetDetectionOriginalRequest(server string, detectionID DetectionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "detection_id", detectionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/media/detections/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteSessionRequest constructs an http.Request for the DeleteSession method
+func NewDeleteSessionRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/session")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateSessionRequest constructs an http.Request for the CreateSession method
+func NewCreateSessionRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/session")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewRunCleanupRequest constructs an http.Request for the RunCleanup method
@@ -2021,6 +2469,69 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetCameraSnapshotWithResponse Newest picture of a camera
+	//
+	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
+
+	// GetDetectionImageWithResponse Thumbnail of a detection
+	//
+	// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+	// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+	GetDetectionImageWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionImageResponse, error)
+
+	// GetEventImageWithResponse Best picture of an event
+	//
+	// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+	// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+	// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+	GetEventImageWithResponse(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*GetEventImageResponse, error)
+
+	// GetDetectionOriginalWithResponse Original of a detection
+	//
+	// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+	// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+	// answered with the whole file.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+	GetDetectionOriginalWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionOriginalResponse, error)
+
+	// DeleteSessionWithResponse End the session
+	//
+	// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+	DeleteSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteSessionResponse, error)
+
+	// CreateSessionWithResponse Trade the API key for a session
+	//
+	// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+	// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+	// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+	// traded: `key_required` is false.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/session (the `CreateSession` operationId).
+	CreateSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSessionResponse, error)
+
 	// RunCleanupWithResponse Remove data older than the retention period
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -2199,6 +2710,844 @@ type ClientWithResponsesInterface interface {
 	GetReadinessProbeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessProbeResponse, error)
 }
 
+// GetCameraSnapshotResponse200Headers the declared response headers of an HTTP 200 response for GetCameraSnapshot
+type GetCameraSnapshotResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse206Headers the declared response headers of an HTTP 206 response for GetCameraSnapshot
+type GetCameraSnapshotResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse304Headers the declared response headers of an HTTP 304 response for GetCameraSnapshot
+type GetCameraSnapshotResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse416Headers the declared response headers of an HTTP 416 response for GetCameraSnapshot
+type GetCameraSnapshotResponse416Headers struct {
+	ContentRange string
+}
+
+// GetCameraSnapshotResponse429Headers the declared response headers of an HTTP 429 response for GetCameraSnapshot
+type GetCameraSnapshotResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetCameraSnapshotResponse503Headers the declared response headers of an HTTP 503 response for GetCameraSnapshot
+type GetCameraSnapshotResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetCameraSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetCameraSnapshotResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetCameraSnapshotResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetCameraSnapshotResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetCameraSnapshotResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetCameraSnapshotResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetCameraSnapshotResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCameraSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCameraSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCameraSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCameraSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDetectionImageResponse200Headers the declared response headers of an HTTP 200 response for GetDetectionImage
+type GetDetectionImageResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionImageResponse206Headers the declared response headers of an HTTP 206 response for GetDetectionImage
+type GetDetectionImageResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetDetectionImageResponse304Headers the declared response headers of an HTTP 304 response for GetDetectionImage
+type GetDetectionImageResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionImageResponse416Headers the declared response headers of an HTTP 416 response for GetDetectionImage
+type GetDetectionImageResponse416Headers struct {
+	ContentRange string
+}
+
+// GetDetectionImageResponse429Headers the declared response headers of an HTTP 429 response for GetDetectionImage
+type GetDetectionImageResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetDetectionImageResponse503Headers the declared response headers of an HTTP 503 response for GetDetectionImage
+type GetDetectionImageResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetDetectionImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDetectionImageResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetDetectionImageResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDetectionImageResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetDetectionImageResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetDetectionImageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDetectionImageResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetDetectionImageResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetDetectionImageResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetDetectionImageResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetDetectionImageResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetDetectionImageResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetDetectionImageResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetDetectionImageResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetDetectionImageResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetDetectionImageResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetDetectionImageResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDetectionImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDetectionImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDetectionImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDetectionImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetEventImageResponse200Headers the declared response headers of an HTTP 200 response for GetEventImage
+type GetEventImageResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetEventImageResponse206Headers the declared response headers of an HTTP 206 response for GetEventImage
+type GetEventImageResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetEventImageResponse304Headers the declared response headers of an HTTP 304 response for GetEventImage
+type GetEventImageResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetEventImageResponse416Headers the declared response headers of an HTTP 416 response for GetEventImage
+type GetEventImageResponse416Headers struct {
+	ContentRange string
+}
+
+// GetEventImageResponse429Headers the declared response headers of an HTTP 429 response for GetEventImage
+type GetEventImageResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetEventImageResponse503Headers the declared response headers of an HTTP 503 response for GetEventImage
+type GetEventImageResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEventImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetEventImageResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetEventImageResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetEventImageResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetEventImageResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEventImageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEventImageResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetEventImageResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetEventImageResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetEventImageResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetEventImageResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetEventImageResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetEventImageResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetEventImageResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetEventImageResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetEventImageResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetEventImageResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDetectionOriginalResponse200Headers the declared response headers of an HTTP 200 response for GetDetectionOriginal
+type GetDetectionOriginalResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse206Headers the declared response headers of an HTTP 206 response for GetDetectionOriginal
+type GetDetectionOriginalResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse304Headers the declared response headers of an HTTP 304 response for GetDetectionOriginal
+type GetDetectionOriginalResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse416Headers the declared response headers of an HTTP 416 response for GetDetectionOriginal
+type GetDetectionOriginalResponse416Headers struct {
+	ContentRange string
+}
+
+// GetDetectionOriginalResponse429Headers the declared response headers of an HTTP 429 response for GetDetectionOriginal
+type GetDetectionOriginalResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetDetectionOriginalResponse503Headers the declared response headers of an HTTP 503 response for GetDetectionOriginal
+type GetDetectionOriginalResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetDetectionOriginalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDetectionOriginalResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetDetectionOriginalResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDetectionOriginalResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetDetectionOriginalResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetDetectionOriginalResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDetectionOriginalResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDetectionOriginalResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDetectionOriginalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDetectionOriginalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDetectionOriginalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteSessionResponse429Headers the declared response headers of an HTTP 429 response for DeleteSession
+type DeleteSessionResponse429Headers struct {
+	RetryAfter int32
+}
+
+// DeleteSessionResponse503Headers the declared response headers of an HTTP 503 response for DeleteSession
+type DeleteSessionResponse503Headers struct {
+	RetryAfter int32
+}
+
+type DeleteSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionEnd
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteSessionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteSessionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteSessionResponse) GetJSON200() *SessionEnd {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r DeleteSessionResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r DeleteSessionResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r DeleteSessionResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r DeleteSessionResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r DeleteSessionResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r DeleteSessionResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r DeleteSessionResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r DeleteSessionResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateSessionResponse200Headers the declared response headers of an HTTP 200 response for CreateSession
+type CreateSessionResponse200Headers struct {
+	SetCookie *string
+}
+
+// CreateSessionResponse429Headers the declared response headers of an HTTP 429 response for CreateSession
+type CreateSessionResponse429Headers struct {
+	RetryAfter int32
+}
+
+// CreateSessionResponse503Headers the declared response headers of an HTTP 503 response for CreateSession
+type CreateSessionResponse503Headers struct {
+	RetryAfter int32
+}
+
+type CreateSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Session
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CreateSessionResponse200Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateSessionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateSessionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateSessionResponse) GetJSON200() *Session {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r CreateSessionResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r CreateSessionResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r CreateSessionResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r CreateSessionResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r CreateSessionResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r CreateSessionResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r CreateSessionResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r CreateSessionResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RunCleanupResponse429Headers the declared response headers of an HTTP 429 response for RunCleanup
+type RunCleanupResponse429Headers struct {
+	RetryAfter int32
+}
+
 // RunCleanupResponse503Headers the declared response headers of an HTTP 503 response for RunCleanup
 type RunCleanupResponse503Headers struct {
 	RetryAfter int32
@@ -2221,10 +3570,14 @@ type RunCleanupResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RunCleanupResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RunCleanupResponse503Headers
 }
@@ -2262,6 +3615,11 @@ func (r RunCleanupResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r RunCleanupResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r RunCleanupResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -2379,6 +3737,11 @@ func (r GetSystemConfigResponse) ContentType() string {
 	return ""
 }
 
+// UpdateSystemConfigResponse429Headers the declared response headers of an HTTP 429 response for UpdateSystemConfig
+type UpdateSystemConfigResponse429Headers struct {
+	RetryAfter int32
+}
+
 // UpdateSystemConfigResponse503Headers the declared response headers of an HTTP 503 response for UpdateSystemConfig
 type UpdateSystemConfigResponse503Headers struct {
 	RetryAfter int32
@@ -2401,10 +3764,14 @@ type UpdateSystemConfigResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateSystemConfigResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UpdateSystemConfigResponse503Headers
 }
@@ -2442,6 +3809,11 @@ func (r UpdateSystemConfigResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r UpdateSystemConfigResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r UpdateSystemConfigResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -2559,6 +3931,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// RequeueDeadLettersResponse429Headers the declared response headers of an HTTP 429 response for RequeueDeadLetters
+type RequeueDeadLettersResponse429Headers struct {
+	RetryAfter int32
+}
+
 // RequeueDeadLettersResponse503Headers the declared response headers of an HTTP 503 response for RequeueDeadLetters
 type RequeueDeadLettersResponse503Headers struct {
 	RetryAfter int32
@@ -2581,10 +3958,14 @@ type RequeueDeadLettersResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RequeueDeadLettersResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RequeueDeadLettersResponse503Headers
 }
@@ -2622,6 +4003,11 @@ func (r RequeueDeadLettersResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r RequeueDeadLettersResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -3366,6 +4752,105 @@ func (r GetReadinessProbeResponse) ContentType() string {
 	return ""
 }
 
+// GetCameraSnapshotWithResponse Newest picture of a camera
+//
+// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
+	rsp, err := c.GetCameraSnapshot(ctx, cameraID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCameraSnapshotResponse(rsp)
+}
+
+// GetDetectionImageWithResponse Thumbnail of a detection
+//
+// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+func (c *ClientWithResponses) GetDetectionImageWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionImageResponse, error) {
+	rsp, err := c.GetDetectionImage(ctx, detectionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDetectionImageResponse(rsp)
+}
+
+// GetEventImageWithResponse Best picture of an event
+//
+// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+func (c *ClientWithResponses) GetEventImageWithResponse(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*GetEventImageResponse, error) {
+	rsp, err := c.GetEventImage(ctx, eventID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventImageResponse(rsp)
+}
+
+// GetDetectionOriginalWithResponse Original of a detection
+//
+// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+// answered with the whole file.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+func (c *ClientWithResponses) GetDetectionOriginalWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionOriginalResponse, error) {
+	rsp, err := c.GetDetectionOriginal(ctx, detectionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDetectionOriginalResponse(rsp)
+}
+
+// DeleteSessionWithResponse End the session
+//
+// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+func (c *ClientWithResponses) DeleteSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteSessionResponse, error) {
+	rsp, err := c.DeleteSession(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteSessionResponse(rsp)
+}
+
+// CreateSessionWithResponse Trade the API key for a session
+//
+// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+// traded: `key_required` is false.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/session (the `CreateSession` operationId).
+func (c *ClientWithResponses) CreateSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSessionResponse, error) {
+	rsp, err := c.CreateSession(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSessionResponse(rsp)
+}
+
 // RunCleanupWithResponse Remove data older than the retention period
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
@@ -3651,6 +5136,986 @@ func (c *ClientWithResponses) GetReadinessProbeWithResponse(ctx context.Context,
 	return ParseGetReadinessProbeResponse(rsp)
 }
 
+// ParseGetCameraSnapshotResponse parses an HTTP response from a GetCameraSnapshotWithResponse call
+func ParseGetCameraSnapshotResponse(rsp *http.Response) (*GetCameraSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCameraSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetCameraSnapshotResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetCameraSnapshotResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetCameraSnapshotResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetCameraSnapshotResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetCameraSnapshotResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetCameraSnapshotResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDetectionImageResponse parses an HTTP response from a GetDetectionImageWithResponse call
+func ParseGetDetectionImageResponse(rsp *http.Response) (*GetDetectionImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDetectionImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDetectionImageResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetDetectionImageResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDetectionImageResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetDetectionImageResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetDetectionImageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetDetectionImageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetEventImageResponse parses an HTTP response from a GetEventImageWithResponse call
+func ParseGetEventImageResponse(rsp *http.Response) (*GetEventImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetEventImageResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetEventImageResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetEventImageResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetEventImageResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetEventImageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetEventImageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDetectionOriginalResponse parses an HTTP response from a GetDetectionOriginalWithResponse call
+func ParseGetDetectionOriginalResponse(rsp *http.Response) (*GetDetectionOriginalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDetectionOriginalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDetectionOriginalResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetDetectionOriginalResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDetectionOriginalResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetDetectionOriginalResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetDetectionOriginalResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetDetectionOriginalResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteSessionResponse parses an HTTP response from a DeleteSessionWithResponse call
+func ParseDeleteSessionResponse(rsp *http.Response) (*DeleteSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionEnd
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteSessionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteSessionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateSessionResponse parses an HTTP response from a CreateSessionWithResponse call
+func ParseCreateSessionResponse(rsp *http.Response) (*CreateSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Session
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CreateSessionResponse200Headers
+		if values := rsp.Header.Values("Set-Cookie"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Set-Cookie", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.SetCookie = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateSessionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateSessionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseRunCleanupResponse parses an HTTP response from a RunCleanupWithResponse call
 func ParseRunCleanupResponse(rsp *http.Response) (*RunCleanupResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -3714,6 +6179,13 @@ func ParseRunCleanupResponse(rsp *http.Response) (*RunCleanupResponse, error) {
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3731,6 +6203,16 @@ func ParseRunCleanupResponse(rsp *http.Response) (*RunCleanupResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers RunCleanupResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RunCleanupResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -3876,6 +6358,13 @@ func ParseUpdateSystemConfigResponse(rsp *http.Response) (*UpdateSystemConfigRes
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -3893,6 +6382,16 @@ func ParseUpdateSystemConfigResponse(rsp *http.Response) (*UpdateSystemConfigRes
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateSystemConfigResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateSystemConfigResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -4038,6 +6537,13 @@ func ParseRequeueDeadLettersResponse(rsp *http.Response) (*RequeueDeadLettersRes
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -4055,6 +6561,16 @@ func ParseRequeueDeadLettersResponse(rsp *http.Response) (*RequeueDeadLettersRes
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers RequeueDeadLettersResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RequeueDeadLettersResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

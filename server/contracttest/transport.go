@@ -115,6 +115,9 @@ func checkHeaders(request *http.Request, response *http.Response) error {
 	wanted := "no-store"
 	if response.Header.Get("ETag") != "" {
 		wanted = "private, no-cache" // may be kept, and is asked about each time
+		if strings.HasSuffix(response.Header.Get("Cache-Control"), ", immutable") {
+			wanted = "private, max-age=31536000, immutable"
+		}
 	}
 	if got := response.Header.Get("Cache-Control"); got != wanted && !isPage {
 		problems = append(problems, fmt.Errorf("Cache-Control is %q", got))
@@ -164,7 +167,12 @@ func (c *contract) checkOperation(route *routers.Route, request *http.Request, r
 		}
 		return checkEmpty(body)
 	}
-	if _, err := decode(response, body); err != nil {
+	documented := route.Operation.Responses.Status(response.StatusCode).Value.Content
+	if sent := response.Header.Get("Content-Type"); documented.Get("application/json") == nil {
+		if documented.Get(sent) == nil {
+			return fmt.Errorf("Content-Type is %q", sent)
+		}
+	} else if _, err := decode(response, body); err != nil {
 		return err
 	}
 	input := &openapi3filter.ResponseValidationInput{
