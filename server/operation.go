@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -220,6 +221,10 @@ func call(next gen.StrictHandlerFunc, c echo.Context, request any) (any, error) 
 			done <- a
 		}()
 		a.response, a.err = next(own, request)
+		if file, ok := a.response.(io.Closer); ok && ctx.Err() != nil { // nobody takes it any more
+			_ = file.Close() // only read
+			a.response, a.err = nil, context.Cause(ctx)
+		}
 	}()
 	select {
 	case a := <-done:

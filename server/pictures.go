@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -104,7 +105,7 @@ func (p picture) serve(w http.ResponseWriter) error {
 	// Another site may not show it, and a browser that opens it as a page runs nothing.
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Content-Security-Policy", "sandbox")
-	http.ServeContent(&pictureWriter{ResponseWriter: w, control: http.NewResponseController(w)}, p.conditional(), "", time.Time{}, p)
+	http.ServeContent(&pictureWriter{ResponseWriter: w, control: http.NewResponseController(w), file: p.File}, p.conditional(), "", time.Time{}, p)
 	return nil
 }
 
@@ -128,6 +129,7 @@ type pictureWriter struct {
 	http.ResponseWriter
 
 	control *http.ResponseController
+	file    io.Seeker
 	refused bool
 }
 
@@ -143,6 +145,9 @@ func (w *pictureWriter) WriteHeader(status int) {
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
+	if size, err := w.file.Seek(0, io.SeekEnd); err == nil {
+		header.Set("Content-Range", fmt.Sprintf("bytes */%d", size)) // also where the range cannot be read
+	}
 	p := &problem{detail: "The range lies outside of the file"}
 	body, err := p.body()
 	if err != nil {

@@ -126,7 +126,7 @@ type File struct {
 
 // Close ends the reading.
 func (f *File) Close() error {
-	if f.close == nil {
+	if f == nil || f.close == nil {
 		return nil
 	}
 	return f.close()
@@ -209,12 +209,19 @@ func (s *Service) scaled(ctx context.Context, row *store.Picture, width int) (*b
 	return s.fromOriginal(ctx, row, width)
 }
 
-// thumbnail reads the thumbnail of a row. One that another program has left out is made.
+// thumbnail reads the thumbnail of a row. One that another program has left out, or keeps elsewhere, is made.
 func (s *Service) thumbnail(ctx context.Context, row *store.Picture) (*blob, error) {
 	if row.ThumbnailPath == nil || *row.ThumbnailPath == "" {
 		return s.fromOriginal(ctx, row, picture.ThumbnailWidth)
 	}
 	file, err := s.open(ctx, media.Thumbnail, *row.ThumbnailPath)
+	if errors.Is(err, ErrForeign) {
+		without := *row
+		without.ThumbnailPath = nil
+		if made, makeErr := s.fromOriginal(ctx, &without, picture.ThumbnailWidth); makeErr == nil {
+			return made, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +308,8 @@ func (s *Service) original(ctx context.Context, row *store.Picture) (_ *original
 	if kind == "" {
 		return nil, ErrKind
 	}
-	served := &File{ReadSeeker: file, MediaType: kind, ETag: etagOf(row, info), close: file.Close}
+	// No more than was recorded, also when something is added meanwhile.
+	served := &File{ReadSeeker: io.NewSectionReader(file, 0, info.Size()), MediaType: kind, ETag: etagOf(row, info), close: file.Close}
 	return &original{served, file, info}, ctx.Err()
 }
 
