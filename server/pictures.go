@@ -109,7 +109,8 @@ func (p picture) serve(w http.ResponseWriter) error {
 	return nil
 }
 
-// conditional is the request with those conditions that the contract has: If-None-Match, Range and If-Range. Several ranges are none.
+// conditional is the request with those conditions that the contract has: If-None-Match, Range and If-Range. Several ranges are none, nor are
+// other units.
 func (p picture) conditional() *http.Request {
 	asked := &http.Request{Method: p.request.Method, Header: http.Header{}}
 	for _, name := range []string{"If-None-Match", "If-Range", "Range"} {
@@ -117,7 +118,7 @@ func (p picture) conditional() *http.Request {
 			asked.Header.Set(name, strings.Join(values, ","))
 		}
 	}
-	if strings.Contains(asked.Header.Get("Range"), ",") {
+	if sent := asked.Header.Get("Range"); !strings.HasPrefix(sent, "bytes=") || strings.Contains(sent, ",") {
 		asked.Header.Del("Range")
 	}
 	return asked
