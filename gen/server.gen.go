@@ -29,12 +29,18 @@ type ServerInterface interface {
 	// UpdateCamera Change a camera's name or time zone
 	// (PATCH /api/cameras/{camera_id})
 	UpdateCamera(ctx echo.Context, cameraID CameraID) error
+	// GetCameraSnapshot Newest picture of a camera
+	// (GET /api/cameras/{camera_id}/snapshot)
+	GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error
 	// ListDetections Detections, newest first
 	// (GET /api/detections)
 	ListDetections(ctx echo.Context, params ListDetectionsParams) error
 	// GetDetection One detection
 	// (GET /api/detections/{detection_id})
 	GetDetection(ctx echo.Context, detectionID DetectionID) error
+	// GetDetectionImage Thumbnail of a detection
+	// (GET /api/detections/{detection_id}/image)
+	GetDetectionImage(ctx echo.Context, detectionID DetectionID) error
 	// ListEvents Events, newest first
 	// (GET /api/events)
 	ListEvents(ctx echo.Context, params ListEventsParams) error
@@ -62,6 +68,18 @@ type ServerInterface interface {
 	// ListEventDetections The detections of one event, oldest first
 	// (GET /api/events/{event_id}/detections)
 	ListEventDetections(ctx echo.Context, eventID EventID, params ListEventDetectionsParams) error
+	// GetEventImage Best picture of an event
+	// (GET /api/events/{event_id}/image)
+	GetEventImage(ctx echo.Context, eventID EventID, params GetEventImageParams) error
+	// GetDetectionOriginal Original of a detection
+	// (GET /api/media/detections/{detection_id})
+	GetDetectionOriginal(ctx echo.Context, detectionID DetectionID) error
+	// DeleteSession End the session
+	// (DELETE /api/session)
+	DeleteSession(ctx echo.Context) error
+	// CreateSession Trade the API key for a session
+	// (POST /api/session)
+	CreateSession(ctx echo.Context) error
 	// RunCleanup Remove data older than the retention period
 	// (POST /api/system/cleanup)
 	RunCleanup(ctx echo.Context, params RunCleanupParams) error
@@ -176,6 +194,22 @@ func (w *ServerInterfaceWrapper) UpdateCamera(ctx echo.Context) error {
 	return err
 }
 
+// GetCameraSnapshot converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCameraSnapshot(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "camera_id" -------------
+	var cameraID CameraID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "camera_id", ctx.Param("camera_id"), &cameraID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter camera_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCameraSnapshot(ctx, cameraID)
+	return err
+}
+
 // ListDetections converts echo context to params.
 func (w *ServerInterfaceWrapper) ListDetections(ctx echo.Context) error {
 	var err error
@@ -270,6 +304,22 @@ func (w *ServerInterfaceWrapper) GetDetection(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDetection(ctx, detectionID)
+	return err
+}
+
+// GetDetectionImage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDetectionImage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "detection_id" -------------
+	var detectionID DetectionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "detection_id", ctx.Param("detection_id"), &detectionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter detection_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDetectionImage(ctx, detectionID)
 	return err
 }
 
@@ -674,6 +724,65 @@ func (w *ServerInterfaceWrapper) ListEventDetections(ctx echo.Context) error {
 	return err
 }
 
+// GetEventImage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEventImage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "event_id" -------------
+	var eventID EventID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "event_id", ctx.Param("event_id"), &eventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter event_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetEventImageParams
+	// ------------- Optional query parameter "width" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "width", ctx.QueryParams(), &params.Width, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter width: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEventImage(ctx, eventID, params)
+	return err
+}
+
+// GetDetectionOriginal converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDetectionOriginal(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "detection_id" -------------
+	var detectionID DetectionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "detection_id", ctx.Param("detection_id"), &detectionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter detection_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDetectionOriginal(ctx, detectionID)
+	return err
+}
+
+// DeleteSession converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSession(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSession(ctx)
+	return err
+}
+
+// CreateSession converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateSession(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateSession(ctx)
+	return err
+}
+
 // RunCleanup converts echo context to params.
 func (w *ServerInterfaceWrapper) RunCleanup(ctx echo.Context) error {
 	var err error
@@ -953,6 +1062,12 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/events/:event_id/detections", wrapper.ListEventDetections, options.OperationMiddlewares["listEventDetections"]...)
 	router.GET(options.BaseURL+"/api/detections", wrapper.ListDetections, options.OperationMiddlewares["listDetections"]...)
 	router.GET(options.BaseURL+"/api/detections/:detection_id", wrapper.GetDetection, options.OperationMiddlewares["getDetection"]...)
+	router.GET(options.BaseURL+"/api/cameras/:camera_id/snapshot", wrapper.GetCameraSnapshot, options.OperationMiddlewares["getCameraSnapshot"]...)
+	router.GET(options.BaseURL+"/api/detections/:detection_id/image", wrapper.GetDetectionImage, options.OperationMiddlewares["getDetectionImage"]...)
+	router.GET(options.BaseURL+"/api/events/:event_id/image", wrapper.GetEventImage, options.OperationMiddlewares["getEventImage"]...)
+	router.GET(options.BaseURL+"/api/media/detections/:detection_id", wrapper.GetDetectionOriginal, options.OperationMiddlewares["getDetectionOriginal"]...)
+	router.DELETE(options.BaseURL+"/api/session", wrapper.DeleteSession, options.OperationMiddlewares["deleteSession"]...)
+	router.POST(options.BaseURL+"/api/session", wrapper.CreateSession, options.OperationMiddlewares["createSession"]...)
 
 }
 
@@ -974,6 +1089,95 @@ type InternalErrorJSONResponse Error
 
 type MisdirectedRequestJSONResponse Error
 
+type OriginalResponseHeaders struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+type OriginalImageResponse struct {
+	Body io.Reader
+
+	Headers       OriginalResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+type OriginalVideoResponse struct {
+	Body io.Reader
+
+	Headers       OriginalResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type OriginalPartResponseHeaders struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+type OriginalPartImageResponse struct {
+	Body io.Reader
+
+	Headers       OriginalPartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+type OriginalPartVideoResponse struct {
+	Body io.Reader
+
+	Headers       OriginalPartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureResponseHeaders struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+type PictureImageResponse struct {
+	Body io.Reader
+
+	Headers       PictureResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureGoneJSONResponse Error
+
+type PictureNotFoundJSONResponse Error
+
+type PicturePartResponseHeaders struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+type PicturePartImageResponse struct {
+	Body io.Reader
+
+	Headers       PicturePartResponseHeaders
+	ContentType   string
+	ContentLength int64
+}
+
+type PictureUnchangedResponseHeaders struct {
+	CacheControl string
+	ETag         string
+}
+type PictureUnchangedResponse struct {
+	Headers PictureUnchangedResponseHeaders
+}
+
+type PrivateRefusedJSONResponse Error
+
+type RangeNotSatisfiableResponseHeaders struct {
+	ContentRange string
+}
+type RangeNotSatisfiableJSONResponse struct {
+	Body Error
+
+	Headers RangeNotSatisfiableResponseHeaders
+}
+
 type ServiceUnavailableResponseHeaders struct {
 	RetryAfter int32
 }
@@ -981,6 +1185,15 @@ type ServiceUnavailableJSONResponse struct {
 	Body Error
 
 	Headers ServiceUnavailableResponseHeaders
+}
+
+type TooManyTriesResponseHeaders struct {
+	RetryAfter int32
+}
+type TooManyTriesJSONResponse struct {
+	Body Error
+
+	Headers TooManyTriesResponseHeaders
 }
 
 type UnauthorizedJSONResponse Error
@@ -1025,6 +1238,20 @@ func (response ListCameras401JSONResponse) VisitListCamerasResponse(w http.Respo
 	return err
 }
 
+type ListCameras403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response ListCameras403JSONResponse) VisitListCamerasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListCameras421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response ListCameras421JSONResponse) VisitListCamerasResponse(w http.ResponseWriter) error {
@@ -1051,6 +1278,21 @@ func (response ListCameras422JSONResponse) VisitListCamerasResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCameras429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ListCameras429JSONResponse) VisitListCamerasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1120,7 +1362,7 @@ func (response CreateCamera401JSONResponse) VisitCreateCameraResponse(w http.Res
 	return err
 }
 
-type CreateCamera403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+type CreateCamera403JSONResponse struct{ PrivateRefusedJSONResponse }
 
 func (response CreateCamera403JSONResponse) VisitCreateCameraResponse(w http.ResponseWriter) error {
 
@@ -1208,6 +1450,21 @@ func (response CreateCamera422JSONResponse) VisitCreateCameraResponse(w http.Res
 	return err
 }
 
+type CreateCamera429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response CreateCamera429JSONResponse) VisitCreateCameraResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateCamera500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response CreateCamera500JSONResponse) VisitCreateCameraResponse(w http.ResponseWriter) error {
@@ -1273,6 +1530,20 @@ func (response GetCamera401JSONResponse) VisitGetCameraResponse(w http.ResponseW
 	return err
 }
 
+type GetCamera403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetCamera403JSONResponse) VisitGetCameraResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetCamera404JSONResponse struct{ CameraNotFoundJSONResponse }
 
 func (response GetCamera404JSONResponse) VisitGetCameraResponse(w http.ResponseWriter) error {
@@ -1313,6 +1584,21 @@ func (response GetCamera422JSONResponse) VisitGetCameraResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCamera429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetCamera429JSONResponse) VisitGetCameraResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1383,7 +1669,7 @@ func (response UpdateCamera401JSONResponse) VisitUpdateCameraResponse(w http.Res
 	return err
 }
 
-type UpdateCamera403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+type UpdateCamera403JSONResponse struct{ PrivateRefusedJSONResponse }
 
 func (response UpdateCamera403JSONResponse) VisitUpdateCameraResponse(w http.ResponseWriter) error {
 
@@ -1471,6 +1757,21 @@ func (response UpdateCamera422JSONResponse) VisitUpdateCameraResponse(w http.Res
 	return err
 }
 
+type UpdateCamera429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response UpdateCamera429JSONResponse) VisitUpdateCameraResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateCamera500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response UpdateCamera500JSONResponse) VisitUpdateCameraResponse(w http.ResponseWriter) error {
@@ -1488,6 +1789,212 @@ func (response UpdateCamera500JSONResponse) VisitUpdateCameraResponse(w http.Res
 type UpdateCamera503JSONResponse struct{ ServiceUnavailableJSONResponse }
 
 func (response UpdateCamera503JSONResponse) VisitUpdateCameraResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshotRequestObject struct {
+	CameraID CameraID `json:"camera_id"`
+}
+
+type GetCameraSnapshotResponseObject interface {
+	VisitGetCameraSnapshotResponse(w http.ResponseWriter) error
+}
+
+type GetCameraSnapshot200ImageResponse struct{ PictureImageResponse }
+
+func (response GetCameraSnapshot200ImageResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetCameraSnapshot206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetCameraSnapshot206ImageResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetCameraSnapshot304Response = PictureUnchangedResponse
+
+func (response GetCameraSnapshot304Response) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetCameraSnapshot401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetCameraSnapshot401JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetCameraSnapshot403JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetCameraSnapshot404JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetCameraSnapshot410JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetCameraSnapshot416JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetCameraSnapshot421JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetCameraSnapshot422JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetCameraSnapshot429JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetCameraSnapshot500JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCameraSnapshot503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetCameraSnapshot503JSONResponse) VisitGetCameraSnapshotResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1536,6 +2043,20 @@ func (response ListDetections401JSONResponse) VisitListDetectionsResponse(w http
 	return err
 }
 
+type ListDetections403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response ListDetections403JSONResponse) VisitListDetectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDetections421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response ListDetections421JSONResponse) VisitListDetectionsResponse(w http.ResponseWriter) error {
@@ -1562,6 +2083,21 @@ func (response ListDetections422JSONResponse) VisitListDetectionsResponse(w http
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDetections429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ListDetections429JSONResponse) VisitListDetectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1631,6 +2167,20 @@ func (response GetDetection401JSONResponse) VisitGetDetectionResponse(w http.Res
 	return err
 }
 
+type GetDetection403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetDetection403JSONResponse) VisitGetDetectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetDetection404JSONResponse struct{ DetectionNotFoundJSONResponse }
 
 func (response GetDetection404JSONResponse) VisitGetDetectionResponse(w http.ResponseWriter) error {
@@ -1675,6 +2225,21 @@ func (response GetDetection422JSONResponse) VisitGetDetectionResponse(w http.Res
 	return err
 }
 
+type GetDetection429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetDetection429JSONResponse) VisitGetDetectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetDetection500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response GetDetection500JSONResponse) VisitGetDetectionResponse(w http.ResponseWriter) error {
@@ -1692,6 +2257,212 @@ func (response GetDetection500JSONResponse) VisitGetDetectionResponse(w http.Res
 type GetDetection503JSONResponse struct{ ServiceUnavailableJSONResponse }
 
 func (response GetDetection503JSONResponse) VisitGetDetectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImageRequestObject struct {
+	DetectionID DetectionID `json:"detection_id"`
+}
+
+type GetDetectionImageResponseObject interface {
+	VisitGetDetectionImageResponse(w http.ResponseWriter) error
+}
+
+type GetDetectionImage200ImageResponse struct{ PictureImageResponse }
+
+func (response GetDetectionImage200ImageResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionImage206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetDetectionImage206ImageResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionImage304Response = PictureUnchangedResponse
+
+func (response GetDetectionImage304Response) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetDetectionImage401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetDetectionImage401JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetDetectionImage403JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetDetectionImage404JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetDetectionImage410JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetDetectionImage416JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetDetectionImage421JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetDetectionImage422JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetDetectionImage429JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetDetectionImage500JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionImage503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetDetectionImage503JSONResponse) VisitGetDetectionImageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1740,6 +2511,20 @@ func (response ListEvents401JSONResponse) VisitListEventsResponse(w http.Respons
 	return err
 }
 
+type ListEvents403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response ListEvents403JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEvents421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response ListEvents421JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
@@ -1766,6 +2551,21 @@ func (response ListEvents422JSONResponse) VisitListEventsResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListEvents429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ListEvents429JSONResponse) VisitListEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1847,6 +2647,20 @@ func (response ExportEvents401JSONResponse) VisitExportEventsResponse(w http.Res
 	return err
 }
 
+type ExportEvents403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response ExportEvents403JSONResponse) VisitExportEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportEvents421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response ExportEvents421JSONResponse) VisitExportEventsResponse(w http.ResponseWriter) error {
@@ -1873,6 +2687,21 @@ func (response ExportEvents422JSONResponse) VisitExportEventsResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportEvents429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ExportEvents429JSONResponse) VisitExportEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -1942,7 +2771,7 @@ func (response ReviewEvents401JSONResponse) VisitReviewEventsResponse(w http.Res
 	return err
 }
 
-type ReviewEvents403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+type ReviewEvents403JSONResponse struct{ PrivateRefusedJSONResponse }
 
 func (response ReviewEvents403JSONResponse) VisitReviewEventsResponse(w http.ResponseWriter) error {
 
@@ -2016,6 +2845,21 @@ func (response ReviewEvents422JSONResponse) VisitReviewEventsResponse(w http.Res
 	return err
 }
 
+type ReviewEvents429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ReviewEvents429JSONResponse) VisitReviewEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ReviewEvents500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response ReviewEvents500JSONResponse) VisitReviewEventsResponse(w http.ResponseWriter) error {
@@ -2081,6 +2925,20 @@ func (response SearchEvents401JSONResponse) VisitSearchEventsResponse(w http.Res
 	return err
 }
 
+type SearchEvents403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response SearchEvents403JSONResponse) VisitSearchEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SearchEvents421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response SearchEvents421JSONResponse) VisitSearchEventsResponse(w http.ResponseWriter) error {
@@ -2107,6 +2965,21 @@ func (response SearchEvents422JSONResponse) VisitSearchEventsResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SearchEvents429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response SearchEvents429JSONResponse) VisitSearchEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2176,6 +3049,20 @@ func (response GetEventStats401JSONResponse) VisitGetEventStatsResponse(w http.R
 	return err
 }
 
+type GetEventStats403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetEventStats403JSONResponse) VisitGetEventStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetEventStats421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response GetEventStats421JSONResponse) VisitGetEventStatsResponse(w http.ResponseWriter) error {
@@ -2202,6 +3089,21 @@ func (response GetEventStats422JSONResponse) VisitGetEventStatsResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventStats429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetEventStats429JSONResponse) VisitGetEventStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2271,6 +3173,20 @@ func (response GetEventSummary401JSONResponse) VisitGetEventSummaryResponse(w ht
 	return err
 }
 
+type GetEventSummary403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetEventSummary403JSONResponse) VisitGetEventSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetEventSummary421JSONResponse struct{ MisdirectedRequestJSONResponse }
 
 func (response GetEventSummary421JSONResponse) VisitGetEventSummaryResponse(w http.ResponseWriter) error {
@@ -2297,6 +3213,21 @@ func (response GetEventSummary422JSONResponse) VisitGetEventSummaryResponse(w ht
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventSummary429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetEventSummary429JSONResponse) VisitGetEventSummaryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2366,6 +3297,20 @@ func (response GetEvent401JSONResponse) VisitGetEventResponse(w http.ResponseWri
 	return err
 }
 
+type GetEvent403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetEvent403JSONResponse) VisitGetEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetEvent404JSONResponse struct{ EventNotFoundJSONResponse }
 
 func (response GetEvent404JSONResponse) VisitGetEventResponse(w http.ResponseWriter) error {
@@ -2406,6 +3351,21 @@ func (response GetEvent422JSONResponse) VisitGetEventResponse(w http.ResponseWri
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEvent429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetEvent429JSONResponse) VisitGetEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2476,7 +3436,7 @@ func (response UpdateEvent401JSONResponse) VisitUpdateEventResponse(w http.Respo
 	return err
 }
 
-type UpdateEvent403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+type UpdateEvent403JSONResponse struct{ PrivateRefusedJSONResponse }
 
 func (response UpdateEvent403JSONResponse) VisitUpdateEventResponse(w http.ResponseWriter) error {
 
@@ -2564,6 +3524,21 @@ func (response UpdateEvent422JSONResponse) VisitUpdateEventResponse(w http.Respo
 	return err
 }
 
+type UpdateEvent429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response UpdateEvent429JSONResponse) VisitUpdateEventResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateEvent500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response UpdateEvent500JSONResponse) VisitUpdateEventResponse(w http.ResponseWriter) error {
@@ -2630,6 +3605,20 @@ func (response ListEventDetections401JSONResponse) VisitListEventDetectionsRespo
 	return err
 }
 
+type ListEventDetections403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response ListEventDetections403JSONResponse) VisitListEventDetectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventDetections404JSONResponse struct{ EventNotFoundJSONResponse }
 
 func (response ListEventDetections404JSONResponse) VisitListEventDetectionsResponse(w http.ResponseWriter) error {
@@ -2674,6 +3663,21 @@ func (response ListEventDetections422JSONResponse) VisitListEventDetectionsRespo
 	return err
 }
 
+type ListEventDetections429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response ListEventDetections429JSONResponse) VisitListEventDetectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListEventDetections500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response ListEventDetections500JSONResponse) VisitListEventDetectionsResponse(w http.ResponseWriter) error {
@@ -2691,6 +3695,745 @@ func (response ListEventDetections500JSONResponse) VisitListEventDetectionsRespo
 type ListEventDetections503JSONResponse struct{ ServiceUnavailableJSONResponse }
 
 func (response ListEventDetections503JSONResponse) VisitListEventDetectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImageRequestObject struct {
+	EventID EventID `json:"event_id"`
+	Params  GetEventImageParams
+}
+
+type GetEventImageResponseObject interface {
+	VisitGetEventImageResponse(w http.ResponseWriter) error
+}
+
+type GetEventImage200ImageResponse struct{ PictureImageResponse }
+
+func (response GetEventImage200ImageResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetEventImage206ImageResponse struct{ PicturePartImageResponse }
+
+func (response GetEventImage206ImageResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetEventImage304Response = PictureUnchangedResponse
+
+func (response GetEventImage304Response) VisitGetEventImageResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetEventImage401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetEventImage401JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetEventImage403JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetEventImage404JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetEventImage410JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetEventImage416JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetEventImage421JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetEventImage422JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetEventImage429JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetEventImage500JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEventImage503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetEventImage503JSONResponse) VisitGetEventImageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginalRequestObject struct {
+	DetectionID DetectionID `json:"detection_id"`
+}
+
+type GetDetectionOriginalResponseObject interface {
+	VisitGetDetectionOriginalResponse(w http.ResponseWriter) error
+}
+
+type GetDetectionOriginal200ImageResponse struct{ OriginalImageResponse }
+
+func (response GetDetectionOriginal200ImageResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal200VideoResponse struct{ OriginalVideoResponse }
+
+func (response GetDetectionOriginal200VideoResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.AcceptRanges != nil {
+		w.Header().Set("Accept-Ranges", fmt.Sprint(*response.Headers.AcceptRanges))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal206ImageResponse struct{ OriginalPartImageResponse }
+
+func (response GetDetectionOriginal206ImageResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal206VideoResponse struct{ OriginalPartVideoResponse }
+
+func (response GetDetectionOriginal206VideoResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", response.ContentType)
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetDetectionOriginal304Response = PictureUnchangedResponse
+
+func (response GetDetectionOriginal304Response) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetDetectionOriginal401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response GetDetectionOriginal401JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal403JSONResponse struct{ PrivateRefusedJSONResponse }
+
+func (response GetDetectionOriginal403JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal404JSONResponse struct{ PictureNotFoundJSONResponse }
+
+func (response GetDetectionOriginal404JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal410JSONResponse struct{ PictureGoneJSONResponse }
+
+func (response GetDetectionOriginal410JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(410)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal416JSONResponse struct {
+	RangeNotSatisfiableJSONResponse
+}
+
+func (response GetDetectionOriginal416JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Range", fmt.Sprint(response.Headers.ContentRange))
+	w.WriteHeader(416)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response GetDetectionOriginal421JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response GetDetectionOriginal422JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response GetDetectionOriginal429JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response GetDetectionOriginal500JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDetectionOriginal503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response GetDetectionOriginal503JSONResponse) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSessionRequestObject struct {
+}
+
+type DeleteSessionResponseObject interface {
+	VisitDeleteSessionResponse(w http.ResponseWriter) error
+}
+
+type DeleteSession200JSONResponse SessionEnd
+
+func (response DeleteSession200JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response DeleteSession401JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+
+func (response DeleteSession403JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession413JSONResponse struct{ BodyTooLargeJSONResponse }
+
+func (response DeleteSession413JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response DeleteSession421JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response DeleteSession422JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response DeleteSession429JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response DeleteSession500JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSession503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response DeleteSession503JSONResponse) VisitDeleteSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(503)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSessionRequestObject struct {
+}
+
+type CreateSessionResponseObject interface {
+	VisitCreateSessionResponse(w http.ResponseWriter) error
+}
+
+type CreateSession200ResponseHeaders struct {
+	SetCookie *string
+}
+
+type CreateSession200JSONResponse struct {
+	Body    Session
+	Headers CreateSession200ResponseHeaders
+}
+
+func (response CreateSession200JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.SetCookie != nil {
+		w.Header().Set("Set-Cookie", fmt.Sprint(*response.Headers.SetCookie))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession401JSONResponse struct{ UnauthorizedJSONResponse }
+
+func (response CreateSession401JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession403JSONResponse struct{ CrossOriginRefusedJSONResponse }
+
+func (response CreateSession403JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession413JSONResponse struct{ BodyTooLargeJSONResponse }
+
+func (response CreateSession413JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession421JSONResponse struct{ MisdirectedRequestJSONResponse }
+
+func (response CreateSession421JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(421)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession422JSONResponse struct {
+	UnprocessableRequestJSONResponse
+}
+
+func (response CreateSession422JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response CreateSession429JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession500JSONResponse struct{ InternalErrorJSONResponse }
+
+func (response CreateSession500JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(500)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSession503JSONResponse struct{ ServiceUnavailableJSONResponse }
+
+func (response CreateSession503JSONResponse) VisitCreateSessionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2807,6 +4550,21 @@ func (response RunCleanup422JSONResponse) VisitRunCleanupResponse(w http.Respons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RunCleanup429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response RunCleanup429JSONResponse) VisitRunCleanupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3030,6 +4788,21 @@ func (response UpdateSystemConfig422JSONResponse) VisitUpdateSystemConfigRespons
 	return err
 }
 
+type UpdateSystemConfig429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response UpdateSystemConfig429JSONResponse) VisitUpdateSystemConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type UpdateSystemConfig500JSONResponse struct{ InternalErrorJSONResponse }
 
 func (response UpdateSystemConfig500JSONResponse) VisitUpdateSystemConfigResponse(w http.ResponseWriter) error {
@@ -3246,6 +5019,21 @@ func (response RequeueDeadLetters422JSONResponse) VisitRequeueDeadLettersRespons
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequeueDeadLetters429JSONResponse struct{ TooManyTriesJSONResponse }
+
+func (response RequeueDeadLetters429JSONResponse) VisitRequeueDeadLettersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -3977,12 +5765,18 @@ type StrictServerInterface interface {
 	// UpdateCamera Change a camera's name or time zone
 	// (PATCH /api/cameras/{camera_id})
 	UpdateCamera(ctx context.Context, request UpdateCameraRequestObject) (UpdateCameraResponseObject, error)
+	// GetCameraSnapshot Newest picture of a camera
+	// (GET /api/cameras/{camera_id}/snapshot)
+	GetCameraSnapshot(ctx context.Context, request GetCameraSnapshotRequestObject) (GetCameraSnapshotResponseObject, error)
 	// ListDetections Detections, newest first
 	// (GET /api/detections)
 	ListDetections(ctx context.Context, request ListDetectionsRequestObject) (ListDetectionsResponseObject, error)
 	// GetDetection One detection
 	// (GET /api/detections/{detection_id})
 	GetDetection(ctx context.Context, request GetDetectionRequestObject) (GetDetectionResponseObject, error)
+	// GetDetectionImage Thumbnail of a detection
+	// (GET /api/detections/{detection_id}/image)
+	GetDetectionImage(ctx context.Context, request GetDetectionImageRequestObject) (GetDetectionImageResponseObject, error)
 	// ListEvents Events, newest first
 	// (GET /api/events)
 	ListEvents(ctx context.Context, request ListEventsRequestObject) (ListEventsResponseObject, error)
@@ -4010,6 +5804,18 @@ type StrictServerInterface interface {
 	// ListEventDetections The detections of one event, oldest first
 	// (GET /api/events/{event_id}/detections)
 	ListEventDetections(ctx context.Context, request ListEventDetectionsRequestObject) (ListEventDetectionsResponseObject, error)
+	// GetEventImage Best picture of an event
+	// (GET /api/events/{event_id}/image)
+	GetEventImage(ctx context.Context, request GetEventImageRequestObject) (GetEventImageResponseObject, error)
+	// GetDetectionOriginal Original of a detection
+	// (GET /api/media/detections/{detection_id})
+	GetDetectionOriginal(ctx context.Context, request GetDetectionOriginalRequestObject) (GetDetectionOriginalResponseObject, error)
+	// DeleteSession End the session
+	// (DELETE /api/session)
+	DeleteSession(ctx context.Context, request DeleteSessionRequestObject) (DeleteSessionResponseObject, error)
+	// CreateSession Trade the API key for a session
+	// (POST /api/session)
+	CreateSession(ctx context.Context, request CreateSessionRequestObject) (CreateSessionResponseObject, error)
 	// RunCleanup Remove data older than the retention period
 	// (POST /api/system/cleanup)
 	RunCleanup(ctx context.Context, request RunCleanupRequestObject) (RunCleanupResponseObject, error)
@@ -4216,6 +6022,31 @@ func (sh *strictHandler) UpdateCamera(ctx echo.Context, cameraID CameraID) error
 	return nil
 }
 
+// GetCameraSnapshot operation middleware
+func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error {
+	var request GetCameraSnapshotRequestObject
+
+	request.CameraID = cameraID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCameraSnapshot(ctx.Request().Context(), request.(GetCameraSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCameraSnapshot")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCameraSnapshotResponseObject); ok {
+		return validResponse.VisitGetCameraSnapshotResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListDetections operation middleware
 func (sh *strictHandler) ListDetections(ctx echo.Context, params ListDetectionsParams) error {
 	var request ListDetectionsRequestObject
@@ -4260,6 +6091,31 @@ func (sh *strictHandler) GetDetection(ctx echo.Context, detectionID DetectionID)
 		return err
 	} else if validResponse, ok := response.(GetDetectionResponseObject); ok {
 		return validResponse.VisitGetDetectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDetectionImage operation middleware
+func (sh *strictHandler) GetDetectionImage(ctx echo.Context, detectionID DetectionID) error {
+	var request GetDetectionImageRequestObject
+
+	request.DetectionID = detectionID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDetectionImage(ctx.Request().Context(), request.(GetDetectionImageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDetectionImage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDetectionImageResponseObject); ok {
+		return validResponse.VisitGetDetectionImageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -4530,6 +6386,103 @@ func (sh *strictHandler) ListEventDetections(ctx echo.Context, eventID EventID, 
 		return err
 	} else if validResponse, ok := response.(ListEventDetectionsResponseObject); ok {
 		return validResponse.VisitListEventDetectionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEventImage operation middleware
+func (sh *strictHandler) GetEventImage(ctx echo.Context, eventID EventID, params GetEventImageParams) error {
+	var request GetEventImageRequestObject
+
+	request.EventID = eventID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEventImage(ctx.Request().Context(), request.(GetEventImageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEventImage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEventImageResponseObject); ok {
+		return validResponse.VisitGetEventImageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetDetectionOriginal operation middleware
+func (sh *strictHandler) GetDetectionOriginal(ctx echo.Context, detectionID DetectionID) error {
+	var request GetDetectionOriginalRequestObject
+
+	request.DetectionID = detectionID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDetectionOriginal(ctx.Request().Context(), request.(GetDetectionOriginalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDetectionOriginal")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetDetectionOriginalResponseObject); ok {
+		return validResponse.VisitGetDetectionOriginalResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteSession operation middleware
+func (sh *strictHandler) DeleteSession(ctx echo.Context) error {
+	var request DeleteSessionRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSession(ctx.Request().Context(), request.(DeleteSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteSessionResponseObject); ok {
+		return validResponse.VisitDeleteSessionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateSession operation middleware
+func (sh *strictHandler) CreateSession(ctx echo.Context) error {
+	var request CreateSessionRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSession(ctx.Request().Context(), request.(CreateSessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSession")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateSessionResponseObject); ok {
+		return validResponse.VisitCreateSessionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -257,6 +257,27 @@ func (e GetEventSummaryParamsBucket) Valid() bool {
 	}
 }
 
+// Defines values for GetEventImageParamsWidth.
+const (
+	GetEventImageParamsWidthN160 GetEventImageParamsWidth = 160
+	GetEventImageParamsWidthN320 GetEventImageParamsWidth = 320
+	GetEventImageParamsWidthN640 GetEventImageParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetEventImageParamsWidth enum.
+func (e GetEventImageParamsWidth) Valid() bool {
+	switch e {
+	case GetEventImageParamsWidthN160:
+		return true
+	case GetEventImageParamsWidthN320:
+		return true
+	case GetEventImageParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // Camera One folder of pictures.
 type Camera struct {
 	// CreatedAt When it was added.
@@ -1083,6 +1104,21 @@ type Services struct {
 	AdditionalProperties map[string]ServiceStatus `json:"-"`
 }
 
+// Session A session of a browser.
+type Session struct {
+	// ExpiresAt When the session ends; null without one.
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// KeyRequired Whether the server wants a key or a session at all.
+	KeyRequired bool `json:"key_required"`
+}
+
+// SessionEnd What was ended.
+type SessionEnd struct {
+	// Ended Whether there was a session to end.
+	Ended bool `json:"ended"`
+}
+
 // Severity Level of a risk score.
 type Severity string
 
@@ -1360,8 +1396,23 @@ type InternalError = Error
 // MisdirectedRequest Why the request was not carried out.
 type MisdirectedRequest = Error
 
+// PictureGone Why the request was not carried out.
+type PictureGone = Error
+
+// PictureNotFound Why the request was not carried out.
+type PictureNotFound = Error
+
+// PrivateRefused Why the request was not carried out.
+type PrivateRefused = Error
+
+// RangeNotSatisfiable Why the request was not carried out.
+type RangeNotSatisfiable = Error
+
 // ServiceUnavailable Why the request was not carried out.
 type ServiceUnavailable = Error
+
+// TooManyTries Why the request was not carried out.
+type TooManyTries = Error
 
 // Unauthorized Why the request was not carried out.
 type Unauthorized = Error
@@ -1584,6 +1635,15 @@ type ListEventDetectionsParams struct {
 	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
 	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
 }
+
+// GetEventImageParams defines parameters for GetEventImage.
+type GetEventImageParams struct {
+	// Width Largest width in pixels.
+	Width *GetEventImageParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetEventImageParamsWidth defines parameters for GetEventImage.
+type GetEventImageParamsWidth int32
 
 // RunCleanupParams defines parameters for RunCleanup.
 type RunCleanupParams struct {

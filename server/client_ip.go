@@ -19,6 +19,12 @@ func (p proxies) trusts(address netip.Addr) bool {
 	return false
 }
 
+// trustsPeer tells whether a request comes directly from a trusted proxy.
+func (p proxies) trustsPeer(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && p.trusts(peer.Addr().Unmap())
+}
+
 // clientIP returns the address of the client, or "" when it is not known. Each trusted proxy adds the address that it saw at the
 // end of X-Forwarded-For, so the list is read from the end and the first address that is not a trusted proxy is the client; what
 // stands before it may be made up.

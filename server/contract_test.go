@@ -248,6 +248,8 @@ func TestUnavailable(t *testing.T) {
 		database[id] = !isProbeID(id) && operation.Responses.Status(http.StatusServiceUnavailable) != nil
 	}
 	database["getPipelineLatency"] = false
+	// Without keys there are no sessions; TestSessions_NeedTheDatabase has the others.
+	database["createSession"], database["deleteSession"] = false, false
 	for name, test := range map[string]struct {
 		fail   func(*fakes)
 		detail string
@@ -255,7 +257,10 @@ func TestUnavailable(t *testing.T) {
 	}{
 		"database": {(*fakes).loseDatabase, "Database unavailable", database},
 		"redis":    {(*fakes).loseRedis, "Redis unavailable", map[string]bool{"getTelemetry": true, "getPipelineLatency": true}},
-		"media":    {(*fakes).loseMedia, "Media storage unavailable", map[string]bool{"getStorage": true, "runCleanup": true}},
+		"media": {(*fakes).loseMedia, "Media storage unavailable", map[string]bool{
+			"getStorage": true, "runCleanup": true,
+			"getCameraSnapshot": true, "getDetectionImage": true, "getDetectionOriginal": true, "getEventImage": true,
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

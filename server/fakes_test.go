@@ -44,6 +44,8 @@ type fakes struct {
 	media     func() (media.Report, error)
 	cleanup   func(ctx context.Context, dryRun bool) (retention.Report, error)
 	seen      *fakeSeen
+	pictures  *fakePictures
+	sessions  *fakeSessions
 	log       *logtest.Output
 }
 
@@ -127,7 +129,7 @@ func newFakes(tb testing.TB) *fakes {
 	config := store.SystemConfig{RetentionDays: 30, BatchWindow: 90 * time.Second, BatchIdleTimeout: 30 * time.Second, DetectionConfidenceThreshold: 0.5}
 	return &fakes{
 		log:  &logtest.Output{},
-		seen: newFakeSeen(tb),
+		seen: newFakeSeen(tb), pictures: newFakePictures(), sessions: newFakeSessions(),
 		health: func() health.Report {
 			return health.Report{State: health.Healthy, Services: healthyServices(probed), At: probed}
 		},
@@ -208,6 +210,7 @@ func (f *fakes) loseDatabase() {
 	f.update = func(context.Context, store.SystemConfigUpdate, store.Actor) (store.SystemConfig, error) {
 		return store.SystemConfig{}, cause
 	}
+	f.pictures.err, f.sessions.err = cause, cause
 	f.total = func(context.Context, store.DeadLetterSelection) (int64, error) { return 0, cause }
 	f.requeue = func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 0, cause }
 	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
@@ -224,6 +227,7 @@ func (f *fakes) loseMedia() {
 	f.media = func() (media.Report, error) {
 		return media.Report{}, fmt.Errorf("%w: /srv/secret", media.ErrUnavailable)
 	}
+	f.pictures.err = fmt.Errorf("%w: /srv/secret", media.ErrUnavailable)
 	f.cleanup = func(context.Context, bool) (retention.Report, error) {
 		return retention.Report{}, retention.ErrMediaUnavailable
 	}
@@ -269,6 +273,7 @@ func (f *fakes) options() Options {
 	return Options{
 		Health: f, GPU: f, Store: f, Config: f, DeadLetters: f, Latency: f, Media: f, Cleanup: f,
 		Seen: f.seen, CameraFolders: f.seen, CameraRoot: "/srv/cameras", CameraOfflineAfter: time.Hour,
+		Pictures: f.pictures, Sessions: f.sessions,
 		Severity: store.DefaultSeverityThresholds(),
 		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
 		MachineName:  "nest.example.org",

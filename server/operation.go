@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -33,6 +34,7 @@ var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout}
 // operation is what the edge does for one operation of the contract.
 type operation struct {
 	*validator
+	access
 	probe    bool
 	needsKey bool
 	inMemory bool
@@ -63,12 +65,31 @@ func operations(doc *openapi3.T) (map[string]*operation, error) {
 				isLong:    longRunning[id],
 				timeout:   timeouts[id],
 				shadowed:  shadowedBy(doc, path, method),
+				access:    access{private: isPrivate(path), byCookie: takesCookie(specified), changes: method != http.MethodGet},
 
 				looksAtRequester: needsKey || specified.Responses.Status(http.StatusNotModified) != nil,
 			}
 		}
 	}
 	return found, nil
+}
+
+// takesCookie tells whether a session does instead of the key.
+func takesCookie(operation *openapi3.Operation) bool {
+	if operation.Security == nil {
+		return false
+	}
+	return slices.ContainsFunc(*operation.Security, func(alternative openapi3.SecurityRequirement) bool {
+		_, found := alternative["SessionCookie"]
+		return found
+	})
+}
+
+// admitInTime is admit with a deadline for the look at the sessions.
+func (s *Server) admitInTime(r *http.Request, requestID string, want access) (requester, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), s.options.RequestTimeout)
+	defer cancel()
+	return s.admit(ctx, r, requestID, want)
 }
 
 // shadowedBy lists the literal paths that fit a path with parameters and have other methods, with
@@ -125,19 +146,20 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 				return errMethodNotAllowed(methods)
 			}
 			from := requester{actor: anonymous}
+			requestID := c.Response().Header().Get("X-Request-Id")
 			if op.needsKey {
-				actor, err := s.keys.actor(r)
-				if err != nil {
+				var err error
+				if from, err = s.admitInTime(asSent(r), requestID, op.access); err != nil {
 					return err
 				}
-				from.actor, from.ip, from.userAgent = actor, s.proxies.clientIP(r), r.UserAgent()
 			}
 			if err := op.check(r, pathValues(c)); err != nil {
 				return err
 			}
 			ctx := r.Context()
 			if op.looksAtRequester {
-				from.requestID, from.ifNoneMatch = c.Response().Header().Get("X-Request-Id"), strings.Join(r.Header.Values("If-None-Match"), ",")
+				from.requestID, from.ifNoneMatch = requestID, strings.Join(r.Header.Values("If-None-Match"), ",")
+				from.request = asSent(r)
 				ctx = withRequester(ctx, from)
 			}
 			switch {
@@ -199,6 +221,10 @@ func call(next gen.StrictHandlerFunc, c echo.Context, request any) (any, error) 
 			done <- a
 		}()
 		a.response, a.err = next(own, request)
+		if file, ok := a.response.(io.Closer); ok && ctx.Err() != nil { // nobody takes it any more
+			_ = file.Close() // only read
+			a.response, a.err = nil, context.Cause(ctx)
+		}
 	}()
 	select {
 	case a := <-done:

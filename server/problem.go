@@ -52,6 +52,11 @@ func invalid(items ...gen.ValidationErrorItem) *problem {
 	return &problem{status: http.StatusUnprocessableEntity, items: items[:min(len(items), maxItems)], detail: "the request does not fit the contract"}
 }
 
+// notFound is a row that does not exist.
+func notFound(kind string, id any) *problem {
+	return &problem{status: http.StatusNotFound, detail: fmt.Sprintf("%s with id %v not found", kind, id)}
+}
+
 func unavailable(detail string, cause error) *problem {
 	return &problem{
 		status: http.StatusServiceUnavailable, detail: detail, cause: cause,
@@ -59,17 +64,10 @@ func unavailable(detail string, cause error) *problem {
 	}
 }
 
-// notFound is a path that names a thing that is not there.
-func notFound(kind string, id any, cause error) *problem {
-	return &problem{
-		status: http.StatusNotFound, detail: fmt.Sprintf("%s with id %v not found", kind, id), cause: cause,
-	}
-}
-
 // orNotFound gives the error of a missing row its sentence.
 func orNotFound(err error, kind string, id any) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return notFound(kind, id, err)
+		return notFound(kind, id)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"net/http"
 )
 
 // maxRequestIDLength bounds a request id that a client sends, in characters.
@@ -40,6 +41,12 @@ type requester struct {
 	ip, userAgent, requestID string
 	// ifNoneMatch is the header of this name.
 	ifNoneMatch string
+	// key is the hash of the key that came with the request, nil without one.
+	key *keyHash
+	// session is what let the request in, nil when it was a key or nothing was needed.
+	session *session
+	// request is the request as it was sent.
+	request *http.Request
 }
 
 // requesterKey is the key of the requester in a request's context.

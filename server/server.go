@@ -21,6 +21,7 @@ import (
 	"hsi.home.arpa/gpu"
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/server/pictures"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -98,6 +99,14 @@ type cleaner interface {
 	Cleanup(ctx context.Context, dryRun bool) (retention.Report, error)
 }
 
+// pictureSource has the pictures of detections, events and cameras. What it returns is closed when it was served.
+type pictureSource interface {
+	Thumbnail(ctx context.Context, detectionID int64) (*pictures.File, error)
+	Original(ctx context.Context, detectionID int64) (*pictures.File, error)
+	Event(ctx context.Context, eventID int64, width int) (*pictures.File, error)
+	Snapshot(ctx context.Context, cameraID string) (*pictures.File, error)
+}
+
 // Options of a Server. All fields without a default are required.
 type Options struct {
 	Health healthReader
@@ -110,6 +119,8 @@ type Options struct {
 	Media       mediaReader
 	Cleanup     cleaner
 	Seen        seenStore
+	Pictures    pictureSource
+	Sessions    sessionStore
 	// CameraFolders makes folders for cameras below CameraRoot, from where paths are told.
 	CameraFolders cameraFolders
 	CameraRoot    string
@@ -130,10 +141,13 @@ type Options struct {
 	MachineName string
 	// AllowedHosts are extra names that the Host check accepts, without port.
 	AllowedHosts []string
-	// APIKeyEnabled makes PATCH and POST require one of APIKeys.
+	// APIKeyEnabled makes every change, and everything outside of the System API, require one of APIKeys or a session.
 	APIKeyEnabled bool
 	// APIKeys are plain keys, or "sha256:" and 64 hexadecimal digits.
 	APIKeys []string
+	// ListensBeyondLoopback: other machines may reach the server. Without keys it then shows them nothing of what the cameras saw,
+	// unless PicturesWithoutKey.
+	ListensBeyondLoopback, PicturesWithoutKey bool
 	// CORSOrigins, each scheme://host[:port], may read from a browser and are trusted for writes. None: no CORS header is ever sent.
 	CORSOrigins []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
@@ -151,6 +165,9 @@ type Options struct {
 	strict []gen.StrictMiddlewareFunc
 	// keepFigures is how long a figure of the database is answered again. Defaults to the constant of the same name.
 	keepFigures time.Duration
+	// triesPerMinute and sessionRecheck default to the constants of the same names.
+	triesPerMinute int
+	sessionRecheck time.Duration
 }
 
 // Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine that
@@ -173,6 +190,9 @@ type Server struct {
 	origins *origins
 	keys    *keys
 	proxies proxies
+
+	tries    *tries
+	sessions *sessions
 
 	stopping chan struct{}
 	stop     sync.Once
@@ -208,6 +228,8 @@ func New(options Options) (*Server, error) {
 	if err := errors.Join(options.missing(), options.Severity.Validate(), hostErr, originErr, keyErr); err != nil {
 		return nil, err
 	}
+	s.tries = newTries(options.triesPerMinute)
+	s.sessions = newSessions(options.Sessions, s.keys, &options)
 	s.counts = newKept(options.Store.Counts, &options)
 	s.depths = newKept(options.Store.QueueDepths, &options)
 	s.config = newKept(options.Config.Get, &options)
@@ -227,7 +249,7 @@ func (o *Options) missing() error {
 	for name, absent := range map[string]bool{
 		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
 		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil,
-		"Seen": o.Seen == nil, "CameraFolders": o.CameraFolders == nil, "Log": o.Log == nil,
+		"Seen": o.Seen == nil, "CameraFolders": o.CameraFolders == nil, "Pictures": o.Pictures == nil, "Sessions": o.Sessions == nil, "Log": o.Log == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -41,6 +42,12 @@ func TestSpec_Rules(t *testing.T) {
 			require.True(t, tags[operation.Tags[0]], "%s: tag %s is not described", id, operation.Tags[0])
 			require.Nil(t, operation.Responses.Default(), "%s: a default response hides undocumented ones", id)
 			require.Equal(t, method != "GET" || isPrivate(path), operation.Security != nil, "%s: writes and what is private need a key", id)
+			if operation.Security != nil {
+				for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests} {
+					require.NotNil(t, operation.Responses.Status(status), "%s: without %d", id, status)
+				}
+				require.Equal(t, id != "createSession", takesCookie(operation), "%s: a session does instead of the key", id)
+			}
 			for code, response := range operation.Responses.Map() {
 				content := response.Value.Content
 				if code == "304" { // it never has a body

@@ -16,6 +16,7 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server"
 	"hsi.home.arpa/server/health"
+	"hsi.home.arpa/server/pictures"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/media"
@@ -140,6 +141,8 @@ func (a *app) buildServer(options Options) (err error) {
 		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
 		Seen: seen.New(a.db), CameraFolders: cameraFolders{a.cfg.CameraRoot}, CameraRoot: a.cfg.CameraRoot,
 		CameraOfflineAfter: time.Duration(a.cfg.CameraOfflineAfter), TimeZone: localZone(a.cfg.TimeZone),
+		Pictures: pictures.New(pictures.Options{Rows: a.db, Files: a.media, Now: options.Now}), Sessions: a.db,
+		ListensBeyondLoopback: a.cfg.exposed(), PicturesWithoutKey: bool(a.cfg.PicturesWithoutKey),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
 		Dashboard: dashboard, Log: a.component("server"), Now: options.Now,

@@ -35,10 +35,12 @@ type Config struct {
 	APIPort uint16 `env:"API_PORT" envDefault:"8000"`
 	// AllowedHosts are extra names that the Host check accepts.
 	AllowedHosts stringList `env:"ALLOWED_HOSTS"`
-	// APIKeyEnabled makes PATCH and POST require one of APIKeys.
+	// APIKeyEnabled makes changes, and everything that shows what the cameras saw, require one of APIKeys or a session.
 	APIKeyEnabled flag `env:"API_KEY_ENABLED" envDefault:"false"`
 	// APIKeys are plain keys or "sha256:<hex>" hashes of keys.
 	APIKeys secretList `env:"API_KEYS"`
+	// PicturesWithoutKey lets everybody who reaches the server see pictures and events while there are no keys.
+	PicturesWithoutKey flag `env:"PICTURES_WITHOUT_KEY" envDefault:"false"`
 	// CORSOrigins may read from a browser and are trusted for writes; with none no CORS header is sent.
 	CORSOrigins stringList `env:"CORS_ORIGINS"`
 	// TrustedProxyIPs are addresses or networks whose X-Forwarded-For is believed.

@@ -122,6 +122,7 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"latency recorder", after(embeddedPatience, a.latency.Run, redis...)},
 			{"configuration watcher", after(schemaPatience, a.configs.Run, schema...)},
 			{"media files", after(schemaPatience, a.media.Run, schema...)},
+			{"sessions of other keys", after(schemaPatience, a.endSessionsOfOtherKeys, schema...)},
 		}},
 		{"workers", stopWorkers, []namedRun{
 			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},
@@ -166,8 +167,24 @@ func (a *app) announce(ctx context.Context, address net.Addr) {
 	}
 	if a.cfg.exposed() && !bool(a.cfg.APIKeyEnabled) {
 		a.log.WarnContext(ctx, "listening on the network without API keys: anyone who reaches this address can change settings and delete data",
-			"address", a.cfg.listenAddress(), "remedy", "set API_KEY_ENABLED=true and API_KEYS; hsi key new makes one")
+			"address", a.cfg.listenAddress(), "pictures_and_events", map[bool]string{true: "open", false: "refused"}[bool(a.cfg.PicturesWithoutKey)],
+			"remedy", "set API_KEY_ENABLED=true and API_KEYS; hsi key new makes one")
 	}
+}
+
+// endSessionsOfOtherKeys tries until it could.
+func (a *app) endSessionsOfOtherKeys(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for a.server.EndSessionsOfOtherKeys(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+	<-ctx.Done()
+	return nil
 }
 
 func (a *app) movedData() map[string]string {

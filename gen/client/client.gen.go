@@ -264,6 +264,27 @@ func (e GetEventSummaryParamsBucket) Valid() bool {
 	}
 }
 
+// Defines values for GetEventImageParamsWidth.
+const (
+	GetEventImageParamsWidthN160 GetEventImageParamsWidth = 160
+	GetEventImageParamsWidthN320 GetEventImageParamsWidth = 320
+	GetEventImageParamsWidthN640 GetEventImageParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetEventImageParamsWidth enum.
+func (e GetEventImageParamsWidth) Valid() bool {
+	switch e {
+	case GetEventImageParamsWidthN160:
+		return true
+	case GetEventImageParamsWidthN320:
+		return true
+	case GetEventImageParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // Camera One folder of pictures.
 type Camera struct {
 	// CreatedAt When it was added.
@@ -1090,6 +1111,21 @@ type Services struct {
 	AdditionalProperties map[string]ServiceStatus `json:"-"`
 }
 
+// Session A session of a browser.
+type Session struct {
+	// ExpiresAt When the session ends; null without one.
+	ExpiresAt *time.Time `json:"expires_at"`
+
+	// KeyRequired Whether the server wants a key or a session at all.
+	KeyRequired bool `json:"key_required"`
+}
+
+// SessionEnd What was ended.
+type SessionEnd struct {
+	// Ended Whether there was a session to end.
+	Ended bool `json:"ended"`
+}
+
 // Severity Level of a risk score.
 type Severity string
 
@@ -1367,8 +1403,23 @@ type InternalError = Error
 // MisdirectedRequest Why the request was not carried out.
 type MisdirectedRequest = Error
 
+// PictureGone Why the request was not carried out.
+type PictureGone = Error
+
+// PictureNotFound Why the request was not carried out.
+type PictureNotFound = Error
+
+// PrivateRefused Why the request was not carried out.
+type PrivateRefused = Error
+
+// RangeNotSatisfiable Why the request was not carried out.
+type RangeNotSatisfiable = Error
+
 // ServiceUnavailable Why the request was not carried out.
 type ServiceUnavailable = Error
+
+// TooManyTries Why the request was not carried out.
+type TooManyTries = Error
 
 // Unauthorized Why the request was not carried out.
 type Unauthorized = Error
@@ -1591,6 +1642,15 @@ type ListEventDetectionsParams struct {
 	// Offset How many rows to pass over, the slow way to a page far down; not together with `cursor`.
 	Offset *PageOffset `form:"offset,omitempty" json:"offset,omitempty"`
 }
+
+// GetEventImageParams defines parameters for GetEventImage.
+type GetEventImageParams struct {
+	// Width Largest width in pixels.
+	Width *GetEventImageParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetEventImageParamsWidth defines parameters for GetEventImage.
+type GetEventImageParamsWidth int32
 
 // RunCleanupParams defines parameters for RunCleanup.
 type RunCleanupParams struct {
@@ -1878,6 +1938,14 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
 	UpdateCamera(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCameraSnapshot Newest picture of a camera
+	//
+	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	//
+	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+	GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDetections Detections, newest first
 	//
 	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
@@ -1890,6 +1958,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
 	GetDetection(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDetectionImage Thumbnail of a detection
+	//
+	// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+	// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+	//
+	// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+	GetDetectionImage(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListEvents Events, newest first
 	//
@@ -1984,6 +2060,41 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
 	ListEventDetections(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetEventImage Best picture of an event
+	//
+	// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+	// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+	// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+	//
+	// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+	GetEventImage(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDetectionOriginal Original of a detection
+	//
+	// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+	// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+	// answered with the whole file.
+	//
+	// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+	GetDetectionOriginal(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSession End the session
+	//
+	// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+	//
+	// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+	DeleteSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSession Trade the API key for a session
+	//
+	// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+	// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+	// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+	// traded: `key_required` is false.
+	//
+	// Corresponds with POST /api/session (the `CreateSession` operationId).
+	CreateSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RunCleanup Remove data older than the retention period
 	//
@@ -2249,6 +2360,24 @@ func (c *Client) UpdateCamera(ctx context.Context, cameraID CameraID, body Updat
 	return c.Client.Do(req)
 }
 
+// GetCameraSnapshot Newest picture of a camera
+//
+// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+//
+// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListDetections Detections, newest first
 //
 // All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
@@ -2272,6 +2401,24 @@ func (c *Client) ListDetections(ctx context.Context, params *ListDetectionsParam
 // Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
 func (c *Client) GetDetection(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDetectionRequest(c.Server, detectionID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDetectionImage Thumbnail of a detection
+//
+// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+//
+// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+func (c *Client) GetDetectionImage(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDetectionImageRequest(c.Server, detectionID)
 	if err != nil {
 		return nil, err
 	}
@@ -2476,6 +2623,81 @@ func (c *Client) UpdateEvent(ctx context.Context, eventID EventID, body UpdateEv
 // Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
 func (c *Client) ListEventDetections(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListEventDetectionsRequest(c.Server, eventID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetEventImage Best picture of an event
+//
+// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+//
+// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+func (c *Client) GetEventImage(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetEventImageRequest(c.Server, eventID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDetectionOriginal Original of a detection
+//
+// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+// answered with the whole file.
+//
+// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+func (c *Client) GetDetectionOriginal(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDetectionOriginalRequest(c.Server, detectionID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSession End the session
+//
+// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+//
+// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+func (c *Client) DeleteSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSessionRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSession Trade the API key for a session
+//
+// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+// traded: `key_required` is false.
+//
+// Corresponds with POST /api/session (the `CreateSession` operationId).
+func (c *Client) CreateSession(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSessionRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -2990,6 +3212,40 @@ func NewUpdateCameraRequestWithBody(server string, cameraID CameraID, contentTyp
 	return req, nil
 }
 
+// NewGetCameraSnapshotRequest constructs an http.Request for the GetCameraSnapshot method
+func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "camera_id", cameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/cameras/%s/snapshot", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListDetectionsRequest constructs an http.Request for the ListDetections method
 func NewListDetectionsRequest(server string, params *ListDetectionsParams) (*http.Request, error) {
 	var err error
@@ -3169,6 +3425,40 @@ func NewGetDetectionRequest(server string, detectionID DetectionID) (*http.Reque
 	}
 
 	operationPath := fmt.Sprintf("/api/detections/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDetectionImageRequest constructs an http.Request for the GetDetectionImage method
+func NewGetDetectionImageRequest(server string, detectionID DetectionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "detection_id", detectionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/detections/%s/image", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -4054,6 +4344,155 @@ func NewListEventDetectionsRequest(server string, eventID EventID, params *ListE
 	return req, nil
 }
 
+// NewGetEventImageRequest constructs an http.Request for the GetEventImage method
+func NewGetEventImageRequest(server string, eventID EventID, params *GetEventImageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "event_id", eventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/%s/image", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Width != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "width", *params.Width, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDetectionOriginalRequest constructs an http.Request for the GetDetectionOriginal method
+func NewGetDetectionOriginalRequest(server string, detectionID DetectionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "detection_id", detectionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/media/detections/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteSessionRequest constructs an http.Request for the DeleteSession method
+func NewDeleteSessionRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/session")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateSessionRequest constructs an http.Request for the CreateSession method
+func NewCreateSessionRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/session")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRunCleanupRequest constructs an http.Request for the RunCleanup method
 func NewRunCleanupRequest(server string, params *RunCleanupParams) (*http.Request, error) {
 	var err error
@@ -4758,6 +5197,16 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/cameras/{camera_id} (the `UpdateCamera` operationId).
 	UpdateCameraWithResponse(ctx context.Context, cameraID CameraID, body UpdateCameraJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateCameraResponse, error)
 
+	// GetCameraSnapshotWithResponse Newest picture of a camera
+	//
+	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
+
 	// ListDetectionsWithResponse Detections, newest first
 	//
 	// All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
@@ -4774,6 +5223,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/detections/{detection_id} (the `GetDetection` operationId).
 	GetDetectionWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionResponse, error)
+
+	// GetDetectionImageWithResponse Thumbnail of a detection
+	//
+	// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+	// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+	GetDetectionImageWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionImageResponse, error)
 
 	// ListEventsWithResponse Events, newest first
 	//
@@ -4882,6 +5341,49 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/events/{event_id}/detections (the `ListEventDetections` operationId).
 	ListEventDetectionsWithResponse(ctx context.Context, eventID EventID, params *ListEventDetectionsParams, reqEditors ...RequestEditorFn) (*ListEventDetectionsResponse, error)
+
+	// GetEventImageWithResponse Best picture of an event
+	//
+	// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+	// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+	// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+	GetEventImageWithResponse(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*GetEventImageResponse, error)
+
+	// GetDetectionOriginalWithResponse Original of a detection
+	//
+	// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+	// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+	// answered with the whole file.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+	GetDetectionOriginalWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionOriginalResponse, error)
+
+	// DeleteSessionWithResponse End the session
+	//
+	// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+	DeleteSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteSessionResponse, error)
+
+	// CreateSessionWithResponse Trade the API key for a session
+	//
+	// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+	// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+	// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+	// traded: `key_required` is false.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/session (the `CreateSession` operationId).
+	CreateSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSessionResponse, error)
 
 	// RunCleanupWithResponse Remove data older than the retention period
 	//
@@ -5061,6 +5563,11 @@ type ClientWithResponsesInterface interface {
 	GetReadinessProbeWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessProbeResponse, error)
 }
 
+// ListCamerasResponse429Headers the declared response headers of an HTTP 429 response for ListCameras
+type ListCamerasResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ListCamerasResponse503Headers the declared response headers of an HTTP 503 response for ListCameras
 type ListCamerasResponse503Headers struct {
 	RetryAfter int32
@@ -5073,14 +5580,20 @@ type ListCamerasResponse struct {
 	JSON200 *CameraList
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListCamerasResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListCamerasResponse503Headers
 }
@@ -5095,6 +5608,11 @@ func (r ListCamerasResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListCamerasResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r ListCamerasResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -5103,6 +5621,11 @@ func (r ListCamerasResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ListCamerasResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListCamerasResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5144,6 +5667,11 @@ func (r ListCamerasResponse) ContentType() string {
 	return ""
 }
 
+// CreateCameraResponse429Headers the declared response headers of an HTTP 429 response for CreateCamera
+type CreateCameraResponse429Headers struct {
+	RetryAfter int32
+}
+
 // CreateCameraResponse503Headers the declared response headers of an HTTP 503 response for CreateCamera
 type CreateCameraResponse503Headers struct {
 	RetryAfter int32
@@ -5157,7 +5685,7 @@ type CreateCameraResponse struct {
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
 	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *CrossOriginRefused
+	JSON403 *PrivateRefused
 	// JSON409 the response for an HTTP 409 `application/json` response
 	JSON409 *CameraConflict
 	// JSON413 the response for an HTTP 413 `application/json` response
@@ -5168,10 +5696,14 @@ type CreateCameraResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateCameraResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *CreateCameraResponse503Headers
 }
@@ -5187,7 +5719,7 @@ func (r CreateCameraResponse) GetJSON401() *Unauthorized {
 }
 
 // GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r CreateCameraResponse) GetJSON403() *CrossOriginRefused {
+func (r CreateCameraResponse) GetJSON403() *PrivateRefused {
 	return r.JSON403
 }
 
@@ -5214,6 +5746,11 @@ func (r CreateCameraResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r CreateCameraResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r CreateCameraResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5255,6 +5792,11 @@ func (r CreateCameraResponse) ContentType() string {
 	return ""
 }
 
+// GetCameraResponse429Headers the declared response headers of an HTTP 429 response for GetCamera
+type GetCameraResponse429Headers struct {
+	RetryAfter int32
+}
+
 // GetCameraResponse503Headers the declared response headers of an HTTP 503 response for GetCamera
 type GetCameraResponse503Headers struct {
 	RetryAfter int32
@@ -5267,16 +5809,22 @@ type GetCameraResponse struct {
 	JSON200 *CameraDetail
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *CameraNotFound
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetCameraResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetCameraResponse503Headers
 }
@@ -5289,6 +5837,11 @@ func (r GetCameraResponse) GetJSON200() *CameraDetail {
 // GetJSON401 returns the response for an HTTP 401 `application/json` response
 func (r GetCameraResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetCameraResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
 }
 
 // GetJSON404 returns the response for an HTTP 404 `application/json` response
@@ -5304,6 +5857,11 @@ func (r GetCameraResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r GetCameraResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetCameraResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5345,6 +5903,11 @@ func (r GetCameraResponse) ContentType() string {
 	return ""
 }
 
+// UpdateCameraResponse429Headers the declared response headers of an HTTP 429 response for UpdateCamera
+type UpdateCameraResponse429Headers struct {
+	RetryAfter int32
+}
+
 // UpdateCameraResponse503Headers the declared response headers of an HTTP 503 response for UpdateCamera
 type UpdateCameraResponse503Headers struct {
 	RetryAfter int32
@@ -5358,7 +5921,7 @@ type UpdateCameraResponse struct {
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
 	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *CrossOriginRefused
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *CameraNotFound
 	// JSON413 the response for an HTTP 413 `application/json` response
@@ -5369,10 +5932,14 @@ type UpdateCameraResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateCameraResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UpdateCameraResponse503Headers
 }
@@ -5388,7 +5955,7 @@ func (r UpdateCameraResponse) GetJSON401() *Unauthorized {
 }
 
 // GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r UpdateCameraResponse) GetJSON403() *CrossOriginRefused {
+func (r UpdateCameraResponse) GetJSON403() *PrivateRefused {
 	return r.JSON403
 }
 
@@ -5415,6 +5982,11 @@ func (r UpdateCameraResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r UpdateCameraResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r UpdateCameraResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5456,6 +6028,162 @@ func (r UpdateCameraResponse) ContentType() string {
 	return ""
 }
 
+// GetCameraSnapshotResponse200Headers the declared response headers of an HTTP 200 response for GetCameraSnapshot
+type GetCameraSnapshotResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse206Headers the declared response headers of an HTTP 206 response for GetCameraSnapshot
+type GetCameraSnapshotResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse304Headers the declared response headers of an HTTP 304 response for GetCameraSnapshot
+type GetCameraSnapshotResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetCameraSnapshotResponse416Headers the declared response headers of an HTTP 416 response for GetCameraSnapshot
+type GetCameraSnapshotResponse416Headers struct {
+	ContentRange string
+}
+
+// GetCameraSnapshotResponse429Headers the declared response headers of an HTTP 429 response for GetCameraSnapshot
+type GetCameraSnapshotResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetCameraSnapshotResponse503Headers the declared response headers of an HTTP 503 response for GetCameraSnapshot
+type GetCameraSnapshotResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetCameraSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetCameraSnapshotResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetCameraSnapshotResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetCameraSnapshotResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetCameraSnapshotResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetCameraSnapshotResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetCameraSnapshotResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetCameraSnapshotResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCameraSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCameraSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCameraSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCameraSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListDetectionsResponse429Headers the declared response headers of an HTTP 429 response for ListDetections
+type ListDetectionsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ListDetectionsResponse503Headers the declared response headers of an HTTP 503 response for ListDetections
 type ListDetectionsResponse503Headers struct {
 	RetryAfter int32
@@ -5468,14 +6196,20 @@ type ListDetectionsResponse struct {
 	JSON200 *DetectionPage
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListDetectionsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListDetectionsResponse503Headers
 }
@@ -5490,6 +6224,11 @@ func (r ListDetectionsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListDetectionsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r ListDetectionsResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -5498,6 +6237,11 @@ func (r ListDetectionsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ListDetectionsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListDetectionsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5539,6 +6283,11 @@ func (r ListDetectionsResponse) ContentType() string {
 	return ""
 }
 
+// GetDetectionResponse429Headers the declared response headers of an HTTP 429 response for GetDetection
+type GetDetectionResponse429Headers struct {
+	RetryAfter int32
+}
+
 // GetDetectionResponse503Headers the declared response headers of an HTTP 503 response for GetDetection
 type GetDetectionResponse503Headers struct {
 	RetryAfter int32
@@ -5551,16 +6300,22 @@ type GetDetectionResponse struct {
 	JSON200 *Detection
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *DetectionNotFound
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetDetectionResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetDetectionResponse503Headers
 }
@@ -5573,6 +6328,11 @@ func (r GetDetectionResponse) GetJSON200() *Detection {
 // GetJSON401 returns the response for an HTTP 401 `application/json` response
 func (r GetDetectionResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetDetectionResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
 }
 
 // GetJSON404 returns the response for an HTTP 404 `application/json` response
@@ -5588,6 +6348,11 @@ func (r GetDetectionResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r GetDetectionResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetDetectionResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5629,6 +6394,162 @@ func (r GetDetectionResponse) ContentType() string {
 	return ""
 }
 
+// GetDetectionImageResponse200Headers the declared response headers of an HTTP 200 response for GetDetectionImage
+type GetDetectionImageResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionImageResponse206Headers the declared response headers of an HTTP 206 response for GetDetectionImage
+type GetDetectionImageResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetDetectionImageResponse304Headers the declared response headers of an HTTP 304 response for GetDetectionImage
+type GetDetectionImageResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionImageResponse416Headers the declared response headers of an HTTP 416 response for GetDetectionImage
+type GetDetectionImageResponse416Headers struct {
+	ContentRange string
+}
+
+// GetDetectionImageResponse429Headers the declared response headers of an HTTP 429 response for GetDetectionImage
+type GetDetectionImageResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetDetectionImageResponse503Headers the declared response headers of an HTTP 503 response for GetDetectionImage
+type GetDetectionImageResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetDetectionImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDetectionImageResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetDetectionImageResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDetectionImageResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetDetectionImageResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetDetectionImageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDetectionImageResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetDetectionImageResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetDetectionImageResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetDetectionImageResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetDetectionImageResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetDetectionImageResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetDetectionImageResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetDetectionImageResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetDetectionImageResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetDetectionImageResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetDetectionImageResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDetectionImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDetectionImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDetectionImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDetectionImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListEventsResponse429Headers the declared response headers of an HTTP 429 response for ListEvents
+type ListEventsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ListEventsResponse503Headers the declared response headers of an HTTP 503 response for ListEvents
 type ListEventsResponse503Headers struct {
 	RetryAfter int32
@@ -5641,14 +6562,20 @@ type ListEventsResponse struct {
 	JSON200 *EventPage
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListEventsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListEventsResponse503Headers
 }
@@ -5663,6 +6590,11 @@ func (r ListEventsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListEventsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r ListEventsResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -5671,6 +6603,11 @@ func (r ListEventsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ListEventsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListEventsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5717,6 +6654,11 @@ type ExportEventsResponse200Headers struct {
 	ContentDisposition string
 }
 
+// ExportEventsResponse429Headers the declared response headers of an HTTP 429 response for ExportEvents
+type ExportEventsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ExportEventsResponse503Headers the declared response headers of an HTTP 503 response for ExportEvents
 type ExportEventsResponse503Headers struct {
 	RetryAfter int32
@@ -5727,16 +6669,22 @@ type ExportEventsResponse struct {
 	HTTPResponse *http.Response
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ExportEventsResponse200Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ExportEventsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ExportEventsResponse503Headers
 }
@@ -5744,6 +6692,11 @@ type ExportEventsResponse struct {
 // GetJSON401 returns the response for an HTTP 401 `application/json` response
 func (r ExportEventsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ExportEventsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
 }
 
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
@@ -5754,6 +6707,11 @@ func (r ExportEventsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ExportEventsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ExportEventsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5795,6 +6753,11 @@ func (r ExportEventsResponse) ContentType() string {
 	return ""
 }
 
+// ReviewEventsResponse429Headers the declared response headers of an HTTP 429 response for ReviewEvents
+type ReviewEventsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ReviewEventsResponse503Headers the declared response headers of an HTTP 503 response for ReviewEvents
 type ReviewEventsResponse503Headers struct {
 	RetryAfter int32
@@ -5808,7 +6771,7 @@ type ReviewEventsResponse struct {
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
 	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *CrossOriginRefused
+	JSON403 *PrivateRefused
 	// JSON413 the response for an HTTP 413 `application/json` response
 	JSON413 *BodyTooLarge
 	// JSON415 the response for an HTTP 415 `application/json` response
@@ -5817,10 +6780,14 @@ type ReviewEventsResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ReviewEventsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ReviewEventsResponse503Headers
 }
@@ -5836,7 +6803,7 @@ func (r ReviewEventsResponse) GetJSON401() *Unauthorized {
 }
 
 // GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r ReviewEventsResponse) GetJSON403() *CrossOriginRefused {
+func (r ReviewEventsResponse) GetJSON403() *PrivateRefused {
 	return r.JSON403
 }
 
@@ -5858,6 +6825,11 @@ func (r ReviewEventsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ReviewEventsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ReviewEventsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5899,6 +6871,11 @@ func (r ReviewEventsResponse) ContentType() string {
 	return ""
 }
 
+// SearchEventsResponse429Headers the declared response headers of an HTTP 429 response for SearchEvents
+type SearchEventsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // SearchEventsResponse503Headers the declared response headers of an HTTP 503 response for SearchEvents
 type SearchEventsResponse503Headers struct {
 	RetryAfter int32
@@ -5911,14 +6888,20 @@ type SearchEventsResponse struct {
 	JSON200 *EventSearch
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SearchEventsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *SearchEventsResponse503Headers
 }
@@ -5933,6 +6916,11 @@ func (r SearchEventsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r SearchEventsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r SearchEventsResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -5941,6 +6929,11 @@ func (r SearchEventsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r SearchEventsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r SearchEventsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -5982,6 +6975,11 @@ func (r SearchEventsResponse) ContentType() string {
 	return ""
 }
 
+// GetEventStatsResponse429Headers the declared response headers of an HTTP 429 response for GetEventStats
+type GetEventStatsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // GetEventStatsResponse503Headers the declared response headers of an HTTP 503 response for GetEventStats
 type GetEventStatsResponse503Headers struct {
 	RetryAfter int32
@@ -5994,14 +6992,20 @@ type GetEventStatsResponse struct {
 	JSON200 *EventStats
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEventStatsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetEventStatsResponse503Headers
 }
@@ -6016,6 +7020,11 @@ func (r GetEventStatsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetEventStatsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r GetEventStatsResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -6024,6 +7033,11 @@ func (r GetEventStatsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r GetEventStatsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetEventStatsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6065,6 +7079,11 @@ func (r GetEventStatsResponse) ContentType() string {
 	return ""
 }
 
+// GetEventSummaryResponse429Headers the declared response headers of an HTTP 429 response for GetEventSummary
+type GetEventSummaryResponse429Headers struct {
+	RetryAfter int32
+}
+
 // GetEventSummaryResponse503Headers the declared response headers of an HTTP 503 response for GetEventSummary
 type GetEventSummaryResponse503Headers struct {
 	RetryAfter int32
@@ -6077,14 +7096,20 @@ type GetEventSummaryResponse struct {
 	JSON200 *EventSummary
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEventSummaryResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetEventSummaryResponse503Headers
 }
@@ -6099,6 +7124,11 @@ func (r GetEventSummaryResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
 }
 
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetEventSummaryResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
 // GetJSON421 returns the response for an HTTP 421 `application/json` response
 func (r GetEventSummaryResponse) GetJSON421() *MisdirectedRequest {
 	return r.JSON421
@@ -6107,6 +7137,11 @@ func (r GetEventSummaryResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r GetEventSummaryResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetEventSummaryResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6148,6 +7183,11 @@ func (r GetEventSummaryResponse) ContentType() string {
 	return ""
 }
 
+// GetEventResponse429Headers the declared response headers of an HTTP 429 response for GetEvent
+type GetEventResponse429Headers struct {
+	RetryAfter int32
+}
+
 // GetEventResponse503Headers the declared response headers of an HTTP 503 response for GetEvent
 type GetEventResponse503Headers struct {
 	RetryAfter int32
@@ -6160,16 +7200,22 @@ type GetEventResponse struct {
 	JSON200 *EventDetail
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *EventNotFound
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEventResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *GetEventResponse503Headers
 }
@@ -6182,6 +7228,11 @@ func (r GetEventResponse) GetJSON200() *EventDetail {
 // GetJSON401 returns the response for an HTTP 401 `application/json` response
 func (r GetEventResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetEventResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
 }
 
 // GetJSON404 returns the response for an HTTP 404 `application/json` response
@@ -6197,6 +7248,11 @@ func (r GetEventResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r GetEventResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetEventResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6238,6 +7294,11 @@ func (r GetEventResponse) ContentType() string {
 	return ""
 }
 
+// UpdateEventResponse429Headers the declared response headers of an HTTP 429 response for UpdateEvent
+type UpdateEventResponse429Headers struct {
+	RetryAfter int32
+}
+
 // UpdateEventResponse503Headers the declared response headers of an HTTP 503 response for UpdateEvent
 type UpdateEventResponse503Headers struct {
 	RetryAfter int32
@@ -6251,7 +7312,7 @@ type UpdateEventResponse struct {
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
 	// JSON403 the response for an HTTP 403 `application/json` response
-	JSON403 *CrossOriginRefused
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *EventNotFound
 	// JSON413 the response for an HTTP 413 `application/json` response
@@ -6262,10 +7323,14 @@ type UpdateEventResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateEventResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UpdateEventResponse503Headers
 }
@@ -6281,7 +7346,7 @@ func (r UpdateEventResponse) GetJSON401() *Unauthorized {
 }
 
 // GetJSON403 returns the response for an HTTP 403 `application/json` response
-func (r UpdateEventResponse) GetJSON403() *CrossOriginRefused {
+func (r UpdateEventResponse) GetJSON403() *PrivateRefused {
 	return r.JSON403
 }
 
@@ -6308,6 +7373,11 @@ func (r UpdateEventResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r UpdateEventResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r UpdateEventResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6349,6 +7419,11 @@ func (r UpdateEventResponse) ContentType() string {
 	return ""
 }
 
+// ListEventDetectionsResponse429Headers the declared response headers of an HTTP 429 response for ListEventDetections
+type ListEventDetectionsResponse429Headers struct {
+	RetryAfter int32
+}
+
 // ListEventDetectionsResponse503Headers the declared response headers of an HTTP 503 response for ListEventDetections
 type ListEventDetectionsResponse503Headers struct {
 	RetryAfter int32
@@ -6361,16 +7436,22 @@ type ListEventDetectionsResponse struct {
 	JSON200 *DetectionPage
 	// JSON401 the response for an HTTP 401 `application/json` response
 	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
 	// JSON404 the response for an HTTP 404 `application/json` response
 	JSON404 *EventNotFound
 	// JSON421 the response for an HTTP 421 `application/json` response
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListEventDetectionsResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *ListEventDetectionsResponse503Headers
 }
@@ -6383,6 +7464,11 @@ func (r ListEventDetectionsResponse) GetJSON200() *DetectionPage {
 // GetJSON401 returns the response for an HTTP 401 `application/json` response
 func (r ListEventDetectionsResponse) GetJSON401() *Unauthorized {
 	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
 }
 
 // GetJSON404 returns the response for an HTTP 404 `application/json` response
@@ -6398,6 +7484,11 @@ func (r ListEventDetectionsResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r ListEventDetectionsResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r ListEventDetectionsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6439,6 +7530,542 @@ func (r ListEventDetectionsResponse) ContentType() string {
 	return ""
 }
 
+// GetEventImageResponse200Headers the declared response headers of an HTTP 200 response for GetEventImage
+type GetEventImageResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetEventImageResponse206Headers the declared response headers of an HTTP 206 response for GetEventImage
+type GetEventImageResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetEventImageResponse304Headers the declared response headers of an HTTP 304 response for GetEventImage
+type GetEventImageResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetEventImageResponse416Headers the declared response headers of an HTTP 416 response for GetEventImage
+type GetEventImageResponse416Headers struct {
+	ContentRange string
+}
+
+// GetEventImageResponse429Headers the declared response headers of an HTTP 429 response for GetEventImage
+type GetEventImageResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetEventImageResponse503Headers the declared response headers of an HTTP 503 response for GetEventImage
+type GetEventImageResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetEventImageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetEventImageResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetEventImageResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetEventImageResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetEventImageResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetEventImageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetEventImageResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetEventImageResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetEventImageResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetEventImageResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetEventImageResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetEventImageResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetEventImageResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetEventImageResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetEventImageResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetEventImageResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetEventImageResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetEventImageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetEventImageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetEventImageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetEventImageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetDetectionOriginalResponse200Headers the declared response headers of an HTTP 200 response for GetDetectionOriginal
+type GetDetectionOriginalResponse200Headers struct {
+	AcceptRanges *string
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse206Headers the declared response headers of an HTTP 206 response for GetDetectionOriginal
+type GetDetectionOriginalResponse206Headers struct {
+	CacheControl string
+	ContentRange string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse304Headers the declared response headers of an HTTP 304 response for GetDetectionOriginal
+type GetDetectionOriginalResponse304Headers struct {
+	CacheControl string
+	ETag         string
+}
+
+// GetDetectionOriginalResponse416Headers the declared response headers of an HTTP 416 response for GetDetectionOriginal
+type GetDetectionOriginalResponse416Headers struct {
+	ContentRange string
+}
+
+// GetDetectionOriginalResponse429Headers the declared response headers of an HTTP 429 response for GetDetectionOriginal
+type GetDetectionOriginalResponse429Headers struct {
+	RetryAfter int32
+}
+
+// GetDetectionOriginalResponse503Headers the declared response headers of an HTTP 503 response for GetDetectionOriginal
+type GetDetectionOriginalResponse503Headers struct {
+	RetryAfter int32
+}
+
+type GetDetectionOriginalResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *PictureNotFound
+	// JSON410 the response for an HTTP 410 `application/json` response
+	JSON410 *PictureGone
+	// JSON416 the response for an HTTP 416 `application/json` response
+	JSON416 *RangeNotSatisfiable
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDetectionOriginalResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetDetectionOriginalResponse206Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDetectionOriginalResponse304Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetDetectionOriginalResponse416Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetDetectionOriginalResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetDetectionOriginalResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON404() *PictureNotFound {
+	return r.JSON404
+}
+
+// GetJSON410 returns the response for an HTTP 410 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON410() *PictureGone {
+	return r.JSON410
+}
+
+// GetJSON416 returns the response for an HTTP 416 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON416() *RangeNotSatisfiable {
+	return r.JSON416
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r GetDetectionOriginalResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetDetectionOriginalResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDetectionOriginalResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDetectionOriginalResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetDetectionOriginalResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteSessionResponse429Headers the declared response headers of an HTTP 429 response for DeleteSession
+type DeleteSessionResponse429Headers struct {
+	RetryAfter int32
+}
+
+// DeleteSessionResponse503Headers the declared response headers of an HTTP 503 response for DeleteSession
+type DeleteSessionResponse503Headers struct {
+	RetryAfter int32
+}
+
+type DeleteSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionEnd
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *DeleteSessionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *DeleteSessionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteSessionResponse) GetJSON200() *SessionEnd {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r DeleteSessionResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r DeleteSessionResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r DeleteSessionResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r DeleteSessionResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r DeleteSessionResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r DeleteSessionResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r DeleteSessionResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r DeleteSessionResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateSessionResponse200Headers the declared response headers of an HTTP 200 response for CreateSession
+type CreateSessionResponse200Headers struct {
+	SetCookie *string
+}
+
+// CreateSessionResponse429Headers the declared response headers of an HTTP 429 response for CreateSession
+type CreateSessionResponse429Headers struct {
+	RetryAfter int32
+}
+
+// CreateSessionResponse503Headers the declared response headers of an HTTP 503 response for CreateSession
+type CreateSessionResponse503Headers struct {
+	RetryAfter int32
+}
+
+type CreateSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Session
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *CrossOriginRefused
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *BodyTooLarge
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CreateSessionResponse200Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateSessionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateSessionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateSessionResponse) GetJSON200() *Session {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r CreateSessionResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r CreateSessionResponse) GetJSON403() *CrossOriginRefused {
+	return r.JSON403
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r CreateSessionResponse) GetJSON413() *BodyTooLarge {
+	return r.JSON413
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r CreateSessionResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r CreateSessionResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r CreateSessionResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r CreateSessionResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r CreateSessionResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RunCleanupResponse429Headers the declared response headers of an HTTP 429 response for RunCleanup
+type RunCleanupResponse429Headers struct {
+	RetryAfter int32
+}
+
 // RunCleanupResponse503Headers the declared response headers of an HTTP 503 response for RunCleanup
 type RunCleanupResponse503Headers struct {
 	RetryAfter int32
@@ -6461,10 +8088,14 @@ type RunCleanupResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RunCleanupResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RunCleanupResponse503Headers
 }
@@ -6502,6 +8133,11 @@ func (r RunCleanupResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r RunCleanupResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r RunCleanupResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6619,6 +8255,11 @@ func (r GetSystemConfigResponse) ContentType() string {
 	return ""
 }
 
+// UpdateSystemConfigResponse429Headers the declared response headers of an HTTP 429 response for UpdateSystemConfig
+type UpdateSystemConfigResponse429Headers struct {
+	RetryAfter int32
+}
+
 // UpdateSystemConfigResponse503Headers the declared response headers of an HTTP 503 response for UpdateSystemConfig
 type UpdateSystemConfigResponse503Headers struct {
 	RetryAfter int32
@@ -6641,10 +8282,14 @@ type UpdateSystemConfigResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *UpdateSystemConfigResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *UpdateSystemConfigResponse503Headers
 }
@@ -6682,6 +8327,11 @@ func (r UpdateSystemConfigResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r UpdateSystemConfigResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r UpdateSystemConfigResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -6799,6 +8449,11 @@ func (r ListDeadLettersResponse) ContentType() string {
 	return ""
 }
 
+// RequeueDeadLettersResponse429Headers the declared response headers of an HTTP 429 response for RequeueDeadLetters
+type RequeueDeadLettersResponse429Headers struct {
+	RetryAfter int32
+}
+
 // RequeueDeadLettersResponse503Headers the declared response headers of an HTTP 503 response for RequeueDeadLetters
 type RequeueDeadLettersResponse503Headers struct {
 	RetryAfter int32
@@ -6821,10 +8476,14 @@ type RequeueDeadLettersResponse struct {
 	JSON421 *MisdirectedRequest
 	// JSON422 the response for an HTTP 422 `application/json` response
 	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
 	// JSON500 the response for an HTTP 500 `application/json` response
 	JSON500 *InternalError
 	// JSON503 the response for an HTTP 503 `application/json` response
 	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RequeueDeadLettersResponse429Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
 	Headers503 *RequeueDeadLettersResponse503Headers
 }
@@ -6862,6 +8521,11 @@ func (r RequeueDeadLettersResponse) GetJSON421() *MisdirectedRequest {
 // GetJSON422 returns the response for an HTTP 422 `application/json` response
 func (r RequeueDeadLettersResponse) GetJSON422() *UnprocessableRequest {
 	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r RequeueDeadLettersResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
 }
 
 // GetJSON500 returns the response for an HTTP 500 `application/json` response
@@ -7700,6 +9364,22 @@ func (c *ClientWithResponses) UpdateCameraWithResponse(ctx context.Context, came
 	return ParseUpdateCameraResponse(rsp)
 }
 
+// GetCameraSnapshotWithResponse Newest picture of a camera
+//
+// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
+func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
+	rsp, err := c.GetCameraSnapshot(ctx, cameraID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCameraSnapshotResponse(rsp)
+}
+
 // ListDetectionsWithResponse Detections, newest first
 //
 // All filters narrow each other. Read on with `cursor` set to the `next_cursor` of the answer until that is null. A page may be shorter
@@ -7727,6 +9407,22 @@ func (c *ClientWithResponses) GetDetectionWithResponse(ctx context.Context, dete
 		return nil, err
 	}
 	return ParseGetDetectionResponse(rsp)
+}
+
+// GetDetectionImageWithResponse Thumbnail of a detection
+//
+// The picture of the detection with its box, fitted into 320 by 240 pixels, as it was written when the object was found: it never
+// changes, and says so. A detection that came without one gets it made from its original, at most 320 pixels wide.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/detections/{detection_id}/image (the `GetDetectionImage` operationId).
+func (c *ClientWithResponses) GetDetectionImageWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionImageResponse, error) {
+	rsp, err := c.GetDetectionImage(ctx, detectionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDetectionImageResponse(rsp)
 }
 
 // ListEventsWithResponse Events, newest first
@@ -7901,6 +9597,73 @@ func (c *ClientWithResponses) ListEventDetectionsWithResponse(ctx context.Contex
 		return nil, err
 	}
 	return ParseListEventDetectionsResponse(rsp)
+}
+
+// GetEventImageWithResponse Best picture of an event
+//
+// The picture of the detection with the highest confidence, with its box. 320 is the thumbnail of that detection. The other widths
+// are made when they are asked for, 160 from the thumbnail and 640 from the original, in the original's proportions and never
+// enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/{event_id}/image (the `GetEventImage` operationId).
+func (c *ClientWithResponses) GetEventImageWithResponse(ctx context.Context, eventID EventID, params *GetEventImageParams, reqEditors ...RequestEditorFn) (*GetEventImageResponse, error) {
+	rsp, err := c.GetEventImage(ctx, eventID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetEventImageResponse(rsp)
+}
+
+// GetDetectionOriginalWithResponse Original of a detection
+//
+// The file that the camera wrote, a picture or a video, byte for byte. It is served only while size and time of the file are those
+// that were recorded: another file that has taken its name is answered with 410. One range may be asked for; several are
+// answered with the whole file.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/media/detections/{detection_id} (the `GetDetectionOriginal` operationId).
+func (c *ClientWithResponses) GetDetectionOriginalWithResponse(ctx context.Context, detectionID DetectionID, reqEditors ...RequestEditorFn) (*GetDetectionOriginalResponse, error) {
+	rsp, err := c.GetDetectionOriginal(ctx, detectionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDetectionOriginalResponse(rsp)
+}
+
+// DeleteSessionWithResponse End the session
+//
+// Ends the session whose cookie came with the request, and what is streamed to it. With a key and no cookie there is nothing to end.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/session (the `DeleteSession` operationId).
+func (c *ClientWithResponses) DeleteSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*DeleteSessionResponse, error) {
+	rsp, err := c.DeleteSession(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteSessionResponse(rsp)
+}
+
+// CreateSessionWithResponse Trade the API key for a session
+//
+// For browsers, which load pictures without headers of their own: the key in `X-API-Key` is answered with a cookie that stands for it.
+// Its name begins with `hsi_session_` and is another one in each installation, since cookies do not know ports. It ends after 30
+// days, with `DELETE`, and when its key leaves the configuration. Without `API_KEY_ENABLED=true` no key is needed and none is
+// traded: `key_required` is false.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/session (the `CreateSession` operationId).
+func (c *ClientWithResponses) CreateSessionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSessionResponse, error) {
+	rsp, err := c.CreateSession(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSessionResponse(rsp)
 }
 
 // RunCleanupWithResponse Remove data older than the retention period
@@ -8216,6 +9979,13 @@ func ParseListCamerasResponse(rsp *http.Response) (*ListCamerasResponse, error) 
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8229,6 +9999,13 @@ func ParseListCamerasResponse(rsp *http.Response) (*ListCamerasResponse, error) 
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -8247,6 +10024,16 @@ func ParseListCamerasResponse(rsp *http.Response) (*ListCamerasResponse, error) 
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers ListCamerasResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListCamerasResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8291,7 +10078,7 @@ func ParseCreateCameraResponse(rsp *http.Response) (*CreateCameraResponse, error
 		response.JSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest CrossOriginRefused
+		var dest PrivateRefused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8332,6 +10119,13 @@ func ParseCreateCameraResponse(rsp *http.Response) (*CreateCameraResponse, error
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8349,6 +10143,16 @@ func ParseCreateCameraResponse(rsp *http.Response) (*CreateCameraResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers CreateCameraResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers CreateCameraResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8392,6 +10196,13 @@ func ParseGetCameraResponse(rsp *http.Response) (*GetCameraResponse, error) {
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest CameraNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8413,6 +10224,13 @@ func ParseGetCameraResponse(rsp *http.Response) (*GetCameraResponse, error) {
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8430,6 +10248,16 @@ func ParseGetCameraResponse(rsp *http.Response) (*GetCameraResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers GetCameraResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetCameraResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8474,7 +10302,7 @@ func ParseUpdateCameraResponse(rsp *http.Response) (*UpdateCameraResponse, error
 		response.JSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest CrossOriginRefused
+		var dest PrivateRefused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8515,6 +10343,13 @@ func ParseUpdateCameraResponse(rsp *http.Response) (*UpdateCameraResponse, error
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8532,8 +10367,208 @@ func ParseUpdateCameraResponse(rsp *http.Response) (*UpdateCameraResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateCameraResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateCameraResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetCameraSnapshotResponse parses an HTTP response from a GetCameraSnapshotWithResponse call
+func ParseGetCameraSnapshotResponse(rsp *http.Response) (*GetCameraSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCameraSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetCameraSnapshotResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetCameraSnapshotResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetCameraSnapshotResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetCameraSnapshotResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetCameraSnapshotResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetCameraSnapshotResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
@@ -8575,6 +10610,13 @@ func ParseListDetectionsResponse(rsp *http.Response) (*ListDetectionsResponse, e
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8588,6 +10630,13 @@ func ParseListDetectionsResponse(rsp *http.Response) (*ListDetectionsResponse, e
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -8606,6 +10655,16 @@ func ParseListDetectionsResponse(rsp *http.Response) (*ListDetectionsResponse, e
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers ListDetectionsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListDetectionsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8649,6 +10708,13 @@ func ParseGetDetectionResponse(rsp *http.Response) (*GetDetectionResponse, error
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest DetectionNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8670,6 +10736,13 @@ func ParseGetDetectionResponse(rsp *http.Response) (*GetDetectionResponse, error
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8687,8 +10760,208 @@ func ParseGetDetectionResponse(rsp *http.Response) (*GetDetectionResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers GetDetectionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetDetectionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDetectionImageResponse parses an HTTP response from a GetDetectionImageWithResponse call
+func ParseGetDetectionImageResponse(rsp *http.Response) (*GetDetectionImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDetectionImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDetectionImageResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetDetectionImageResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDetectionImageResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetDetectionImageResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetDetectionImageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetDetectionImageResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
@@ -8730,6 +11003,13 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8743,6 +11023,13 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -8761,6 +11048,16 @@ func ParseListEventsResponse(rsp *http.Response) (*ListEventsResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers ListEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8797,6 +11094,13 @@ func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8810,6 +11114,13 @@ func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -8838,6 +11149,16 @@ func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error
 			headers.ContentDisposition = value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 429:
+		var headers ExportEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ExportEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8882,7 +11203,7 @@ func ParseReviewEventsResponse(rsp *http.Response) (*ReviewEventsResponse, error
 		response.JSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest CrossOriginRefused
+		var dest PrivateRefused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8916,6 +11237,13 @@ func ParseReviewEventsResponse(rsp *http.Response) (*ReviewEventsResponse, error
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8933,6 +11261,16 @@ func ParseReviewEventsResponse(rsp *http.Response) (*ReviewEventsResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers ReviewEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ReviewEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -8976,6 +11314,13 @@ func ParseSearchEventsResponse(rsp *http.Response) (*SearchEventsResponse, error
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8989,6 +11334,13 @@ func ParseSearchEventsResponse(rsp *http.Response) (*SearchEventsResponse, error
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -9007,6 +11359,16 @@ func ParseSearchEventsResponse(rsp *http.Response) (*SearchEventsResponse, error
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers SearchEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SearchEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9050,6 +11412,13 @@ func ParseGetEventStatsResponse(rsp *http.Response) (*GetEventStatsResponse, err
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9063,6 +11432,13 @@ func ParseGetEventStatsResponse(rsp *http.Response) (*GetEventStatsResponse, err
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -9081,6 +11457,16 @@ func ParseGetEventStatsResponse(rsp *http.Response) (*GetEventStatsResponse, err
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers GetEventStatsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetEventStatsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9124,6 +11510,13 @@ func ParseGetEventSummaryResponse(rsp *http.Response) (*GetEventSummaryResponse,
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
 		var dest MisdirectedRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9137,6 +11530,13 @@ func ParseGetEventSummaryResponse(rsp *http.Response) (*GetEventSummaryResponse,
 			return nil, err
 		}
 		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
@@ -9155,6 +11555,16 @@ func ParseGetEventSummaryResponse(rsp *http.Response) (*GetEventSummaryResponse,
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers GetEventSummaryResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetEventSummaryResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9198,6 +11608,13 @@ func ParseGetEventResponse(rsp *http.Response) (*GetEventResponse, error) {
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest EventNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9219,6 +11636,13 @@ func ParseGetEventResponse(rsp *http.Response) (*GetEventResponse, error) {
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9236,6 +11660,16 @@ func ParseGetEventResponse(rsp *http.Response) (*GetEventResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers GetEventResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetEventResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9280,7 +11714,7 @@ func ParseUpdateEventResponse(rsp *http.Response) (*UpdateEventResponse, error) 
 		response.JSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest CrossOriginRefused
+		var dest PrivateRefused
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -9321,6 +11755,13 @@ func ParseUpdateEventResponse(rsp *http.Response) (*UpdateEventResponse, error) 
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9338,6 +11779,16 @@ func ParseUpdateEventResponse(rsp *http.Response) (*UpdateEventResponse, error) 
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateEventResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateEventResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9381,6 +11832,13 @@ func ParseListEventDetectionsResponse(rsp *http.Response) (*ListEventDetectionsR
 		}
 		response.JSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest EventNotFound
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9402,6 +11860,13 @@ func ParseListEventDetectionsResponse(rsp *http.Response) (*ListEventDetectionsR
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9419,8 +11884,618 @@ func ParseListEventDetectionsResponse(rsp *http.Response) (*ListEventDetectionsR
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers ListEventDetectionsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers ListEventDetectionsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetEventImageResponse parses an HTTP response from a GetEventImageWithResponse call
+func ParseGetEventImageResponse(rsp *http.Response) (*GetEventImageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetEventImageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetEventImageResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetEventImageResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetEventImageResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetEventImageResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetEventImageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetEventImageResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDetectionOriginalResponse parses an HTTP response from a GetDetectionOriginalWithResponse call
+func ParseGetDetectionOriginalResponse(rsp *http.Response) (*GetDetectionOriginalResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDetectionOriginalResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest PictureNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest PictureGone
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest RangeNotSatisfiable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON416 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDetectionOriginalResponse200Headers
+		if values := rsp.Header.Values("Accept-Ranges"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Ranges", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptRanges = &value
+		}
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetDetectionOriginalResponse206Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers206 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDetectionOriginalResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetDetectionOriginalResponse416Headers
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = value
+		}
+		response.Headers416 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetDetectionOriginalResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetDetectionOriginalResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteSessionResponse parses an HTTP response from a DeleteSessionWithResponse call
+func ParseDeleteSessionResponse(rsp *http.Response) (*DeleteSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionEnd
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers DeleteSessionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers DeleteSessionResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateSessionResponse parses an HTTP response from a CreateSessionWithResponse call
+func ParseCreateSessionResponse(rsp *http.Response) (*CreateSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Session
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest CrossOriginRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest BodyTooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CreateSessionResponse200Headers
+		if values := rsp.Header.Values("Set-Cookie"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Set-Cookie", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.SetCookie = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateSessionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateSessionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
@@ -9497,6 +12572,13 @@ func ParseRunCleanupResponse(rsp *http.Response) (*RunCleanupResponse, error) {
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9514,6 +12596,16 @@ func ParseRunCleanupResponse(rsp *http.Response) (*RunCleanupResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers RunCleanupResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RunCleanupResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9659,6 +12751,13 @@ func ParseUpdateSystemConfigResponse(rsp *http.Response) (*UpdateSystemConfigRes
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9676,6 +12775,16 @@ func ParseUpdateSystemConfigResponse(rsp *http.Response) (*UpdateSystemConfigRes
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers UpdateSystemConfigResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers UpdateSystemConfigResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -9821,6 +12930,13 @@ func ParseRequeueDeadLettersResponse(rsp *http.Response) (*RequeueDeadLettersRes
 		}
 		response.JSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest InternalError
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -9838,6 +12954,16 @@ func ParseRequeueDeadLettersResponse(rsp *http.Response) (*RequeueDeadLettersRes
 	}
 
 	switch {
+	case rsp.StatusCode == 429:
+		var headers RequeueDeadLettersResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers RequeueDeadLettersResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {

@@ -91,3 +91,19 @@ func letterbox(width, height int) image.Rectangle {
 	x, y := (ThumbnailWidth-scaledWidth)/2, (ThumbnailHeight-scaledHeight)/2
 	return image.Rect(x, y, x+scaledWidth, y+scaledHeight)
 }
+
+// NewScaled scales img down to a width of at most maxWidth pixels, without bars around it. What is narrower keeps its size. A picture
+// more than twice as high as it is wide gets narrower still, so that the result is bounded.
+func NewScaled(img image.Image, maxWidth int) *Thumbnails {
+	source := img.Bounds()
+	width := min(maxWidth, source.Dx())
+	height := source.Dy() * width / source.Dx()
+	if most := 2 * maxWidth; height > most {
+		width, height = source.Dx()*most/source.Dy(), most
+	}
+	target := image.Rect(0, 0, max(1, width), max(1, height))
+	scaled := image.NewRGBA(target)
+	draw.Draw(scaled, target, image.Black, image.Point{}, draw.Src) // behind what is transparent
+	draw.ApproxBiLinear.Scale(scaled, target, img, source, draw.Over, nil)
+	return &Thumbnails{scaled: scaled, source: source, target: target}
+}
