@@ -14,8 +14,6 @@ CREATE INDEX events_reviewed_idx ON events (reviewed, started_at, id);
 CREATE INDEX events_camera_id_reviewed_idx ON events (camera_id, reviewed, started_at, id);
 DROP INDEX detections_camera_id_idx;
 CREATE INDEX detections_camera_id_idx ON detections (camera_id, detected_at, id);
--- A camera's newest pictures, and what became of those of a day.
-CREATE INDEX images_camera_id_idx ON images (camera_id, seen_at, id);
 
 ALTER TABLE cameras ADD COLUMN time_zone text; -- IANA name; null: the server's
 

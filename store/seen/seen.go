@@ -143,7 +143,9 @@ func (s *scan) merged(page Page, args *arguments, limit int) string {
 		if len(conditions) > 0 {
 			where = " WHERE " + strings.Join(conditions, " AND ")
 		}
-		parts[i] = fmt.Sprintf("(SELECT %s AS at, %s AS id FROM %s AS r%s)", s.at, s.id, s.table, where)
+		// Only branches that say their order are merged; others are appended and sorted.
+		parts[i] = fmt.Sprintf("(SELECT %s AS at, %s AS id FROM %s AS r%s ORDER BY %s %s, %s %s)",
+			s.at, s.id, s.table, where, s.at, direction, s.id, direction)
 	}
 	distinct := ""
 	if s.repeats && len(parts) > 1 {
