@@ -43,6 +43,7 @@ type fakes struct {
 	latency   func(stage latency.Stage, windowMinutes int) (latency.Summary, error)
 	media     func() (media.Report, error)
 	cleanup   func(ctx context.Context, dryRun bool) (retention.Report, error)
+	live      func() error
 	log       *logtest.Output
 }
 
@@ -125,7 +126,8 @@ func newFakes(tb testing.TB) *fakes {
 	}
 	config := store.SystemConfig{RetentionDays: 30, BatchWindow: 90 * time.Second, BatchIdleTimeout: 30 * time.Second, DetectionConfidenceThreshold: 0.5}
 	return &fakes{
-		log: &logtest.Output{},
+		log:  &logtest.Output{},
+		live: func() error { return nil },
 		health: func() health.Report {
 			return health.Report{State: health.Healthy, Services: healthyServices(probed), At: probed}
 		},
@@ -206,6 +208,7 @@ func (f *fakes) loseDatabase() {
 	f.update = func(context.Context, store.SystemConfigUpdate, store.Actor) (store.SystemConfig, error) {
 		return store.SystemConfig{}, cause
 	}
+	f.live = func() error { return cause }
 	f.total = func(context.Context, store.DeadLetterSelection) (int64, error) { return 0, cause }
 	f.requeue = func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 0, cause }
 	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
@@ -265,6 +268,7 @@ func exampleLatency(stage latency.Stage, _ int) (latency.Summary, error) {
 func (f *fakes) options() Options {
 	return Options{
 		Health: f, GPU: f, Store: f, Config: f, DeadLetters: f, Latency: f, Media: f, Cleanup: f,
+		Live: fakeLive{f}, Sockets: fakeLive{f},
 		Severity: store.DefaultSeverityThresholds(),
 		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
 		MachineName:  "nest.example.org",

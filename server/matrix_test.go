@@ -28,6 +28,11 @@ func withKeys(o *Options) {
 	o.APIKeys = []string{"another-key", testKey}
 }
 
+// readsNeedKey tells the paths whose reads show what happened at home, and not only how the system is doing.
+func readsNeedKey(path string) bool {
+	return strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/system/")
+}
+
 // TestMatrix goes through what can be wrong with a request, for every operation.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
@@ -41,7 +46,8 @@ func TestMatrix(t *testing.T) {
 		// HEAD answers like GET.
 		if !writes {
 			got := open.send(t, http.MethodHead, request.target+request.query, "").want(t, 200)
-			require.Equal(t, "application/json", got.Header.Get("Content-Type"))
+			content := operationsByID(t)[id].Responses.Status(http.StatusOK).Value.Content
+			require.Contains(t, content, got.Header.Get("Content-Type"))
 		}
 
 		// Unknown, repeated and unreadable parameters.
@@ -104,7 +110,7 @@ func TestMatrix(t *testing.T) {
 
 		// Key missing or wrong.
 		status = 200
-		if writes {
+		if writes || readsNeedKey(request.path) {
 			status = 401
 		}
 		locked.ask(t, id).want(t, status)

@@ -40,6 +40,8 @@ type requester struct {
 	ip, userAgent, requestID string
 	// ifNoneMatch is the header of this name.
 	ifNoneMatch string
+	// sessionEnd is closed when what lets the requester in ends; nil when it does not.
+	sessionEnd <-chan struct{}
 }
 
 // requesterKey is the key of the requester in a request's context.

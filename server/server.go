@@ -109,6 +109,9 @@ type Options struct {
 	Latency     latencyReader
 	Media       mediaReader
 	Cleanup     cleaner
+	// Live are the streams of what changes, Sockets the WebSockets that tell the same. Close ends them.
+	Live    liveStreams
+	Sockets liveSockets
 	// InferenceFPS is how many images per second ran through the detector over the last minute; nil when that is unknown. It must
 	// not wait. Nil means always unknown.
 	InferenceFPS func() *float64
@@ -214,7 +217,8 @@ func (o *Options) missing() error {
 	var problems []error
 	for name, absent := range map[string]bool{
 		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
-		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil, "Log": o.Log == nil,
+		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil, "Live": o.Live == nil,
+		"Sockets": o.Sockets == nil, "Log": o.Log == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))
@@ -236,6 +240,7 @@ func (s *Server) route(doc *openapi3.T) error {
 	if err := s.routePages(e); err != nil {
 		return err
 	}
+	s.routeSockets(e)
 	s.echo = e
 	return nil
 }
@@ -284,5 +289,8 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// Close ends a cleanup that still runs. Requests that come later are answered, but a cleanup is refused.
-func (s *Server) Close() { s.stop.Do(func() { close(s.stopping) }) }
+// Close ends a cleanup that still runs, and all live streams. Requests that come later are answered, but these are refused.
+func (s *Server) Close() {
+	s.stop.Do(func() { close(s.stopping) })
+	s.options.Live.Close()
+}

@@ -16,7 +16,10 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server"
 	"hsi.home.arpa/server/health"
+	livestreams "hsi.home.arpa/server/live"
+	"hsi.home.arpa/server/socket"
 	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/live"
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -53,6 +56,10 @@ type app struct {
 	supervisor                 *pipeline.Supervisor
 
 	health *health.Monitor
+
+	sequencer   *live.Sequencer
+	liveStreams *livestreams.Hub
+
 	server *server.Server
 }
 
@@ -66,7 +73,7 @@ func build(cfg Config, options Options) (*app, error) {
 		return nil, err
 	}
 	a.hostname, _ = os.Hostname() // empty when the system does not tell
-	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildServer}
+	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildLive, a.buildServer}
 	for _, step := range steps {
 		if err := step(options); err != nil {
 			return nil, err
@@ -132,6 +139,19 @@ func (a *app) buildRedis(options Options) (err error) {
 	return nil
 }
 
+// buildLive prepares what tells clients what changes.
+func (a *app) buildLive(options Options) error {
+	a.sequencer = live.New(live.Options{DB: a.db, Log: a.component("live")})
+	a.liveStreams = livestreams.New(livestreams.Options{
+		Source: a.sequencer, Log: a.component("live"), Now: options.Now,
+		Status: livestreams.StatusSources{
+			Health: a.health.Health, GPU: a.gpuMonitor.Latest, InferenceFPS: a.activity.InferenceFPS, Queues: a.db.QueueDepths,
+			Cameras: a.sequencer.CountCameras,
+		},
+	})
+	return nil
+}
+
 func (a *app) buildServer(options Options) (err error) {
 	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
@@ -139,7 +159,7 @@ func (a *app) buildServer(options Options) (err error) {
 		Cleanup: a.cleanup, DeadLetters: deadLetters{a.db, a.wakeDispatchers}, Severity: a.cfg.severity(),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
-		Dashboard: dashboard, Log: a.component("server"), Now: options.Now,
+		Live: a.liveStreams, Sockets: socket.New(a.liveStreams), Dashboard: dashboard, Log: a.component("server"), Now: options.Now,
 	})
 	return err
 }

@@ -122,6 +122,8 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"latency recorder", after(embeddedPatience, a.latency.Run, redis...)},
 			{"configuration watcher", after(schemaPatience, a.configs.Run, schema...)},
 			{"media files", after(schemaPatience, a.media.Run, schema...)},
+			{"live changes", after(schemaPatience, a.sequencer.Run, schema...)},
+			{"live streams", a.liveStreams.Run},
 		}},
 		{"workers", stopWorkers, []namedRun{
 			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},

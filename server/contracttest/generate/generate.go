@@ -95,6 +95,9 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 			methods = append(methods, http.MethodHead)
 		}
 		for method, specified := range item.Operations() {
+			if specified.Responses.Status(http.StatusOK).Value.Content["text/event-stream"] != nil {
+				continue // its answer has no end
+			}
 			op, err := newOperation(method, path, item, specified)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", specified.OperationID, err))
