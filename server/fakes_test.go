@@ -373,3 +373,21 @@ func (s *testServer) about(requestID string) []string {
 func discard() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // the cost of writing a line is part of what is measured
 }
+
+// request sends a GET for what is no operation, and reads the answer.
+func (s *testServer) request(tb testing.TB, path string, change ...func(*http.Request)) (answer, error) {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, s.url+path, http.NoBody)
+	require.NoError(tb, err)
+	for _, alter := range change {
+		alter(request)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	require.NoError(tb, response.Body.Close())
+	return answer{response, body}, err
+}

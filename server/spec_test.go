@@ -134,6 +134,9 @@ func checkParameter(t *testing.T, place string, parameter *openapi3.Parameter) {
 	t.Helper()
 	place += " " + parameter.Name
 	require.NotEmpty(t, parameter.Description, place)
+	if parameter.In == openapi3.ParameterInHeader { // any text will do; the server bounds the headers
+		return
+	}
 	require.Regexp(t, `^[a-z][a-z_]*$`, parameter.Name)
 	schema := parameter.Schema.Value
 	if schema.Type.Is(openapi3.TypeArray) {

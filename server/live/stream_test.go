@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -232,20 +231,6 @@ func TestStream_AsManyClientsAsMay(t *testing.T) {
 		}
 		return !errors.Is(err, live.ErrFull)
 	}, "a client that left still counts")
-}
-
-// TestStream_OutlivesTheDeadlinesOfTheServer: those for reading a request and writing an answer are not for it.
-func TestStream_OutlivesTheDeadlinesOfTheServer(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	short := &http.Server{Handler: http.HandlerFunc(w.serve), ReadTimeout: deadline, WriteTimeout: deadline}
-	w.serveWith(t, short)
-	c := w.follow(t, "")
-	for range 4 {
-		<-after(2 * deadline)
-		w.exec(t, insertEvent)
-		require.Equal(t, "event", c.next(t).Kind)
-	}
 }
 
 // TestStream_AnotherDatabaseTakesOver: a standby that may lack the last positions has an epoch of its own.

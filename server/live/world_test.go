@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -176,26 +174,6 @@ func (w *world) reached(tb testing.TB, head int64) {
 func (w *world) at(number int64) string {
 	state, _ := w.sequencer.State()
 	return storelive.Position{Epoch: state.Epoch, Number: number}.String()
-}
-
-// deadline is that of a server which is in a hurry.
-const deadline = 50 * time.Millisecond
-
-// after is time that passes on the network.
-func after(d time.Duration) <-chan time.Time { return time.After(d) }
-
-// serveWith lets another server answer from here on.
-func (w *world) serveWith(tb testing.TB, server *http.Server) {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	tb.Cleanup(func() {
-		require.NoError(tb, server.Close())
-		require.ErrorIs(tb, await.Value(tb, done), http.ErrServerClosed)
-	})
-	w.server.URL = "http://" + listener.Addr().String()
 }
 
 // field returns a number or text of a JSON object, as it is written.
