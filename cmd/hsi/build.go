@@ -59,6 +59,7 @@ type app struct {
 
 	sequencer   *live.Sequencer
 	liveStreams *livestreams.Hub
+	liveSignal  *redis.Signal
 
 	server *server.Server
 }
@@ -141,7 +142,8 @@ func (a *app) buildRedis(options Options) (err error) {
 
 // buildLive prepares what tells clients what changes.
 func (a *app) buildLive(options Options) error {
-	a.sequencer = live.New(live.Options{DB: a.db, Log: a.component("live")})
+	a.liveSignal = redis.NewSignal(a.redis, "hsi:live", func() { a.sequencer.Wake() })
+	a.sequencer = live.New(live.Options{DB: a.db, Log: a.component("live"), Moved: a.liveSignal.Send})
 	a.liveStreams = livestreams.New(livestreams.Options{
 		Source: a.sequencer, Log: a.component("live"), Now: options.Now,
 		Status: livestreams.StatusSources{

@@ -124,6 +124,7 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"media files", after(schemaPatience, a.media.Run, schema...)},
 			{"live changes", after(schemaPatience, a.sequencer.Run, schema...)},
 			{"live streams", a.liveStreams.Run},
+			{"live signal", after(embeddedPatience, a.liveSignal.Run, redis...)},
 		}},
 		{"workers", stopWorkers, []namedRun{
 			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},
