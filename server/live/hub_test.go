@@ -45,6 +45,13 @@ func bubble(t *testing.T, change func(*live.Options), test func(t *testing.T, so
 		group.Go(func() { _ = hub.Run(ctx) })
 		group.Go(func() { _ = server.Serve(listener) })
 		transport := &http.Transport{DialContext: listener.Dial}
+		defer func() {
+			hub.Close()
+			stop()
+			transport.CloseIdleConnections()
+			require.NoError(t, server.Close())
+			group.Wait()
+		}()
 		synctest.Wait()
 		test(t, source, hub, func(after string) io.ReadCloser {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", http.NoBody)
@@ -54,11 +61,6 @@ func bubble(t *testing.T, change func(*live.Options), test func(t *testing.T, so
 			require.NoError(t, err)
 			return response.Body
 		})
-		hub.Close()
-		stop()
-		transport.CloseIdleConnections()
-		require.NoError(t, server.Close())
-		group.Wait()
 	})
 }
 
@@ -114,11 +116,11 @@ func TestStream_Time(t *testing.T) {
 		body := ask("")
 		defer body.Close()
 		stream := listen(body)
-		<-time.After(12 * time.Second)
+		<-time.After(12500 * time.Millisecond)
 		mu.Lock()
 		state = health.Degraded
 		mu.Unlock()
-		<-time.After(2 * time.Second)
+		<-time.After(1500 * time.Millisecond)
 		source.Add(1)
 		synctest.Wait()
 		_, frames, _ := stream.get()

@@ -50,12 +50,14 @@ func bubble(t *testing.T, change func(*live.Options), test func(t *testing.T, w 
 		var group sync.WaitGroup
 		group.Go(func() { _ = w.hub.Run(ctx) })
 		group.Go(func() { _ = server.Serve(listener) })
+		defer func() {
+			w.hub.Close()
+			stop()
+			require.NoError(t, server.Close())
+			group.Wait()
+		}()
 		synctest.Wait()
 		test(t, w)
-		w.hub.Close()
-		stop()
-		require.NoError(t, server.Close())
-		group.Wait()
 	})
 }
 
@@ -152,13 +154,13 @@ func TestSystem(t *testing.T) {
 			"gpu":{"utilization":null,"memory_used":null,"memory_total":null,"temperature":null,"inference_fps":null},
 			"cameras":{"active":null,"total":null},"queue":{"pending":5,"processing":2},"health":"healthy"},
 			"timestamp":"2000-01-01T00:00:00Z"}`, got[0])
-		<-time.After(16 * time.Second)
+		<-time.After(16500 * time.Millisecond)
 		w.source.Add(5) // not told here
 		require.Len(t, p.take(), 3)
 		mu.Lock()
 		state = health.Unhealthy
 		mu.Unlock()
-		<-time.After(2 * time.Second)
+		<-time.After(time.Second)
 		got = p.take()
 		require.Len(t, got, 2)
 		require.Contains(t, got[0], `"health":"unhealthy"`)

@@ -63,8 +63,11 @@ var (
 const (
 	// channel is what the triggers notify.
 	channel = "hsi_live"
-	// pollEvery is the slow way to new rows, should notifications not arrive: a pooler between us and the database swallows them.
-	pollEvery = time.Second
+	// pace and pollEvery are the shortest and the longest time between two looks: it doubles while nothing is found. The long one is
+	// for when notifications do not arrive: a pooler between us and the database swallows them.
+	pace, pollEvery = 10 * time.Millisecond, time.Second
+	// settled is the pause between two looks from which on notifications are wanted again.
+	settled = 16 * pace
 	// atOnce is how many rows one transaction gives positions to.
 	atOnce = 1000
 	// callTimeout ends one call of the sequencer.
@@ -144,7 +147,8 @@ func (s *Sequencer) publish(state State) {
 // Run gives positions until ctx ends: at each notification of a trigger, at Wake, and every second. It returns nil when ctx ends.
 //
 // LISTEN is what makes a change known within milliseconds at no cost while nothing happens; polling at that pace would keep a small
-// machine from ever sleeping. The slow poll covers what LISTEN cannot: a pooler in between, and a connection that is just being made.
+// machine from ever sleeping. In a flood it is the other way round: transactions that notify cannot commit together, so that the
+// triggers are told not to, and the sequencer looks by itself until it is quiet.
 func (s *Sequencer) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -158,19 +162,25 @@ func (s *Sequencer) Run(ctx context.Context) error {
 }
 
 func (s *Sequencer) work(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	var known bool // whose database it is
 	var pruned time.Time
 	lastCause := ""
+	pause, inRow, unsettled := pace, 0, true // how many looks in a row found something; whether notifications may be switched off
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.woken:
-		case <-timer.C:
+		moved, err := s.look(ctx, &known)
+		switch {
+		case moved:
+			pause, inRow, unsettled = pace, inRow+1, true
+			if inRow == 3 && err == nil {
+				err = s.setAwake(ctx, true)
+			}
+		default:
+			pause, inRow = min(2*pause, pollEvery), 0
+			if unsettled && pause >= settled && err == nil {
+				err = s.setAwake(ctx, false)
+				unsettled = err != nil
+			}
 		}
-		err := s.look(ctx, &known)
 		if err == nil && time.Since(pruned) >= pruneEvery {
 			pruned = time.Now()
 			err = s.prune(ctx)
@@ -184,29 +194,63 @@ func (s *Sequencer) work(ctx context.Context) {
 			}
 		}
 		lastCause = cause
-		timer.Reset(pollEvery)
+		if !s.wait(ctx, pause) {
+			return
+		}
 	}
 }
 
-// look gives positions to everything that is committed.
-func (s *Sequencer) look(ctx context.Context, known *bool) error {
+// wait waits for the next look: the pause, or less when woken. It returns false when ctx ends.
+func (s *Sequencer) wait(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+	}
+	timer.Reset(pause - pace)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-s.woken:
+	case <-timer.C:
+	}
+	return true
+}
+
+// setAwake tells the triggers whether they need not notify. What a transaction decided before is found with the next looks.
+func (s *Sequencer) setAwake(ctx context.Context, awake bool) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	value := 0
+	if awake {
+		value = 1
+	}
+	_, err := s.options.DB.SQL().ExecContext(ctx, `SELECT setval('live_awake', $1)`, value)
+	return store.Classify(ctx, "switch notifications", err)
+}
+
+// look gives positions to everything that is committed, and tells whether there was anything.
+func (s *Sequencer) look(ctx context.Context, known *bool) (found bool, err error) {
 	if !*known {
 		if err := s.claimEpoch(ctx); err != nil {
-			return err
+			return false, err
 		}
 		*known = true
 	}
 	for {
 		moved, state, err := s.sequence(ctx)
 		if err != nil {
-			return err
+			return found, err
 		}
 		s.publish(state)
 		if moved > 0 {
+			found = true
 			s.options.Moved()
 		}
 		if moved < atOnce {
-			return nil
+			return found, nil
 		}
 	}
 }

@@ -372,3 +372,34 @@ func TestEvents_OfAnyProgram(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, live.CameraCounts{Active: 1, Total: 1}, counts)
 }
+
+// TestFlood: while one commit follows the other the triggers need not notify; when it is quiet they do.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	db := database(t)
+	s := start(t, db)
+	awake := func() bool { return storetest.QueryOne[bool](t, db, `SELECT last_value = 1 FROM live_awake`) }
+	await.True(t, func() bool {
+		storetest.Exec(t, db, insertEvents, 1)
+		return awake()
+	}, "a flood is not noticed")
+	await.True(t, func() bool { return !awake() }, "the end of a flood is not noticed")
+
+	notified := make(chan struct{}, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- db.Listen(ctx, "hsi_live", func() {
+			select {
+			case notified <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	await.Value(t, notified, "it does not listen")
+	storetest.Exec(t, db, insertEvents, 1)
+	await.Value(t, notified, "a single event is not notified")
+	reached(t, s, storetest.QueryOne[int64](t, db, `SELECT count(*) FROM events`))
+	stop()
+	require.NoError(t, await.Value(t, done))
+}
