@@ -258,7 +258,7 @@ func (s *Subscriber) Messages(ctx context.Context) ([][]byte, <-chan struct{}) {
 	for {
 		b, more := s.poll(ctx)
 		if messages := b.messages(); len(messages) > 0 {
-			return messages, closedChannel
+			return messages, more
 		}
 		if b.isEmpty() {
 			return nil, more
@@ -298,12 +298,16 @@ func (s *Subscriber) poll(ctx context.Context) (batch, <-chan struct{}) {
 	if b.frames, ok = s.page(ctx); !ok {
 		s.unsure = s.unsure || behind < 0
 	}
+	if len(b.frames) > 0 {
+		more = closedChannel
+	}
 	return b, more
 }
 
 // kept returns what the hub has. behind is not 0 when the table has to be read. mu must be held.
 func (s *Subscriber) kept() (b batch, behind int64, changed <-chan struct{}) {
 	h := s.hub
+	changed = h.changed
 	if s.wants.Status && h.status != nil && h.status.version > s.status {
 		b.status, s.status = h.status, h.status.version
 	}
@@ -333,12 +337,15 @@ func (s *Subscriber) kept() (b batch, behind int64, changed <-chan struct{}) {
 		from := int(s.at.Number - first)
 		to := min(from+batchSize, len(h.frames))
 		b.frames = h.frames[from:to:to]
+		if to < len(h.frames) {
+			changed = closedChannel
+		}
 		s.at.Number = h.frames[to-1].number
 		s.keepsUp = s.keepsUp || to == len(h.frames)
 	default:
 		behind = h.head - s.at.Number
 	}
-	return b, behind, h.changed
+	return b, behind, changed
 }
 
 // page reads the next frames from the table. Not ok: the database is away, and the next try comes with the next news.

@@ -44,9 +44,8 @@ func (s *Subscriber) write(ctx context.Context, w *writer, done <-chan struct{})
 		if !b.isEmpty() {
 			w.batch(b)
 			silent.Reset(heartbeat)
-			more = closedChannel // there may be more already, but the end comes first
 		}
-		select {
+		select { // the end comes before more
 		case <-ctx.Done():
 			return
 		case <-done:
@@ -83,6 +82,7 @@ func (s *Subscriber) beginning() []byte {
 type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	hurried time.Time // when the deadline was set
 	err     error
 }
 
@@ -96,7 +96,7 @@ func (w *writer) begin(first []byte) {
 }
 
 func (w *writer) batch(b batch) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.hurry()
 	if b.status != nil {
 		w.add(b.status.sse)
 	}
@@ -106,7 +106,7 @@ func (w *writer) batch(b batch) {
 	for _, f := range b.frames {
 		w.add(f.sse)
 	}
-	w.flush(nil)
+	w.push()
 }
 
 func (w *writer) add(text []byte) {
@@ -115,9 +115,22 @@ func (w *writer) add(text []byte) {
 	}
 }
 
+// flush sends a text by itself.
 func (w *writer) flush(text []byte) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.hurry()
 	w.add(text)
+	w.push()
+}
+
+// hurry gives what is written next its time, a second more or less: setting it each time would show among 500 clients.
+func (w *writer) hurry() {
+	if now := time.Now(); now.Sub(w.hurried) > time.Second {
+		w.hurried = now
+		_ = w.control.SetWriteDeadline(now.Add(writeTimeout)) // where it cannot be set there is none
+	}
+}
+
+func (w *writer) push() {
 	if w.err == nil {
 		w.err = w.control.Flush()
 	}
