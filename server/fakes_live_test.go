@@ -49,4 +49,5 @@ func (f fakeLive) Stream(_ context.Context, after string, _ <-chan struct{}) (fu
 func (fakeLive) Close() {}
 
 func (f fakeLive) Events(http.ResponseWriter, *http.Request, <-chan struct{}) error { return f.live() }
+
 func (f fakeLive) System(http.ResponseWriter, *http.Request, <-chan struct{}) error { return f.live() }

@@ -81,7 +81,7 @@ func (s *Server) routeSockets(e *echo.Echo) {
 
 // authorizeSocket refuses pages of other origins, whose upgrades browsers send like any other, and a missing or wrong key. done is
 // closed when what lets the requester in ends.
-func (s *Server) authorizeSocket(r *http.Request) (done <-chan struct{}, err error) {
+func (s *Server) authorizeSocket(r *http.Request) (done <-chan struct{}, err error) { //nolint:unparam // a key does not end; a session will
 	if !s.origins.mayUpgrade(r) {
 		return nil, &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
 	}

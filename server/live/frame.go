@@ -135,7 +135,7 @@ func toAPIEvent(e live.Event) gen.Event {
 	event := gen.Event{
 		ID: e.ID, CameraID: e.CameraID, CameraName: e.CameraName, StartedAt: e.StartedAt, EndedAt: e.EndedAt, RiskLevel: e.RiskLevel,
 		Summary: e.Summary, Reasoning: e.Reasoning, Analyzer: e.Analyzer, Reviewed: e.Reviewed, Notes: e.Notes, CreatedAt: e.CreatedAt,
-		DetectionCount: int32(min(len(e.DetectionIDs), 1<<31-1)), //nolint:gosec // bounded
+		DetectionCount: int32(min(len(e.DetectionIDs), 1<<31-1)),
 		DetectionIds:   append([]int64{}, e.DetectionIDs...), ObjectTypes: append([]string{}, e.ObjectTypes...),
 	}
 	if e.RiskScore != nil {

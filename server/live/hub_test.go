@@ -20,8 +20,15 @@ import (
 	"hsi.home.arpa/server/live/livetest"
 )
 
-// bubble runs a hub on the clock of the test, behind an HTTP server with the deadlines of the real one.
-func bubble(t *testing.T, change func(*live.Options), test func(t *testing.T, source *livetest.Source, hub *live.Hub, ask func(after string) io.ReadCloser)) {
+// scene is a hub on the clock of the test, behind an HTTP server with the deadlines of the real one.
+type scene struct {
+	t      *testing.T
+	source *livetest.Source
+	hub    *live.Hub
+	ask    func(after string) io.ReadCloser
+}
+
+func bubble(t *testing.T, change func(*live.Options), test func(*scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		source := livetest.NewSource(strings.Repeat("x", 2000))
@@ -53,14 +60,14 @@ func bubble(t *testing.T, change func(*live.Options), test func(t *testing.T, so
 			group.Wait()
 		}()
 		synctest.Wait()
-		test(t, source, hub, func(after string) io.ReadCloser {
+		test(&scene{t, source, hub, func(after string) io.ReadCloser {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/", http.NoBody)
 			require.NoError(t, err)
 			request.Header.Set("Last-Event-ID", after)
 			response, err := transport.RoundTrip(request)
 			require.NoError(t, err)
 			return response.Body
-		})
+		}})
 	})
 }
 
@@ -112,8 +119,9 @@ func TestStream_Time(t *testing.T) {
 			defer mu.Unlock()
 			return health.Report{State: state}
 		}
-	}, func(t *testing.T, source *livetest.Source, _ *live.Hub, ask func(string) io.ReadCloser) {
-		body := ask("")
+	}, func(s *scene) {
+		t := s.t
+		body := s.ask("")
 		defer body.Close()
 		stream := listen(body)
 		<-time.After(12500 * time.Millisecond)
@@ -121,12 +129,12 @@ func TestStream_Time(t *testing.T) {
 		state = health.Degraded
 		mu.Unlock()
 		<-time.After(1500 * time.Millisecond)
-		source.Add(1)
+		s.source.Add(1)
 		synctest.Wait()
 		_, frames, _ := stream.get()
 		require.Equal(t, []string{"0s system_status", "5s system_status", "10s system_status", "13s system_status", "14s event"}, frames)
 		<-time.After(10 * time.Minute)
-		source.Add(1)
+		s.source.Add(1)
 		synctest.Wait()
 		text, frames, ended := stream.get()
 		require.False(t, ended)
@@ -140,18 +148,19 @@ func TestStream_Time(t *testing.T) {
 // TestStream_SlowClient: it is told that it lagged and gets everything from the table, in order; the hub does not wait for it.
 func TestStream_SlowClient(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, source *livetest.Source, hub *live.Hub, ask func(string) io.ReadCloser) {
-		slow := ask("") // its connection holds nothing, and it reads nothing
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		slow := s.ask("") // its connection holds nothing, and it reads nothing
 		defer slow.Close()
-		fast := ask("")
+		fast := s.ask("")
 		defer fast.Close()
 		stream := listen(fast)
 		synctest.Wait()
 		for range 40 {
-			source.Add(50)
+			s.source.Add(50)
 			synctest.Wait()
 		}
-		require.Equal(t, "e-2000", hub.Position())
+		require.Equal(t, "e-2000", s.hub.Position())
 		text, _, _ := stream.get()
 		require.Contains(t, text, "id: e-2000\n")
 		require.NotContains(t, text, "event: lagged")
@@ -183,37 +192,39 @@ func TestStream_SlowClient(t *testing.T) {
 // TestStream_AClientThatTakesNothingIsGivenUp after the time that one write may take.
 func TestStream_AClientThatTakesNothingIsGivenUp(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(o *live.Options) { o.MaxClients = 1 }, func(t *testing.T, source *livetest.Source, hub *live.Hub, ask func(string) io.ReadCloser) {
-		body := ask("")
+	bubble(t, func(o *live.Options) { o.MaxClients = 1 }, func(s *scene) {
+		t := s.t
+		body := s.ask("")
 		defer body.Close()
-		source.Add(1)
+		s.source.Add(1)
 		<-time.After(9 * time.Second)
-		_, err := hub.Join("", live.Wants{})
+		_, err := s.hub.Join("", live.Wants{})
 		require.ErrorIs(t, err, live.ErrFull)
 		<-time.After(6 * time.Second)
-		s, err := hub.Join("", live.Wants{})
+		subscriber, err := s.hub.Join("", live.Wants{})
 		require.NoError(t, err)
-		s.Leave()
+		subscriber.Leave()
 	})
 }
 
 // TestStream_TheDatabaseIsAway: streams stay, and go on where they were.
 func TestStream_TheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, source *livetest.Source, _ *live.Hub, ask func(string) io.ReadCloser) {
-		source.Add(10)
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		s.source.Add(10)
 		synctest.Wait()
-		source.Fail(errors.New("gone"))
-		body := ask("e-3")
+		s.source.Fail(errors.New("gone"))
+		body := s.ask("e-3")
 		defer body.Close()
 		stream := listen(body)
 		<-time.After(time.Minute)
-		source.Add(1)
+		s.source.Add(1)
 		<-time.After(time.Minute)
 		_, frames, ended := stream.get()
 		require.False(t, ended)
 		require.NotContains(t, strings.Join(frames, ","), " event")
-		source.Fail(nil)
+		s.source.Fail(nil)
 		<-time.After(10 * time.Second)
 		text, _, _ := stream.get()
 		frames = nil
@@ -231,10 +242,11 @@ func TestStream_TheDatabaseIsAway(t *testing.T) {
 // TestHub_WithoutClientsReadsNothing: what nobody follows costs nothing.
 func TestHub_WithoutClientsReadsNothing(t *testing.T) {
 	t.Parallel()
-	bubble(t, nil, func(t *testing.T, source *livetest.Source, hub *live.Hub, _ func(string) io.ReadCloser) {
-		source.Add(1000)
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		s.source.Add(1000)
 		synctest.Wait()
-		require.Equal(t, "e-1000", hub.Position())
-		require.Zero(t, source.Reads())
+		require.Equal(t, "e-1000", s.hub.Position())
+		require.Zero(t, s.source.Reads())
 	})
 }

@@ -110,7 +110,7 @@ type systemMessage struct {
 func (h *Hub) tell(version int64, status gen.SystemStatus) {
 	data, err := json.Marshal(status)
 	if err != nil {
-		h.options.Log.Error("encode the system status", "error", err) //nolint:sloglint // there is no request
+		h.options.Log.Error("encode the system status", "error", err)
 		return
 	}
 	message, err := json.Marshal(systemMessage{Type: "system_status", Timestamp: status.Timestamp, Data: struct {
@@ -120,7 +120,7 @@ func (h *Hub) tell(version int64, status gen.SystemStatus) {
 		Health  gen.SystemStatusHealth `json:"health"`
 	}{status.GPU, status.Cameras, status.Queue, status.Health}})
 	if err != nil {
-		h.options.Log.Error("encode the system status", "error", err) //nolint:sloglint // there is no request
+		h.options.Log.Error("encode the system status", "error", err)
 		return
 	}
 	h.mu.Lock()

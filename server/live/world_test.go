@@ -157,9 +157,9 @@ func (c *client) nextKind(tb testing.TB, kind string) contracttest.Frame {
 	}
 }
 
-func (w *world) exec(tb testing.TB, statement string, args ...any) {
+func (w *world) exec(tb testing.TB, statement string) {
 	tb.Helper()
-	storetest.Exec(tb, w.db, statement, args...)
+	storetest.Exec(tb, w.db, statement)
 }
 
 // reached waits until the hub knows so many positions.

@@ -83,8 +83,9 @@ func (s *Sequencer) Events(ctx context.Context, ids []int64) (map[int64]Event, e
 // addNamed finds the detections that an event of another program names in its JSON. Those that are gone are left out.
 func (s *Sequencer) addNamed(ctx context.Context, event *Event) error {
 	var named []int64
-	if json.Unmarshal([]byte(*event.Named), &named) != nil || len(named) == 0 {
-		return nil // another program wrote something else
+	_ = json.Unmarshal([]byte(*event.Named), &named) // another program may have written something else
+	if len(named) == 0 {
+		return nil
 	}
 	var rows []struct {
 		ID   int64   `db:"id"`
