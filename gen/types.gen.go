@@ -161,6 +161,30 @@ func (e ReadinessState) Valid() bool {
 	}
 }
 
+// Defines values for ResyncReason.
+const (
+	ResyncReasonAhead       ResyncReason = "ahead"
+	ResyncReasonExpired     ResyncReason = "expired"
+	ResyncReasonForeign     ResyncReason = "foreign"
+	ResyncReasonManyChanges ResyncReason = "many_changes"
+)
+
+// Valid indicates whether the value is a known member of the ResyncReason enum.
+func (e ResyncReason) Valid() bool {
+	switch e {
+	case ResyncReasonAhead:
+		return true
+	case ResyncReasonExpired:
+		return true
+	case ResyncReasonForeign:
+		return true
+	case ResyncReasonManyChanges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Severity.
 const (
 	SeverityCritical Severity = "critical"
@@ -179,6 +203,27 @@ func (e Severity) Valid() bool {
 	case SeverityLow:
 		return true
 	case SeverityMedium:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SystemStatusHealth.
+const (
+	SystemStatusHealthDegraded  SystemStatusHealth = "degraded"
+	SystemStatusHealthHealthy   SystemStatusHealth = "healthy"
+	SystemStatusHealthUnhealthy SystemStatusHealth = "unhealthy"
+)
+
+// Valid indicates whether the value is a known member of the SystemStatusHealth enum.
+func (e SystemStatusHealth) Valid() bool {
+	switch e {
+	case SystemStatusHealthDegraded:
+		return true
+	case SystemStatusHealthHealthy:
+		return true
+	case SystemStatusHealthUnhealthy:
 		return true
 	default:
 		return false
@@ -300,6 +345,33 @@ type Camera struct {
 
 	// TimeZone Its IANA time zone; null: the server's.
 	TimeZone *string `json:"time_zone"`
+}
+
+// CameraChange A camera that is new, changed, or gone. A new picture alone is no change.
+type CameraChange struct {
+	// ID The camera.
+	ID string `json:"id"`
+
+	// LastSeenAt Time of its newest picture.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name Its name; null when it is gone.
+	Name *string `json:"name"`
+
+	// Removed Whether it is gone.
+	Removed bool `json:"removed"`
+
+	// Status Null when it is gone, or unless `CAMERA_OFFLINE_AFTER_SECONDS` is set.
+	Status *CameraStatus `json:"status"`
+}
+
+// CameraCounts How many cameras there are.
+type CameraCounts struct {
+	// Active Those that are online.
+	Active *int64 `json:"active"`
+
+	// Total All.
+	Total *int64 `json:"total"`
 }
 
 // CameraDetail A camera, and what became of its pictures.
@@ -865,6 +937,12 @@ type EventsOfCamera struct {
 	EventCount int64 `json:"event_count"`
 }
 
+// EventsRemoved Events that are gone, by one statement.
+type EventsRemoved struct {
+	// Ids Which.
+	Ids []int64 `json:"ids"`
+}
+
 // GPUHistory GPU samples, oldest first.
 type GPUHistory struct {
 	// Count Number of samples returned.
@@ -926,6 +1004,24 @@ type GPUStats struct {
 	Utilization *float64 `json:"utilization"`
 }
 
+// GPUStatus The GPU now.
+type GPUStatus struct {
+	// InferenceFPS Images run through the detector per second over the last minute.
+	InferenceFPS *float64 `json:"inference_fps"`
+
+	// MemoryTotal Total memory in MiB.
+	MemoryTotal *int64 `json:"memory_total"`
+
+	// MemoryUsed Memory used in MiB.
+	MemoryUsed *int64 `json:"memory_used"`
+
+	// Temperature Temperature in degrees Celsius.
+	Temperature *float64 `json:"temperature"`
+
+	// Utilization Utilization in percent.
+	Utilization *float64 `json:"utilization"`
+}
+
 // Health Overall health and the state of each service.
 type Health struct {
 	// Services The services by name. `database`, `redis` and `ai` are always there; others may come.
@@ -940,6 +1036,12 @@ type Health struct {
 
 // HealthState `healthy`: works. `degraded`: has issues, the system still operates. `unhealthy`: down or not answering.
 type HealthState string
+
+// Lagged The client did not keep up. What it has not got follows.
+type Lagged struct {
+	// Behind How many positions it is behind.
+	Behind int64 `json:"behind"`
+}
 
 // LatencySummary Latencies in milliseconds. Percentiles are exact to 1 %.
 type LatencySummary struct {
@@ -1034,6 +1136,15 @@ type QueueDepths struct {
 	DetectionQueue int64 `json:"detection_queue"`
 }
 
+// QueueStatus What waits in the pipeline.
+type QueueStatus struct {
+	// Pending Images that are not yet detected.
+	Pending *int64 `json:"pending"`
+
+	// Processing Closed batches that have no event yet.
+	Processing *int64 `json:"processing"`
+}
+
 // Readiness Whether the system can process images, and why not.
 type Readiness struct {
 	// Ready Whether the system can process images.
@@ -1069,6 +1180,15 @@ type RequeueResult struct {
 	// Requeued Number of images that wait again.
 	Requeued int64 `json:"requeued"`
 }
+
+// Resync Changes are missing here; read the lists anew.
+type Resync struct {
+	// Reason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+	Reason ResyncReason `json:"reason"`
+}
+
+// ResyncReason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+type ResyncReason string
 
 // ReviewResult What was marked.
 type ReviewResult struct {
@@ -1279,6 +1399,27 @@ type SystemConfigUpdate struct {
 	// RetentionDays How long data is kept.
 	RetentionDays *int32 `json:"retention_days,omitempty"`
 }
+
+// SystemStatus How the system is doing. Null is what is not known.
+type SystemStatus struct {
+	// Cameras How many cameras there are.
+	Cameras CameraCounts `json:"cameras"`
+
+	// GPU The GPU now.
+	GPU GPUStatus `json:"gpu"`
+
+	// Health The verdict of `/api/system/health`.
+	Health SystemStatusHealth `json:"health"`
+
+	// Queue What waits in the pipeline.
+	Queue QueueStatus `json:"queue"`
+
+	// Timestamp When it was found.
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// SystemStatusHealth The verdict of `/api/system/health`.
+type SystemStatusHealth string
 
 // Telemetry Queue depths and stage latencies.
 type Telemetry struct {
@@ -1601,6 +1742,15 @@ type GetEventStatsParams struct {
 	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
 	// that has one, else the server's. The answer names the zone that was used.
 	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	// After The same, for clients that cannot set a header. The header comes first.
+	After *string `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The id of the last frame that was received. Whatever is no position of this database gets a `resync`.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // GetEventSummaryParams defines parameters for GetEventSummary.

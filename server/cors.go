@@ -69,6 +69,20 @@ func (o *origins) check(r *http.Request) error {
 	return nil
 }
 
+// mayUpgrade tells whether a page of the request's origin may open a WebSocket: one of this server or of a configured origin.
+// Programs that are no browsers send no origin.
+func (o *origins) mayUpgrade(r *http.Request) bool {
+	sent := r.Header.Values("Origin")
+	if len(sent) == 0 {
+		return true
+	}
+	if _, ok := o.trusted[sent[0]]; ok && len(sent) == 1 {
+		return true
+	}
+	origin, err := url.Parse(sent[0])
+	return err == nil && len(sent) == 1 && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
+}
+
 // headers adds what a browser needs to show an answer to a page of a configured origin.
 // It returns true for a preflight request, which is then answered.
 func (o *origins) headers(r *http.Request, header http.Header) (preflight bool) {

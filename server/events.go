@@ -10,14 +10,12 @@ import (
 
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/server/list"
+	"hsi.home.arpa/server/wire"
 	"hsi.home.arpa/store/seen"
 )
 
 // maxDetectionsOfEvent is how many detections come with an event.
 const maxDetectionsOfEvent = 1000
-
-// eventImagePath is where the best picture of an event is.
-func eventImagePath(id int64) string { return "/api/events/" + strconv.FormatInt(id, 10) + "/image" }
 
 // ListEvents returns one page of events.
 func (s *Server) ListEvents(
@@ -79,7 +77,7 @@ func (s *Server) UpdateEvent(
 	if err != nil {
 		return nil, orNotFound(err, "Event", request.EventID)
 	}
-	return gen.UpdateEvent200JSONResponse(toAPIEvent(event)), nil
+	return gen.UpdateEvent200JSONResponse(wire.Event(event)), nil
 }
 
 // ListEventDetections returns some of the detections of one event.

@@ -29,6 +29,11 @@ func withKeys(o *Options) {
 	o.triesPerMinute = 1_000_000 // all tests are one client
 }
 
+// readsNeedKey tells the paths whose reads show what happened at home, and not only how the system is doing.
+func readsNeedKey(path string) bool {
+	return strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/system/")
+}
+
 // TestMatrix goes through what can be wrong with a request, for every operation.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
@@ -43,7 +48,8 @@ func TestMatrix(t *testing.T) {
 		// HEAD answers like GET.
 		if !writes {
 			got := open.send(t, http.MethodHead, request.target+request.query, "").want(t, 200)
-			require.Equal(t, open.ask(t, id).Header.Get("Content-Type"), got.Header.Get("Content-Type"))
+			content := operationsByID(t)[id].Responses.Status(fine).Value.Content
+			require.NotNil(t, content.Get(got.Header.Get("Content-Type")))
 		}
 
 		// Unknown, repeated and unreadable parameters.

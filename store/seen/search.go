@@ -63,7 +63,7 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 				rank[row.ID] = row.Rank
 			}
 		}
-		events, err := readEvents(ctx, tx, ids)
+		events, err := EventsByID(ctx, tx, ids)
 		if err != nil {
 			return err
 		}

@@ -66,6 +66,9 @@ func TestRequest_ReachesEverything(t *testing.T) {
 	for path, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			got := answers[operation.OperationID]
+			if got == nil && operation.Responses.Status(200).Value.Content["text/event-stream"] != nil {
+				continue // no request is made for it
+			}
 			for code := range operation.Responses.Map() {
 				switch code {
 				case "409", "500":

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/server/live"
+	"hsi.home.arpa/server/socket"
+)
+
+// upgrade makes a request an upgrade to a WebSocket.
+func upgrade(r *http.Request) {
+	r.Header.Set("Connection", "keep-alive, Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+func TestStreamEvents_Position(t *testing.T) {
+	t.Parallel()
+	s := start(t, newFakes(t))
+	for name, test := range map[string]struct{ header, query, want string }{
+		"none":         {"", "", ""},
+		"header":       {"e-1", "", "e-1"},
+		"query":        {"", "?last_event_id=e-2", "e-2"},
+		"header first": {"e-1", "?last_event_id=e-2", "e-1"},
+		"anything":     {"what a browser was given", "", "what a browser was given"},
+	} {
+		var change []func(*http.Request)
+		if test.header != "" {
+			change = append(change, header("Last-Event-ID", test.header))
+		}
+		got := s.get(t, "/api/events/stream"+test.query, change...).want(t, http.StatusOK)
+		require.Equal(t, test.want, got.Header.Get("X-After"), name)
+	}
+	s.get(t, "/api/events/stream?last_event_id=x").want(t, http.StatusUnprocessableEntity)
+	got := s.send(t, http.MethodHead, "/api/events/stream", "").want(t, http.StatusOK)
+	require.Equal(t, "text/event-stream", got.Header.Get("Content-Type"))
+}
+
+func TestStreamEvents_TooManyClients(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	f.live = func() error { return live.ErrFull }
+	s := start(t, f)
+	got := s.get(t, "/api/events/stream").want(t, http.StatusServiceUnavailable)
+	require.JSONEq(t, `{"detail":"Too many live clients"}`, string(got.body))
+	require.Equal(t, "5", got.Header.Get("Retry-After"))
+}
+
+// TestSockets_WhoMay: only upgrades, from no page of another origin, with a key where one is needed; and the key is never told.
+func TestSockets_WhoMay(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	f.live = func() error { return live.ErrFull } // so that no upgrade comes about
+	const let = http.StatusServiceUnavailable
+	open := start(t, f, func(o *Options) { o.CORSOrigins = []string{"https://home.example.org"} })
+	locked := start(t, f, withKeys)
+	protocol := func(value string) func(*http.Request) { return header("Sec-WebSocket-Protocol", value) }
+	for _, path := range []string{"/ws/events", "/ws/system"} {
+		get := func(s *testServer, change ...func(*http.Request)) answer {
+			got, err := s.request(t, path, change...)
+			require.NoError(t, err)
+			require.NotContains(t, got.Header, "Sec-Websocket-Protocol")
+			require.NotContains(t, string(got.body), testKey)
+			return got
+		}
+		got := get(open).want(t, http.StatusUpgradeRequired)
+		require.Equal(t, "websocket", got.Header.Get("Upgrade"))
+		get(open, upgrade).want(t, let)
+		get(open, upgrade, header("Sec-WebSocket-Version", "8")).want(t, http.StatusUpgradeRequired)
+		get(open, upgrade, host("evil.example.com")).want(t, http.StatusMisdirectedRequest)
+		for origin, status := range map[string]int{
+			open.url: let, "https://home.example.org": let, "http://evil.example.com": 403, "null": 403, "http://localhost.evil.example.com": 403,
+			"http://127.0.0.1:1": 403, "": 403,
+		} {
+			get(open, upgrade, header("Origin", origin)).want(t, status)
+		}
+		get(open, upgrade, header("Origin", open.url), func(r *http.Request) { r.Header.Add("Origin", "http://evil.example.com") }).want(t, 403)
+
+		get(locked, upgrade).want(t, http.StatusUnauthorized)
+		get(locked).want(t, http.StatusUnauthorized)
+		get(locked, upgrade, protocol("api-key.wrong, hsi")).want(t, http.StatusUnauthorized)
+		get(locked, upgrade, protocol("api-key."+testKey+", "+socket.Subprotocol)).want(t, let)
+		get(locked, upgrade, header("X-API-Key", testKey)).want(t, let)
+		get(locked, upgrade, header("X-API-Key", "wrong"), protocol("api-key."+testKey)).want(t, http.StatusUnauthorized)
+	}
+	require.NotContains(t, f.log.String(), testKey)
+	require.NotContains(t, strings.ToLower(f.log.String()), "sec-websocket")
+}
