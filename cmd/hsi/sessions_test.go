@@ -13,12 +13,14 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// A session outlives the server that made it, and ends when its key leaves the configuration, for good. A server that listens beyond this
-// machine without keys shows nothing private.
+// A session outlives the server that made it, and ends when its key leaves the configuration, for
+// good. A server that listens beyond this machine without keys shows nothing private.
 func TestServe_Sessions(t *testing.T) {
 	t.Parallel()
 	const first, second = "first-key-of-the-house", "second-key-of-the-house"
-	p := serve(t, "DATABASE_URL="+storetest.NewEmptyURL(t), "REDIS_URL="+embeddedtest.NewRedis(t).URL(), "API_KEY_ENABLED=true", "API_KEYS="+first+","+second)
+	p := serve(t, "DATABASE_URL="+storetest.NewEmptyURL(t),
+		"REDIS_URL="+embeddedtest.NewRedis(t).URL(), "API_KEY_ENABLED=true",
+		"API_KEYS="+first+","+second)
 	p.eventually("ready", p.isReady)
 	restart := func(keys string) {
 		p.stop()
@@ -27,7 +29,8 @@ func TestServe_Sessions(t *testing.T) {
 		p.eventually("ready again", p.isReady)
 	}
 	signIn := func(key string) http.Header {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.BaseURL+"/api/session", http.NoBody)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+			p.BaseURL+"/api/session", http.NoBody)
 		require.NoError(t, err)
 		request.Header.Set("X-API-Key", key)
 		response, err := p.client.Do(request)
@@ -60,5 +63,6 @@ func TestServe_Sessions(t *testing.T) {
 	restart("PICTURES_WITHOUT_KEY=true")
 	want(404, nil)
 	p.stop()
-	require.False(t, strings.Contains(p.log(), first) || strings.Contains(p.log(), byFirst.Get("Cookie")))
+	require.False(t, strings.Contains(p.log(), first) || strings.Contains(p.log(),
+		byFirst.Get("Cookie")))
 }
