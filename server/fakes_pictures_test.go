@@ -56,6 +56,7 @@ type fakeSessions struct {
 	actors   []store.Actor // of all changes
 	refused  []store.Actor
 	lookups  int
+	during   func() // a lookup
 }
 
 func newFakeSessions() *fakeSessions {
@@ -79,6 +80,9 @@ func (f *fakeSessions) CreateSession(_ context.Context, secret, key store.Sessio
 }
 
 func (f *fakeSessions) Session(_ context.Context, secret store.SessionHash) (store.Session, error) {
+	if f.during != nil {
+		defer f.during()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lookups++

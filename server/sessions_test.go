@@ -204,6 +204,23 @@ func TestSessions_AreBelievedForAMoment(t *testing.T) {
 	ask(401)
 }
 
+// TestSessions_EndDuringALookup: what a lookup finds is not believed when the session ends meanwhile.
+func TestSessions_EndDuringALookup(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	s := start(t, f, withKeys)
+	cookie := s.signIn(t)
+	secret, ok := hashOfSecret(cookie.Value)
+	require.True(t, ok)
+	f.sessions.during = func() {
+		f.sessions.during = nil
+		_, err := s.server.sessions.end(t.Context(), secret, store.Actor{})
+		require.NoError(t, err)
+	}
+	s.ask(t, "getEventImage", withCookie(cookie)).want(t, 200) // it came before
+	s.ask(t, "getEventImage", withCookie(cookie)).want(t, 401)
+}
+
 func TestSessions_NeedTheDatabase(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

@@ -524,6 +524,10 @@ func TestSnapshot_IsTheNewestWholePicture(t *testing.T) {
 	require.Equal(t, newer, bytesOf(t, file, err))
 	require.False(t, file.Immutable)
 
+	h.exec(`UPDATE images SET state = 'expired'`) // its results are gone, the file is there
+	file, err = snapshot()
+	require.Equal(t, newer, bytesOf(t, file, err))
+
 	// What came later and is no picture to show.
 	h.record("video.mp4", []byte("\x00\x00\x00\x20ftypisom\x00\x00"))
 	h.record("half.jpg", newer[:len(newer)/2])
