@@ -28,8 +28,10 @@ func (f *fakePictures) picture(immutable bool) (*pictures.File, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return &pictures.File{ReadSeeker: bytes.NewReader([]byte(f.content)), MediaType: f.mediaType,
-		ETag: `"abc"`, Immutable: immutable}, nil
+	return &pictures.File{
+		ReadSeeker: bytes.NewReader([]byte(f.content)), MediaType: f.mediaType,
+		ETag: `"abc"`, Immutable: immutable,
+	}, nil
 }
 
 func (f *fakePictures) Thumbnail(context.Context, int64) (*pictures.File, error) {
@@ -68,7 +70,8 @@ func (f *fakeSessions) SessionCookieSuffix(context.Context) (string, error) {
 }
 
 func (f *fakeSessions) CreateSession(_ context.Context, secret, key store.SessionHash,
-	lifetime time.Duration, actor store.Actor) (time.Time, error) {
+	lifetime time.Duration, actor store.Actor,
+) (time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -97,7 +100,8 @@ func (f *fakeSessions) Session(_ context.Context, secret store.SessionHash) (sto
 }
 
 func (f *fakeSessions) EndSession(_ context.Context, secret store.SessionHash,
-	actor store.Actor) (bool, error) {
+	actor store.Actor,
+) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, ok := f.sessions[secret]
@@ -107,7 +111,8 @@ func (f *fakeSessions) EndSession(_ context.Context, secret store.SessionHash,
 }
 
 func (f *fakeSessions) EndSessionsOfOtherKeys(_ context.Context, keys []store.SessionHash) (int64,
-	error) {
+	error,
+) {
 	return int64(len(keys)), f.err
 }
 

@@ -53,8 +53,10 @@ func TestPictures_Serving(t *testing.T) {
 			require.Empty(t, same.Header.Get("Content-Type"))
 		}
 		s.ask(t, id, func(r *http.Request) {
-			r.Header["If-None-Match"] = []string{`"x"`,
-				`"abc"`}
+			r.Header["If-None-Match"] = []string{
+				`"x"`,
+				`"abc"`,
+			}
 		}).want(t, 304)
 		s.ask(t, id, header("If-None-Match", `"other"`)).want(t, 200)
 
@@ -71,17 +73,23 @@ func TestPictures_Serving(t *testing.T) {
 		for name, whole := range map[string][]func(*http.Request){
 			"several": {header("Range", "bytes=0-1,3-4")},
 			"several lines": {func(r *http.Request) {
-				r.Header["Range"] = []string{"bytes=0-1",
-					"bytes=3-4"}
+				r.Header["Range"] = []string{
+					"bytes=0-1",
+					"bytes=3-4",
+				}
 			}},
 			"another one":  {header("Range", "bytes=2-5"), header("If-Range", `"other"`)},
 			"another unit": {header("Range", "lines=1-2")},
 			"nothing":      {header("Range", "bytes=")},
 			"weak":         {header("Range", "bytes=2-5"), header("If-Range", `W/"abc"`)},
-			"a date": {header("Range", "bytes=2-5"),
-				header("If-Range", "Mon, 01 Jan 2024 00:00:00 GMT")},
-			"old conditions": {header("If-Modified-Since", "Mon, 01 Jan 2035 00:00:00 GMT"),
-				header("If-Unmodified-Since", "Mon, 01 Jan 1990 00:00:00 GMT")},
+			"a date": {
+				header("Range", "bytes=2-5"),
+				header("If-Range", "Mon, 01 Jan 2024 00:00:00 GMT"),
+			},
+			"old conditions": {
+				header("If-Modified-Since", "Mon, 01 Jan 2035 00:00:00 GMT"),
+				header("If-Unmodified-Since", "Mon, 01 Jan 1990 00:00:00 GMT"),
+			},
 		} {
 			require.Equal(t, examplePicture, string(s.ask(t, id, whole...).want(t, 200).body),
 				"%s: %s", id, name)
@@ -112,8 +120,10 @@ func TestPictures_WhyThereIsNone(t *testing.T) {
 			{store.ErrNotFound, 404, kind + " with id " + name + " not found"},
 			{pictures.ErrNone, 404, kind + " " + name + " has no picture"},
 			{pictures.ErrForeign, 404, "The file of " + of + " lies outside of the media folders"},
-			{pictures.ErrKind, 404,
-				"The file of " + of + " is no picture or video that can be shown"},
+			{
+				pictures.ErrKind, 404,
+				"The file of " + of + " is no picture or video that can be shown",
+			},
 			{pictures.ErrGone, 410, "The picture of " + of + " is gone"},
 			{pictures.ErrReplaced, 410, "Another file has taken the place of the picture of " + of},
 			{pictures.ErrBusy, 503, "Too many pictures are being made"},
@@ -133,18 +143,24 @@ func TestPictures_WhyThereIsNone(t *testing.T) {
 func TestPictures_OddIDs(t *testing.T) {
 	t.Parallel()
 	s := start(t, newFakes(t))
-	for _, id := range []string{"0", "-1", "x", "1.0", "9007199254740992", "..%2F..%2Fetc%2Fpasswd",
-		"1%00", "%2e%2e"} {
-		for _, target := range []string{"/api/detections/%s/image", "/api/media/detections/%s",
-			"/api/events/%s/image"} {
+	for _, id := range []string{
+		"0", "-1", "x", "1.0", "9007199254740992", "..%2F..%2Fetc%2Fpasswd",
+		"1%00", "%2e%2e",
+	} {
+		for _, target := range []string{
+			"/api/detections/%s/image", "/api/media/detections/%s",
+			"/api/events/%s/image",
+		} {
 			s.get(t, fmt.Sprintf(target, id)).want(t, 422)
 		}
 	}
 	for _, id := range []string{"a%2Fb", "..%2F..%2Fetc", "a%00", strings.Repeat("a", 129), "%ff"} {
 		s.get(t, "/api/cameras/"+id+"/snapshot").want(t, 422)
 	}
-	for _, id := range []string{"front_door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "%E5%89%8D",
-		"a%20b", "..", "%25"} {
+	for _, id := range []string{
+		"front_door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "%E5%89%8D",
+		"a%20b", "..", "%25",
+	} {
 		s.get(t, "/api/cameras/"+id+"/snapshot").want(t, 200)
 	}
 	for _, width := range []string{"0", "320.0", "100", "641", "-160", "", "x", "160&width=320"} {
