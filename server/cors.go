@@ -64,9 +64,13 @@ func asBrowsersSend(origin string) (string, error) {
 // check refuses a write from a page of another origin. Programs that are no browsers send neither header and pass.
 func (o *origins) check(r *http.Request) error {
 	if err := o.protection.Check(r); err != nil {
-		return &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
+		return errCrossOrigin()
 	}
 	return nil
+}
+
+func errCrossOrigin() *problem {
+	return &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
 }
 
 // mayUpgrade tells whether a page of the request's origin may open a WebSocket: one of this server or of a configured origin.

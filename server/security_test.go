@@ -336,7 +336,7 @@ func TestSecurityDocument(t *testing.T) {
 		require.Contains(t, string(document), fmt.Sprintf("| API%d:2023 ", item))
 	}
 	known := map[string]bool{}
-	for _, dir := range []string{".", "../cmd/hsi", "../tools/packaging", "../pipeline/aicall", "../pipeline/picture"} {
+	for _, dir := range []string{".", "../cmd/hsi", "../tools/packaging", "../pipeline/aicall", "../pipeline/picture", "pictures", "../store/media"} {
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		for _, entry := range entries {

@@ -2279,7 +2279,7 @@ type ClientInterface interface {
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
 	RunCleanup(ctx context.Context, params *RunCleanupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2295,7 +2295,7 @@ type ClientInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2306,7 +2306,7 @@ type ClientInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2327,7 +2327,7 @@ type ClientInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2340,7 +2340,7 @@ type ClientInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2930,7 +2930,7 @@ func (c *Client) CreateSession(ctx context.Context, reqEditors ...RequestEditorF
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 // nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
 func (c *Client) RunCleanup(ctx context.Context, params *RunCleanupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2966,7 +2966,7 @@ func (c *Client) GetSystemConfig(ctx context.Context, reqEditors ...RequestEdito
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2987,7 +2987,7 @@ func (c *Client) UpdateSystemConfigWithBody(ctx context.Context, contentType str
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3028,7 +3028,7 @@ func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersPar
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3051,7 +3051,7 @@ func (c *Client) RequeueDeadLettersWithBody(ctx context.Context, contentType str
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5707,7 +5707,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5727,7 +5727,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5738,7 +5738,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5761,7 +5761,7 @@ type ClientWithResponsesInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5774,7 +5774,7 @@ type ClientWithResponsesInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10122,7 +10122,7 @@ func (c *ClientWithResponses) CreateSessionWithResponse(ctx context.Context, req
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 // nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10154,7 +10154,7 @@ func (c *ClientWithResponses) GetSystemConfigWithResponse(ctx context.Context, r
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10171,7 +10171,7 @@ func (c *ClientWithResponses) UpdateSystemConfigWithBodyWithResponse(ctx context
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10206,7 +10206,7 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10225,7 +10225,7 @@ func (c *ClientWithResponses) RequeueDeadLettersWithBodyWithResponse(ctx context
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -81,6 +81,7 @@ type operation struct {
 	inPath, query    []*openapi3.Parameter
 	body             *openapi3.Schema // nil: takes no body
 	needsKey, reads  bool
+	private          bool         // without keys it is refused to others than this machine
 	statuses         map[int]bool // documented
 	success          []int        // answers to a right request
 }
@@ -126,6 +127,7 @@ func newOperation(method, path string, item *openapi3.PathItem, specified *opena
 		id: specified.OperationID, method: method, path: path, reads: method == http.MethodGet,
 		needsKey: specified.Security != nil && len(*specified.Security) > 0, statuses: map[int]bool{},
 	}
+	op.private = op.needsKey && !strings.HasPrefix(path, "/api/system/") && path != "/api/session"
 	for code := range specified.Responses.Map() {
 		var status int
 		if _, err := fmt.Sscanf(code, "%d", &status); err != nil {
@@ -136,6 +138,7 @@ func newOperation(method, path string, item *openapi3.PathItem, specified *opena
 			op.success = append(op.success, status)
 		}
 	}
+	slices.Sort(op.success)
 	// A 503 with the body of the 200 is a verdict, and no failure to answer.
 	good, bad := specified.Responses.Status(http.StatusOK), specified.Responses.Status(http.StatusServiceUnavailable)
 	if good != nil && bad != nil && schemaOf(good) != "" && schemaOf(good) == schemaOf(bad) {
