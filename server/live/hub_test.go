@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,5 +249,30 @@ func TestHub_WithoutClientsReadsNothing(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, "e-1000", s.hub.Position())
 		require.Zero(t, s.source.Reads())
+	})
+}
+
+// TestStream_AllComeBackTogether: what they have missed is read once for all of them.
+func TestStream_AllComeBackTogether(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		s.source.Add(1000)
+		synctest.Wait()
+		const clients = 100
+		streams := make([]*told, clients)
+		for i := range streams {
+			body := s.ask("e-" + strconv.Itoa(i))
+			defer body.Close()
+			streams[i] = listen(body)
+		}
+		synctest.Wait()
+		for i, stream := range streams {
+			text, _, _ := stream.get()
+			require.Equal(t, 1000-i, strings.Count(text, "event: event\n"))
+			require.Contains(t, text, "id: e-"+strconv.Itoa(i+1)+"\n")
+			require.Contains(t, text, "id: e-1000\n")
+		}
+		require.Less(t, s.source.Reads(), 4*clients, "16 pages for each of them would be 1,600")
 	})
 }
