@@ -106,7 +106,7 @@ func (o *origins) headers(r *http.Request, header http.Header) (preflight bool) 
 	header.Add("Vary", "Access-Control-Request-Method")
 	header.Add("Vary", "Access-Control-Request-Headers")
 	header.Set("Access-Control-Allow-Methods", "GET, HEAD, PATCH, POST, DELETE")
-	header.Set("Access-Control-Allow-Headers", "Content-Type, X-API-Key, X-Request-ID")
+	header.Set("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, X-API-Key, X-Request-ID")
 	header.Set("Access-Control-Max-Age", "600")
 	return true
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/live"
 )
@@ -32,12 +34,10 @@ const (
 	DefaultMaxClients = 1000
 	// keptFrames and keptBytes bound the frames that are kept for all clients.
 	keptFrames, keptBytes = 1024, 8 << 20
-	// pageSize is how many positions are read from the table at once.
-	pageSize = 100
-	// batchSize is how many frames a client is given at once.
+	// batchSize is how many positions are read from the table at once, and how many frames a client is given at once.
 	batchSize = 64
-	// pageReaders is how many clients read the table at once, when all come back together.
-	pageReaders = 4
+	// pageReaders is how many clients read the table at once, keptPages how many pages they share, when all come back together.
+	pageReaders, keptPages = 4, 32
 	// retryRead is how soon a failed read is tried again.
 	retryRead = time.Second
 )
@@ -58,7 +58,8 @@ type Options struct {
 // Hub fans out the stream of changes.
 type Hub struct {
 	options Options
-	pages   chan struct{} // has room for those who read the table
+	readers chan struct{} // has room for those who read the table
+	pages   *lru.Cache[live.Position, []*frame]
 	joined  chan struct{} // holds one value when a client has come
 	cameras chan struct{} // holds one value when a camera has changed
 	closed  chan struct{}
@@ -83,8 +84,9 @@ func New(options Options) *Hub {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
+	pages, _ := lru.New[live.Position, []*frame](keptPages) // it refuses only a size below 1
 	return &Hub{
-		options: options, pages: make(chan struct{}, pageReaders), joined: make(chan struct{}, 1), cameras: make(chan struct{}, 1),
+		options: options, readers: make(chan struct{}, pageReaders), pages: pages, joined: make(chan struct{}, 1), cameras: make(chan struct{}, 1),
 		closed: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
@@ -125,7 +127,7 @@ func (h *Hub) advance(ctx context.Context, state live.State) error {
 		if at.Number >= state.Head {
 			return nil
 		}
-		changes, now, err := h.options.Source.Read(ctx, at, pageSize)
+		changes, now, err := h.options.Source.Read(ctx, at, batchSize)
 		if errors.Is(err, live.ErrResync) { // the database is another one, or the positions in between are gone
 			h.mu.Lock()
 			h.jump(now)
@@ -350,18 +352,32 @@ func (s *Subscriber) kept() (b batch, behind int64, changed <-chan struct{}) {
 	return b, behind, changed
 }
 
-// page reads the next frames from the table. Not ok: the database is away, and the next try comes with the next news.
+// page returns the next frames of the table. Not ok: the database is away, and the next try comes with the next news.
 func (s *Subscriber) page(ctx context.Context) (frames []*frame, ok bool) {
 	h := s.hub
+	if frames := s.sharedPage(); frames != nil {
+		return frames, true
+	}
 	select {
-	case h.pages <- struct{}{}:
-		defer func() { <-h.pages }()
+	case h.readers <- struct{}{}:
+		defer func() { <-h.readers }()
 	case <-ctx.Done():
 		return nil, false
 	case <-h.closed:
 		return nil, false
 	}
-	changes, now, err := h.options.Source.Read(ctx, s.at, batchSize)
+	if frames := s.sharedPage(); frames != nil { // somebody else has read it meanwhile
+		return frames, true
+	}
+	from := s.pageStart()
+	changes, now, err := h.options.Source.Read(ctx, from, batchSize)
+	if err != nil && from != s.at { // the beginning of the page may be gone, or another process is further than the hub knows
+		from = s.at
+		changes, now, err = h.options.Source.Read(ctx, from, batchSize)
+	}
+	if err == nil && s.at.Number > now.Head {
+		err = live.ErrAhead
+	}
 	if reason, missing := resyncReason(err); missing {
 		s.at, s.keepsUp = now.Position(), true
 		return []*frame{resyncFrame(s.at, reason)}, true
@@ -369,11 +385,35 @@ func (s *Subscriber) page(ctx context.Context) (frames []*frame, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if frames, err = h.encode(ctx, s.at.Epoch, changes); err != nil || len(frames) == 0 {
-		return nil, err == nil
+	if frames, err = h.encode(ctx, s.at.Epoch, changes); err != nil {
+		return nil, false
 	}
-	s.at.Number = frames[len(frames)-1].number
-	return frames, true
+	if len(frames) == batchSize { // it will always be the same
+		h.pages.Add(from, frames)
+	}
+	return s.goOn(frames), true
+}
+
+// pageStart is where the page begins that holds the next position: all who come back share pages.
+func (s *Subscriber) pageStart() live.Position {
+	return live.Position{Epoch: s.at.Epoch, Number: s.at.Number / batchSize * batchSize}
+}
+
+// sharedPage returns the next frames when somebody has read them already.
+func (s *Subscriber) sharedPage() []*frame {
+	frames, _ := s.hub.pages.Get(s.pageStart())
+	return s.goOn(frames)
+}
+
+// goOn takes the frames behind the position that was told last.
+func (s *Subscriber) goOn(frames []*frame) []*frame {
+	for i, f := range frames {
+		if f.number > s.at.Number {
+			s.at.Number = frames[len(frames)-1].number
+			return frames[i:]
+		}
+	}
+	return nil
 }
 
 // messages are those of the WebSockets.

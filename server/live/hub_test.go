@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -248,5 +249,60 @@ func TestHub_WithoutClientsReadsNothing(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, "e-1000", s.hub.Position())
 		require.Zero(t, s.source.Reads())
+	})
+}
+
+// TestStream_AllComeBackTogether: what they have missed is read once for all of them.
+func TestStream_AllComeBackTogether(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		s.source.Add(1000)
+		synctest.Wait()
+		const clients = 100
+		streams := make([]*told, clients)
+		for i := range streams {
+			body := s.ask("e-" + strconv.Itoa(i))
+			defer body.Close()
+			streams[i] = listen(body)
+		}
+		synctest.Wait()
+		for i, stream := range streams {
+			text, _, _ := stream.get()
+			require.Equal(t, 1000-i, strings.Count(text, "event: event\n"))
+			require.Contains(t, text, "id: e-"+strconv.Itoa(i+1)+"\n")
+			require.Contains(t, text, "id: e-1000\n")
+		}
+		require.Less(t, s.source.Reads(), 4*clients, "16 pages for each of them would be 1,600")
+	})
+}
+
+// TestStream_EveryPosition: from wherever a client comes, of the kept frames or the table, it gets what comes behind.
+func TestStream_EveryPosition(t *testing.T) {
+	t.Parallel()
+	bubble(t, nil, func(s *scene) {
+		t := s.t
+		first := s.ask("")
+		defer first.Close()
+		listen(first)
+		s.source.Add(1500) // more than are kept
+		synctest.Wait()
+		for _, begin := range []int{0, 63, 64, 65, 470, 474, 475, 476, 477, 478, 500, 1435, 1436, 1437, 1498, 1499, 1500} {
+			number := begin
+			body := s.ask("e-" + strconv.Itoa(begin))
+			stream := listen(body)
+			synctest.Wait()
+			text, _, _ := stream.get()
+			frames, err := contracttest.ParseFrames(text)
+			require.NoError(t, err)
+			for _, f := range frames[1:] {
+				if f.Kind == "event" {
+					number++
+					require.Equal(t, "e-"+strconv.Itoa(number), f.ID)
+				}
+			}
+			require.Equal(t, 1500, number)
+			require.NoError(t, body.Close())
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/gpu"
+	"hsi.home.arpa/internal/beat"
 	"hsi.home.arpa/server/health"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/live"
@@ -42,8 +43,7 @@ type statusFrame struct {
 
 // watchStatus makes a status every 5 s, and at once when a client comes and none is fresh, a service or a camera changes.
 func (h *Hub) watchStatus(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
+	var look <-chan time.Time // nil while nobody follows
 	var services map[string]health.State
 	var last time.Time
 	for version := int64(1); ; version++ {
@@ -51,7 +51,7 @@ func (h *Hub) watchStatus(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-look:
 		case <-h.joined:
 		case <-h.cameras:
 			cameraChanged = true
@@ -60,9 +60,10 @@ func (h *Hub) watchStatus(ctx context.Context) {
 		watched := h.clients > 0
 		h.mu.RUnlock()
 		if !watched {
-			services = nil
+			services, look = nil, nil
 			continue
 		}
+		look = time.After(beat.Until(time.Now(), lookEvery))
 		report, now := h.options.Status.Health(), h.options.Now()
 		current := statesOf(report)
 		messages := serviceMessages(services, current, now)

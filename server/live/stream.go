@@ -87,8 +87,7 @@ type writer struct {
 }
 
 func (w *writer) begin(first []byte) {
-	// The deadline for reading the request would end the stream: the server watches the connection to see whether the client is there.
-	_ = w.control.SetReadDeadline(time.Time{}) // where it cannot be set there is none
+	// The deadline for reading the request is none of ours: the HTTP server lifts it once it has the request.
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	w.WriteHeader(http.StatusOK)

@@ -72,6 +72,7 @@ func TestStream_Resync(t *testing.T) {
 		w.exec(t, insertEvent)
 	}
 	w.reached(t, 4)
+	require.JSONEq(t, `{"reason":"ahead"}`, w.follow(t, w.at(5)).next(t).Data)
 	w.exec(t, `DELETE FROM live_changes WHERE position <= 2; UPDATE live_state SET removed = 2`)
 	for after, reason := range map[string]string{
 		w.at(1): "expired", w.at(5): "ahead", "0123456789ab-3": "foreign", "nonsense": "foreign", "-": "foreign",

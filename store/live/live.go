@@ -15,6 +15,7 @@ import (
 
 	"github.com/lib/pq"
 
+	"hsi.home.arpa/internal/beat"
 	"hsi.home.arpa/store"
 )
 
@@ -209,7 +210,10 @@ func (s *Sequencer) wait(ctx context.Context, pause time.Duration) bool {
 		return false
 	case <-timer.C:
 	}
-	timer.Reset(pause - pace)
+	if pause == pollEvery {
+		pause = beat.Until(time.Now(), pollEvery)
+	}
+	timer.Reset(max(pause-pace, 0))
 	select {
 	case <-ctx.Done():
 		return false
