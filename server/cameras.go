@@ -106,8 +106,10 @@ func (s *Server) CreateCamera(
 		ID: folder.CameraID, Name: body.Name, FolderPath: folder.Path, TimeZone: body.TimeZone,
 	}, toActor(requesterOf(ctx)))
 	if errors.Is(err, store.ErrConflict) {
-		return nil, &problem{status: http.StatusConflict, cause: err,
-			detail: "A camera of this folder exists already: " + folder.CameraID}
+		return nil, &problem{
+			status: http.StatusConflict, cause: err,
+			detail: "A camera of this folder exists already: " + folder.CameraID,
+		}
 	}
 	if err != nil {
 		return nil, err

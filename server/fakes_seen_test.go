@@ -81,9 +81,9 @@ func (f *fakeSeen) Pictures(context.Context, string, time.Time) ([]seen.PictureC
 	return []seen.PictureCount{{State: "analyzed", Count: 17}, {State: "filtered", Reason: new("no_detections"), Count: 402}}, f.err
 }
 
-func (f *fakeSeen) CreateCamera(_ context.Context, added seen.NewCamera, _ store.Actor) (seen.Camera, error) {
+func (f *fakeSeen) CreateCamera(ctx context.Context, added seen.NewCamera, _ store.Actor) (seen.Camera, error) {
 	if f.err == nil {
-		if _, err := f.Camera(context.Background(), added.ID); err == nil {
+		if _, err := f.Camera(ctx, added.ID); err == nil {
 			return seen.Camera{}, fmt.Errorf("create camera: %w", store.ErrConflict)
 		}
 	}

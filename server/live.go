@@ -99,5 +99,5 @@ func (s *Server) admitSocket(r *http.Request, requestID string) (requester, erro
 		r = original.Clone(original.Context())
 		r.Header.Add("X-Api-Key", key)
 	}
-	return s.admitInTime(r, requestID, access{private: true, byCookie: true})
+	return s.admitInTime(r, requestID, access{private: true, byCookie: true, changes: true})
 }

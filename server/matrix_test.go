@@ -29,11 +29,6 @@ func withKeys(o *Options) {
 	o.triesPerMinute = 1_000_000 // all tests are one client
 }
 
-// readsNeedKey tells the paths whose reads show what happened at home, and not only how the system is doing.
-func readsNeedKey(path string) bool {
-	return strings.HasPrefix(path, "/api/") && !strings.HasPrefix(path, "/api/system/")
-}
-
 // TestMatrix goes through what can be wrong with a request, for every operation.
 func TestMatrix(t *testing.T) {
 	t.Parallel()

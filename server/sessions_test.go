@@ -324,8 +324,10 @@ func TestPrivate(t *testing.T) {
 		}
 		got := far.ask(t, id).want(t, status)
 		if status == 403 {
-			for _, setting := range []string{"API_KEY_ENABLED=true", "API_KEYS",
-				"PICTURES_WITHOUT_KEY=true"} {
+			for _, setting := range []string{
+				"API_KEY_ENABLED=true", "API_KEYS",
+				"PICTURES_WITHOUT_KEY=true",
+			} {
 				require.Contains(t, string(got.body), setting)
 			}
 			locked.ask(t, id).want(t, 401)

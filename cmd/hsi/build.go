@@ -152,7 +152,9 @@ func (a *app) buildLive(options Options) error {
 		CameraOfflineAfter: offlineAfter, Source: a.sequencer, Log: a.component("live"), Now: options.Now,
 		Status: livestreams.StatusSources{
 			Health: a.health.Health, GPU: a.gpuMonitor.Latest, InferenceFPS: a.activity.InferenceFPS, Queues: a.db.QueueDepths,
-			Cameras: func(ctx context.Context) (live.CameraCounts, error) { return a.sequencer.CountCameras(ctx, offlineAfter) },
+			Cameras: func(ctx context.Context) (live.CameraCounts, error) {
+				return a.sequencer.CountCameras(ctx, offlineAfter)
+			},
 		},
 	})
 	return nil

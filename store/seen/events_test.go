@@ -19,7 +19,7 @@ import (
 func TestEvents_EachFilter(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // must be repeatable
+	random := rand.New(rand.NewPCG(7, 7))
 	levels, objects := []string{"low", "medium", "high", "critical", ""}, []string{"person", "car", "dog", "person, car", ""}
 	cameras := []string{"attic", "front", "garden"}
 	rows := map[int64]row{}
@@ -110,7 +110,7 @@ func TestEvents_EachFilter(t *testing.T) {
 func TestEvents_CursorWhileRowsComeAndGo(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // must be repeatable
+	random := rand.New(rand.NewPCG(1, 2))
 	at := func() time.Time { return base().Add(time.Duration(random.IntN(12)) * time.Microsecond) }
 	stay := map[int64]bool{}
 	var others []int64

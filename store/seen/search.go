@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -122,7 +123,7 @@ func searchQuery(words string, named []string, filter EventFilter, limit, offset
 		fit = newest("events AS e", "0::real", conditions...)
 	} else {
 		asked := "websearch_to_tsquery('pg_catalog.english', " + args.add(words) + "::text)"
-		all := conditions[:len(conditions):len(conditions)]
+		all := slices.Clip(conditions)
 		if len(named) > 0 {
 			cameras := args.add(pq.Array(named)) + "::text[]"
 			const both = "(e.search_vector || to_tsvector('pg_catalog.english', c.name))"

@@ -12,6 +12,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,14 +131,14 @@ func (s *scan) merged(page Page, args *arguments, limit int) string {
 	}
 	every := s.every
 	if page.After != nil {
-		every = append(every[:len(every):len(every)], fmt.Sprintf("(%s, %s) %s (%s::timestamptz, %s::bigint)",
+		every = append(slices.Clip(every), fmt.Sprintf("(%s, %s) %s (%s::timestamptz, %s::bigint)",
 			s.at, s.id, compare, args.add(page.After.At), args.add(page.After.ID)))
 	}
 	parts := make([]string, len(s.branches))
 	for i, branch := range s.branches {
-		conditions := every
+		conditions := slices.Clip(every)
 		if branch != "" {
-			conditions = append(every[:len(every):len(every)], branch)
+			conditions = append(conditions, branch)
 		}
 		where := ""
 		if len(conditions) > 0 {
