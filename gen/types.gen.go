@@ -408,6 +408,9 @@ type CameraList struct {
 
 	// Count How many.
 	Count int64 `json:"count"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 }
 
 // CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
@@ -600,6 +603,9 @@ type DetectionPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -765,6 +771,9 @@ type EventPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days and hours were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -776,6 +785,9 @@ type EventSearch struct {
 
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 
 	// Results The best first.
 	Results []EventSearchResult `json:"results"`
@@ -847,10 +859,13 @@ type EventSearchResult struct {
 	ThumbnailURL *string `json:"thumbnail_url"`
 }
 
-// EventSelection Which events.
+// EventSelection Which events: those with some ids, or those that fit a filter and were there when a list was read.
 type EventSelection struct {
 	// Ids Those with these ids.
-	Ids []int64 `json:"ids"`
+	Ids []int64 `json:"ids,omitempty"`
+
+	// Matching All events that fit, as in the list of events, and were there at a position of the live stream.
+	Matching *EventsMatching `json:"matching,omitempty"`
 }
 
 // EventStages When each stage was reached. Null where it is not known, as for events of other programs.
@@ -923,6 +938,33 @@ type EventsByRiskLevel struct {
 
 	// Medium Medium events.
 	Medium int64 `json:"medium"`
+}
+
+// EventsMatching All events that fit, as in the list of events, and were there at a position of the live stream.
+type EventsMatching struct {
+	// CameraID Only events of these cameras.
+	CameraID []string `json:"camera_id,omitempty"`
+
+	// EndDate Only events at or before this RFC 3339 time, or until the end of this day.
+	EndDate *string `json:"end_date,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *int32 `json:"min_score,omitempty"`
+
+	// ObjectType Only what has one of these object types, or kinds of them.
+	ObjectType []string `json:"object_type,omitempty"`
+
+	// Position The `position` of the list that was looked at: what came later is not marked.
+	Position string `json:"position"`
+
+	// RiskLevel Only events of these risk levels.
+	RiskLevel []Severity `json:"risk_level,omitempty"`
+
+	// StartDate Only events at or after this RFC 3339 time, or from the beginning of this day.
+	StartDate *string `json:"start_date,omitempty"`
+
+	// TimeZone The IANA time zone of the days; without it the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
 }
 
 // EventsOfCamera Events of one camera.

@@ -29,7 +29,7 @@ var inMemory = map[string]bool{
 var longRunning = map[string]bool{"runCleanup": true, "exportEvents": true}
 
 // timeouts are the operations that may wait longer for the database than Options.RequestTimeout.
-var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout}
+var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout, "reviewEvents": RequeueTimeout}
 
 // operation is what the edge does for one operation of the contract.
 type operation struct {

@@ -14,7 +14,7 @@ import (
 
 // seenStore is what the cameras saw.
 type seenStore interface {
-	Cameras(ctx context.Context) ([]seen.Camera, error)
+	Cameras(ctx context.Context) (cameras []seen.Camera, position string, err error)
 	Camera(ctx context.Context, id string) (seen.Camera, error)
 	Pictures(ctx context.Context, cameraID string, since time.Time) ([]seen.PictureCount, error)
 	CreateCamera(ctx context.Context, added seen.NewCamera, actor store.Actor) (seen.Camera, error)
@@ -25,6 +25,7 @@ type seenStore interface {
 	Event(ctx context.Context, id int64, maxDetections int) (seen.EventDetail, error)
 	UpdateEvent(ctx context.Context, id int64, update seen.EventUpdate, actor store.Actor) (seen.Event, error)
 	ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error)
+	ReviewMatching(ctx context.Context, filter seen.EventFilter, epoch string, number int64, actor store.Actor, asked any) (int64, error)
 	EventStats(ctx context.Context, from, before *time.Time) (seen.Stats, error)
 	Summary(ctx context.Context, bounds []time.Time, cameraIDs []string) ([]seen.Bucket, error)
 	Search(ctx context.Context, words string, filter seen.EventFilter, limit, offset int) (seen.Matches, error)
@@ -33,7 +34,7 @@ type seenStore interface {
 
 	Detections(ctx context.Context, filter seen.DetectionFilter, page seen.Page) (seen.Listed[seen.Detection], error)
 	Detection(ctx context.Context, id int64) (seen.Detection, error)
-	DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) ([]seen.Detection, int64, error)
+	DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) (seen.Listed[seen.Detection], error)
 }
 
 // zoneNamed returns the time zone of an IANA name. The error is a ParameterError.

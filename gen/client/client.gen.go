@@ -415,6 +415,9 @@ type CameraList struct {
 
 	// Count How many.
 	Count int64 `json:"count"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 }
 
 // CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
@@ -607,6 +610,9 @@ type DetectionPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -772,6 +778,9 @@ type EventPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days and hours were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -783,6 +792,9 @@ type EventSearch struct {
 
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 
 	// Results The best first.
 	Results []EventSearchResult `json:"results"`
@@ -854,10 +866,13 @@ type EventSearchResult struct {
 	ThumbnailURL *string `json:"thumbnail_url"`
 }
 
-// EventSelection Which events.
+// EventSelection Which events: those with some ids, or those that fit a filter and were there when a list was read.
 type EventSelection struct {
 	// Ids Those with these ids.
-	Ids []int64 `json:"ids"`
+	Ids []int64 `json:"ids,omitempty"`
+
+	// Matching All events that fit, as in the list of events, and were there at a position of the live stream.
+	Matching *EventsMatching `json:"matching,omitempty"`
 }
 
 // EventStages When each stage was reached. Null where it is not known, as for events of other programs.
@@ -930,6 +945,33 @@ type EventsByRiskLevel struct {
 
 	// Medium Medium events.
 	Medium int64 `json:"medium"`
+}
+
+// EventsMatching All events that fit, as in the list of events, and were there at a position of the live stream.
+type EventsMatching struct {
+	// CameraID Only events of these cameras.
+	CameraID []string `json:"camera_id,omitempty"`
+
+	// EndDate Only events at or before this RFC 3339 time, or until the end of this day.
+	EndDate *string `json:"end_date,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *int32 `json:"min_score,omitempty"`
+
+	// ObjectType Only what has one of these object types, or kinds of them.
+	ObjectType []string `json:"object_type,omitempty"`
+
+	// Position The `position` of the list that was looked at: what came later is not marked.
+	Position string `json:"position"`
+
+	// RiskLevel Only events of these risk levels.
+	RiskLevel []Severity `json:"risk_level,omitempty"`
+
+	// StartDate Only events at or after this RFC 3339 time, or from the beginning of this day.
+	StartDate *string `json:"start_date,omitempty"`
+
+	// TimeZone The IANA time zone of the days; without it the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
 }
 
 // EventsOfCamera Events of one camera.
@@ -2136,8 +2178,10 @@ type ClientInterface interface {
 
 	// ReviewEventsWithBody Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2146,8 +2190,10 @@ type ClientInterface interface {
 
 	// ReviewEvents Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2647,8 +2693,10 @@ func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, r
 
 // ReviewEventsWithBody Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2667,8 +2715,10 @@ func (c *Client) ReviewEventsWithBody(ctx context.Context, contentType string, b
 
 // ReviewEvents Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5544,8 +5594,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReviewEventsWithBodyWithResponse Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5554,8 +5606,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReviewEventsWithResponse Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9875,8 +9929,10 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 
 // ReviewEventsWithBodyWithResponse Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9891,8 +9947,10 @@ func (c *ClientWithResponses) ReviewEventsWithBodyWithResponse(ctx context.Conte
 
 // ReviewEventsWithResponse Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -29,16 +29,19 @@ func (c *Camera) toUTC() {
 	utc(&c.LastSeenAt)
 }
 
-// Cameras lists all cameras by id.
-func (s *Store) Cameras(ctx context.Context) ([]Camera, error) {
-	cameras := make([]Camera, 0)
-	err := s.read(ctx, "list cameras", func(ctx context.Context, tx *sqlx.Tx) error {
+// Cameras lists all cameras by id, and where the live stream stood.
+func (s *Store) Cameras(ctx context.Context) (cameras []Camera, position string, err error) {
+	cameras = make([]Camera, 0)
+	err = s.read(ctx, "list cameras", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		if position, err = streamPosition(ctx, tx); err != nil {
+			return err
+		}
 		return tx.SelectContext(ctx, &cameras, `SELECT `+cameraColumns+` FROM cameras WHERE deleted_at IS NULL ORDER BY id`)
 	})
 	for i := range cameras {
 		cameras[i].toUTC()
 	}
-	return cameras, err
+	return cameras, position, err
 }
 
 // CamerasByID reads cameras. Those that are gone are left out.

@@ -90,12 +90,16 @@ func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (Listed[Event], error) {
 	var listed Listed[Event]
 	err := s.read(ctx, "list events", func(ctx context.Context, tx *sqlx.Tx) error {
+		position, err := streamPosition(ctx, tx) // before the rows: what comes in between is told again
+		if err != nil {
+			return err
+		}
 		f, err := run(ctx, tx, page, filter.scan)
 		if err != nil {
 			return err
 		}
 		rows, err := EventsByID(ctx, tx, f.ids)
-		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum}
+		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position}
 		return err
 	})
 	return listed, err
@@ -222,30 +226,6 @@ func (s *Store) UpdateEvent(ctx context.Context, id int64, update EventUpdate, a
 }
 
 func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// ReviewEvents marks events as reviewed and returns how many were not before. Ids of no event are left
-// out. All are marked in one transaction with one audit entry.
-func (s *Store) ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error) {
-	var reviewed int64
-	err := s.db.InTx(ctx, "review events", func(ctx context.Context, tx *sqlx.Tx) error {
-		// Locked in the order of their ids, so that two of these never wait for each other in a circle.
-		result, err := tx.ExecContext(ctx, `
-			WITH chosen AS (
-				SELECT id FROM events WHERE id = ANY ($1::bigint[]) AND NOT reviewed ORDER BY id FOR NO KEY UPDATE
-			)
-			UPDATE events AS e SET reviewed = true FROM chosen WHERE e.id = chosen.id`, pq.Array(ids))
-		if err != nil {
-			return fmt.Errorf("mark: %w", err)
-		}
-		if reviewed, err = result.RowsAffected(); err != nil || reviewed == 0 {
-			return err
-		}
-		return store.Audit(ctx, tx, "events_reviewed", "event", "", actor, map[string]any{
-			"ids": ids, "reviewed": reviewed,
-		})
-	})
-	return reviewed, err
-}
 
 // ExportEvents reads all events that fit, the newest first, in parts, and gives each part to write. It
 // ends with the first error of either. The audit entry is stored before the first part.

@@ -26,6 +26,7 @@ type Matches struct {
 	Rows           []Match
 	Count          int64 // up to MaxMatches
 	CountIsMinimum bool
+	Position       string // see Listed
 }
 
 // Search finds events by words, as websearch_to_tsquery reads them, in any form that a person may type.
@@ -38,8 +39,12 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
 			return fmt.Errorf("settings: %w", err)
 		}
+		var err error
+		if matches.Position, err = streamPosition(ctx, tx); err != nil {
+			return err
+		}
 		var named []string
-		err := tx.SelectContext(ctx, &named, `
+		err = tx.SelectContext(ctx, &named, `
 			SELECT id FROM cameras
 			WHERE tsvector_to_array(to_tsvector('pg_catalog.english', name)) &&
 			      tsvector_to_array(to_tsvector('pg_catalog.english', $1))`, words)

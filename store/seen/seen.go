@@ -65,6 +65,19 @@ type Listed[T any] struct {
 	// Count is how many rows fit the filters, up to MaxCount; more may fit when CountIsMinimum.
 	Count          int64
 	CountIsMinimum bool
+	// Position is where the live stream stood: whoever follows it from there misses nothing.
+	Position string
+}
+
+// streamPosition is where the live stream stands, in the form that clients keep.
+func streamPosition(ctx context.Context, q sqlx.QueryerContext) (string, error) {
+	var position string
+	err := sqlx.GetContext(ctx, q, &position, `
+		SELECT s.epoch || '-' || coalesce((SELECT max(c.position) FROM live_changes AS c), s.removed) FROM live_state AS s`)
+	if err != nil {
+		return "", fmt.Errorf("position: %w", err)
+	}
+	return position, nil
 }
 
 // read runs fn in a transaction that changes nothing, with an order of the rows that an index has read
