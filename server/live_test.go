@@ -116,9 +116,10 @@ func TestLive_ThroughTheEdge(t *testing.T) {
 	require.NoError(t, err)
 	defer response.Body.Close()
 	require.Equal(t, http.StatusOK, response.StatusCode)
-	conn, answer, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(s.url, "http")+"/ws/events", &websocket.DialOptions{
+	options := &websocket.DialOptions{
 		Subprotocols: []string{"api-key." + testKey, socket.Subprotocol}, HTTPHeader: http.Header{"Origin": {s.url}},
-	}) //nolint:bodyclose // an upgrade has none
+	}
+	conn, answer, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(s.url, "http")+"/ws/events", options) //nolint:bodyclose // an upgrade has none
 	require.NoError(t, err)
 	require.Equal(t, []string{socket.Subprotocol}, answer.Header.Values("Sec-Websocket-Protocol"))
 
