@@ -1,13 +1,18 @@
 package server
 
 import (
+	"bufio"
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/server/live"
+	"hsi.home.arpa/server/live/livetest"
 	"hsi.home.arpa/server/socket"
 )
 
@@ -90,4 +95,53 @@ func TestSockets_WhoMay(t *testing.T) {
 	}
 	require.NotContains(t, f.log.String(), testKey)
 	require.NotContains(t, strings.ToLower(f.log.String()), "sec-websocket")
+}
+
+// TestLive_ThroughTheEdge: the stream and the sockets of a real hub, over TCP and behind everything that is before a handler.
+func TestLive_ThroughTheEdge(t *testing.T) {
+	t.Parallel()
+	source := livetest.NewSource("A person")
+	hub := live.New(source.Options())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- hub.Run(ctx) }()
+	await.True(t, func() bool { return hub.Position() != "" }, "the hub does not start")
+	f := newFakes(t)
+	s := start(t, f, withKeys, func(o *Options) { o.Live, o.Sockets = hub, socket.New(hub) })
+
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/api/events/stream?last_event_id=e-0", http.NoBody)
+	require.NoError(t, err)
+	request.Header.Set("X-API-Key", testKey)
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	options := &websocket.DialOptions{
+		Subprotocols: []string{"api-key." + testKey, socket.Subprotocol}, HTTPHeader: http.Header{"Origin": {s.url}},
+	}
+	conn, answer, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(s.url, "http")+"/ws/events", options) //nolint:bodyclose // an upgrade has none
+	require.NoError(t, err)
+	require.Equal(t, []string{socket.Subprotocol}, answer.Header.Values("Sec-Websocket-Protocol"))
+
+	source.Add(1)
+	_, message, err := conn.Read(ctx)
+	require.NoError(t, err)
+	require.Contains(t, string(message), `"event_id":1`)
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() && lines.Text() != "id: e-1" {
+		continue
+	}
+	require.NoError(t, lines.Err())
+
+	s.server.Close()
+	_, _, err = conn.Read(ctx)
+	require.Equal(t, websocket.StatusGoingAway, websocket.CloseStatus(err))
+	for lines.Scan() {
+		continue
+	}
+	require.NoError(t, lines.Err(), "it ends as answers do")
+	stop()
+	require.NoError(t, await.Value(t, done))
+	await.True(t, func() bool { return strings.Contains(f.log.String(), `"path":"/ws/events","status":101`) }, f.log.String())
+	require.NotContains(t, f.log.String(), testKey)
 }
