@@ -31,7 +31,8 @@ type liveClient struct {
 	cuts    int
 }
 
-// follow goes on until the camera "end" is told, on whichever server answers, and hangs up now and then.
+// follow goes on until the camera "end" is told, on whichever server answers, and hangs up now and
+// then.
 func (c *liveClient) follow(ctx context.Context) {
 	for ctx.Err() == nil && !c.once(ctx) {
 		c.cuts++
@@ -107,8 +108,9 @@ func (c *liveClient) take(block string) bool {
 	return false
 }
 
-// TestLive_EndsWithTheTable: two servers are killed in turn, Redis forgets everything and then is gone, and every client that follows
-// with nothing but its last id ends with exactly the rows of the table.
+// TestLive_EndsWithTheTable: two servers are killed in turn, Redis forgets everything and then is
+// gone, and every client that follows with nothing but its last id ends with exactly the rows of
+// the table.
 func TestLive_EndsWithTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

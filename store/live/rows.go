@@ -55,10 +55,12 @@ func (s *Sequencer) Events(ctx context.Context, ids []int64) (map[int64]Event, e
 	defer cancel()
 	var rows []Event
 	err := s.options.DB.SQL().SelectContext(ctx, &rows, `
-		SELECT e.id, e.batch_id, e.camera_id, c.name AS camera_name, e.started_at, e.ended_at, e.risk_score, e.risk_level, e.summary,
-			e.reasoning, e.analyzer, e.reviewed, e.notes, e.created_at, d.ids AS detection_ids, d.types AS object_types,
+		SELECT e.id, e.batch_id, e.camera_id, c.name AS camera_name, e.started_at, e.ended_at,
+			e.risk_score, e.risk_level, e.summary, e.reasoning, e.analyzer, e.reviewed, e.notes,
+			e.created_at, d.ids AS detection_ids, d.types AS object_types,
 			CASE WHEN d.ids IS NULL THEN e.detection_ids END AS named
-		FROM unnest($1::bigint[]) AS chosen (id) JOIN events AS e ON e.id = chosen.id LEFT JOIN cameras AS c ON c.id = e.camera_id
+		FROM unnest($1::bigint[]) AS chosen (id) JOIN events AS e ON e.id = chosen.id
+		LEFT JOIN cameras AS c ON c.id = e.camera_id
 		CROSS JOIN LATERAL (
 			SELECT array_agg(d.id ORDER BY d.id) AS ids,
 				array_agg(DISTINCT d.object_type) FILTER (WHERE d.object_type IS NOT NULL) AS types
@@ -80,7 +82,8 @@ func (s *Sequencer) Events(ctx context.Context, ids []int64) (map[int64]Event, e
 	return found, nil
 }
 
-// addNamed finds the detections that an event of another program names in its JSON. Those that are gone are left out.
+// addNamed finds the detections that an event of another program names in its JSON. Those that are
+// gone are left out.
 func (s *Sequencer) addNamed(ctx context.Context, event *Event) error {
 	var named []int64
 	_ = json.Unmarshal([]byte(*event.Named), &named) // another program may have written something else
@@ -116,7 +119,8 @@ func (s *Sequencer) Cameras(ctx context.Context, ids []string) (map[string]Camer
 	defer cancel()
 	var rows []CameraState
 	err := s.options.DB.SQL().SelectContext(ctx, &rows, `
-		SELECT id, name, status, last_seen_at FROM cameras WHERE id = ANY ($1) AND deleted_at IS NULL`, pq.Array(ids))
+		SELECT id, name, status, last_seen_at FROM cameras
+		WHERE id = ANY ($1) AND deleted_at IS NULL`, pq.Array(ids))
 	if err != nil {
 		return nil, store.Classify(ctx, "read cameras", err)
 	}
@@ -137,7 +141,8 @@ func (s *Sequencer) CountCameras(ctx context.Context) (CameraCounts, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := s.options.DB.SQL().GetContext(ctx, &counts, `
-		SELECT count(*) FILTER (WHERE status = 'online') AS active, count(*) AS total FROM cameras WHERE deleted_at IS NULL`)
+		SELECT count(*) FILTER (WHERE status = 'online') AS active, count(*) AS total
+		FROM cameras WHERE deleted_at IS NULL`)
 	return counts, store.Classify(ctx, "count cameras", err)
 }
 
