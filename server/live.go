@@ -12,9 +12,12 @@ import (
 
 // liveStreams is the hub.
 type liveStreams interface {
-	// Stream takes in a client behind a position, or from now on when that is empty. What it returns writes the stream until the
-	// client, the session or the hub ends. The error is a live.ErrFull or a store.ErrUnavailable.
-	Stream(ctx context.Context, after string, done <-chan struct{}) (func(http.ResponseWriter) error, error)
+	// Stream takes in a client behind a position, or from now on when that is empty. What it
+	// returns writes the stream until the client, the session or the hub ends. The error is a
+	// live.ErrFull or a store.ErrUnavailable.
+	Stream(
+		ctx context.Context, after string, done <-chan struct{},
+	) (func(http.ResponseWriter) error, error)
 	// Close ends all streams and sockets at once.
 	Close()
 }
@@ -29,7 +32,9 @@ type liveSockets interface {
 var streaming = map[string]bool{"streamEvents": true}
 
 // StreamEvents follows what changes. Who may is decided before, as for all operations.
-func (s *Server) StreamEvents(ctx context.Context, request gen.StreamEventsRequestObject) (gen.StreamEventsResponseObject, error) {
+func (s *Server) StreamEvents(
+	ctx context.Context, request gen.StreamEventsRequestObject,
+) (gen.StreamEventsResponseObject, error) {
 	after := ""
 	switch {
 	case request.Params.LastEventID != nil && *request.Params.LastEventID != "":
@@ -63,9 +68,11 @@ type stream func(http.ResponseWriter) error
 // VisitStreamEventsResponse implements gen.StreamEventsResponseObject.
 func (write stream) VisitStreamEventsResponse(w http.ResponseWriter) error { return write(w) }
 
-// routeSockets adds the two WebSockets. An upgrade is no operation of the contract, which tells of them in words.
+// routeSockets adds the two WebSockets. An upgrade is no operation of the contract, which tells of
+// them in words.
 func (s *Server) routeSockets(e *echo.Echo) {
-	for path, serve := range map[string]func(http.ResponseWriter, *http.Request, <-chan struct{}) error{
+	type serve = func(http.ResponseWriter, *http.Request, <-chan struct{}) error
+	for path, serve := range map[string]serve{
 		"/ws/events": s.options.Sockets.Events,
 		"/ws/system": s.options.Sockets.System,
 	} {
@@ -77,7 +84,8 @@ func (s *Server) routeSockets(e *echo.Echo) {
 			}
 			if !socket.IsUpgrade(r) {
 				return &problem{
-					status: http.StatusUpgradeRequired, detail: "This path takes WebSocket upgrades", header: "Upgrade", value: "websocket",
+					status: http.StatusUpgradeRequired, detail: "This path takes WebSocket upgrades",
+					header: "Upgrade", value: "websocket",
 				}
 			}
 			allowed, release := s.whileAllowed(withRequester(r.Context(), from))
@@ -87,17 +95,28 @@ func (s *Server) routeSockets(e *echo.Echo) {
 	}
 }
 
+<<<<<<< HEAD
 // admitSocket is admit for an upgrade. It refuses pages of other origins, whose upgrades browsers send
 // like any other, and takes the key from the subprotocol too.
 func (s *Server) admitSocket(r *http.Request, requestID string) (requester, error) {
+=======
+// authorizeSocket refuses pages of other origins, whose upgrades browsers send like any other, and
+// a missing or wrong key. done is closed when what lets the requester in ends.
+func (s *Server) authorizeSocket(r *http.Request) (done <-chan struct{}, err error) { //nolint:unparam // a key does not end; a session will
+>>>>>>> live
 	if !s.origins.mayUpgrade(r) {
 		return requester{}, &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
 	}
 	if key, sent := socket.Key(r); sent {
 		// The key in the place where it is looked for; the request itself stays as it is.
+<<<<<<< HEAD
 		original := r
 		r = original.Clone(original.Context())
 		r.Header.Add("X-Api-Key", key)
+=======
+		sent := append(r.Header.Values("X-Api-Key"), key)
+		r = &http.Request{Header: http.Header{"X-Api-Key": sent}}
+>>>>>>> live
 	}
 	return s.admitInTime(r, requestID, access{private: true, byCookie: true, changes: true})
 }

@@ -56,7 +56,8 @@ func TestStreamEvents_TooManyClients(t *testing.T) {
 	require.Equal(t, "5", got.Header.Get("Retry-After"))
 }
 
-// TestSockets_WhoMay: only upgrades, from no page of another origin, with a key where one is needed; and the key is never told.
+// TestSockets_WhoMay: only upgrades, from no page of another origin, with a key where one is
+// needed; and the key is never told.
 func TestSockets_WhoMay(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -97,7 +98,8 @@ func TestSockets_WhoMay(t *testing.T) {
 	require.NotContains(t, strings.ToLower(f.log.String()), "sec-websocket")
 }
 
-// TestLive_ThroughTheEdge: the stream and the sockets of a real hub, over TCP and behind everything that is before a handler.
+// TestLive_ThroughTheEdge: the stream and the sockets of a real hub, over TCP and behind everything
+// that is before a handler.
 func TestLive_ThroughTheEdge(t *testing.T) {
 	t.Parallel()
 	source := livetest.NewSource("A person")

@@ -10,14 +10,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// Listen calls wake at each notification of a channel and at each reconnect, when one may have been missed, until ctx ends. It takes a
-// connection of its own, waits for the server as long as it is away, and returns nil when ctx ends. It is exported for the packages
-// below store.
+// Listen calls wake at each notification of a channel and at each reconnect, when one may have been
+// missed, until ctx ends. It takes a connection of its own, waits for the server as long as it is
+// away, and returns nil when ctx ends. It is exported for the packages below store.
 func (db *DB) Listen(ctx context.Context, channel string, wake func()) error {
 	dialer := &listenDialer{ctx: ctx}
-	listener := pq.NewDialListener(dialer, db.dsn, 200*time.Millisecond, time.Second, func(event pq.ListenerEventType, err error) {
-		db.log.DebugContext(ctx, "listener", "channel", channel, "event", event.String(), "error", err)
-	})
+	said := func(event pq.ListenerEventType, err error) {
+		db.log.DebugContext(ctx, "listener",
+			"channel", channel, "event", event.String(), "error", err)
+	}
+	listener := pq.NewDialListener(dialer, db.dsn, 200*time.Millisecond, time.Second, said)
 	listening := make(chan error, 1)
 	go func() { listening <- listener.Listen(channel) }() // it waits for the connection, whatever ctx does
 	defer func() {
@@ -43,7 +45,8 @@ func (db *DB) Listen(ctx context.Context, channel string, wake func()) error {
 	}
 }
 
-// listenDialer dials for the listener of lib/pq, which knows no context and would wait for ever on a frozen server.
+// listenDialer dials for the listener of lib/pq, which knows no context and would wait for ever on
+// a frozen server.
 type listenDialer struct {
 	ctx context.Context //nolint:containedctx // the interface of lib/pq has none; it lives as long as Run
 

@@ -10,12 +10,14 @@ import (
 )
 
 const (
-	// signalTimeout ends one attempt to send, signalRetry is the pause before the next attempt to listen.
+	// signalTimeout ends one attempt to send, signalRetry is the pause before the next attempt to
+	// listen.
 	signalTimeout, signalRetry = time.Second, time.Second
 )
 
-// Signal wakes the other processes that have one on the same channel. It carries nothing, and may get lost with Redis: what there is to
-// be known is read elsewhere, sooner with a signal and later without.
+// Signal wakes the other processes that have one on the same channel. It carries nothing, and may
+// get lost with Redis: what there is to be known is read elsewhere, sooner with a signal and later
+// without.
 type Signal struct {
 	client  *Client
 	channel string
@@ -26,7 +28,10 @@ type Signal struct {
 
 // NewSignal makes a signal. heard is called when another process sent one; it must not wait.
 func NewSignal(client *Client, channel string, heard func()) *Signal {
-	return &Signal{client: client, channel: channel, heard: heard, self: rand.Text(), pending: make(chan struct{}, 1)}
+	return &Signal{
+		client: client, channel: channel, heard: heard, self: rand.Text(),
+		pending: make(chan struct{}, 1),
+	}
 }
 
 // Send lets Run wake the others. It never waits; several at once may become one.
@@ -68,7 +73,8 @@ func (s *Signal) send(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := conn.Do(ctx, conn.B().Publish().Channel(s.channel).Message(s.self).Build()).Error(); err != nil {
+	publish := conn.B().Publish().Channel(s.channel).Message(s.self).Build()
+	if err := conn.Do(ctx, publish).Error(); err != nil {
 		return fmt.Errorf("send a signal: %w", Classify(err))
 	}
 	return nil
@@ -80,7 +86,8 @@ func (s *Signal) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = conn.Receive(ctx, conn.B().Subscribe().Channel(s.channel).Build(), func(message rueidis.PubSubMessage) {
+	subscribe := conn.B().Subscribe().Channel(s.channel).Build()
+	err = conn.Receive(ctx, subscribe, func(message rueidis.PubSubMessage) {
 		if message.Message != s.self {
 			s.heard()
 		}

@@ -10,7 +10,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// eventStream is the type of an answer that is a stream of server-sent events. Its x-sse-events says what each kind of frame carries.
+// eventStream is the type of an answer that is a stream of server-sent events. Its x-sse-events
+// says what each kind of frame carries.
 const eventStream = "text/event-stream"
 
 // Frame is one server-sent event, or a block without data, whose Kind is then empty.
@@ -34,7 +35,9 @@ func ParseFrames(text string) ([]Frame, error) {
 			if !found {
 				return nil, fmt.Errorf("a line without colon: %q", line)
 			}
-			field := map[string]*string{"": &f.Comment, "event": &f.Kind, "id": &f.ID, "data": &f.Data, "retry": &f.Retry}[name]
+			field := map[string]*string{
+				"": &f.Comment, "event": &f.Kind, "id": &f.ID, "data": &f.Data, "retry": &f.Retry,
+			}[name]
 			if field == nil || *field != "" {
 				return nil, fmt.Errorf("a field that is unknown or there twice: %q", line)
 			}
@@ -54,7 +57,8 @@ func CheckFrames(operationID, text string) error {
 	for _, item := range c.doc.Paths.Map() {
 		for _, operation := range item.Operations() {
 			if operation.OperationID == operationID {
-				return c.checkFrames(operation.Responses.Status(http.StatusOK).Value.Content[eventStream], text)
+				content := operation.Responses.Status(http.StatusOK).Value.Content
+				return c.checkFrames(content[eventStream], text)
 			}
 		}
 	}
@@ -83,10 +87,10 @@ func (c *contract) checkFrames(media *openapi3.MediaType, text string) error {
 		schema := c.doc.Components.Schemas[kind.Schema]
 		switch {
 		case !known:
-			problems = append(problems, fmt.Errorf("a frame of kind %q, which the contract does not have", f.Kind))
+			problems = append(problems, fmt.Errorf("the contract has no frames of kind %q", f.Kind))
 			continue
 		case schema == nil:
-			problems = append(problems, fmt.Errorf("the contract has no schema %q for %s", kind.Schema, f.Kind))
+			problems = append(problems, fmt.Errorf("%s: no schema %q", f.Kind, kind.Schema))
 			continue
 		case kind.ID != (f.ID != ""):
 			problems = append(problems, fmt.Errorf("%s has the id %q", f.Kind, f.ID))
@@ -96,7 +100,8 @@ func (c *contract) checkFrames(media *openapi3.MediaType, text string) error {
 			problems = append(problems, fmt.Errorf("%s: %w", f.Kind, err))
 			continue
 		}
-		if err := schema.Value.VisitJSON(value, openapi3.MultiErrors(), openapi3.VisitAsResponse()); err != nil {
+		err := schema.Value.VisitJSON(value, openapi3.MultiErrors(), openapi3.VisitAsResponse())
+		if err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", f.Kind, err))
 		}
 	}

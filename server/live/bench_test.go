@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkBare is what 500 clients cost a program that has the bytes already and does nothing but write and flush them.
+// BenchmarkBare is what 500 clients cost a program that has the bytes already and does nothing but
+// write and flush them.
 func BenchmarkBare(b *testing.B) {
 	const clients = 500
 	var mu sync.Mutex
@@ -75,8 +76,9 @@ func BenchmarkBare(b *testing.B) {
 	b.ReportMetric(float64(used.Microseconds())/float64(clients*b.N), "cpu-µs/frame")
 }
 
-// BenchmarkCommitToFrame is how long it takes from the commit of a plain INSERT to the frame at each of 500 clients, which are in the
-// same process, and what the processors do for each frame, theirs included.
+// BenchmarkCommitToFrame is how long it takes from the commit of a plain INSERT to the frame at
+// each of 500 clients, which are in the same process, and what the processors do for each frame,
+// theirs included.
 func BenchmarkCommitToFrame(b *testing.B) {
 	const clients = 500
 	w := newWorld(b)

@@ -1,5 +1,6 @@
-// Package live tells clients what changes. The Hub reads each new position once, encodes its frame once and keeps the last ones for all
-// clients; whoever is further behind reads the table. A client costs a position and no queue, so that a slow one holds nothing up.
+// Package live tells clients what changes. The Hub reads each new position once, encodes its frame
+// once and keeps the last ones for all clients; whoever is further behind reads the table. A client
+// costs a position and no queue, so that a slow one holds nothing up.
 package live
 
 import (
@@ -34,9 +35,11 @@ const (
 	DefaultMaxClients = 1000
 	// keptFrames and keptBytes bound the frames that are kept for all clients.
 	keptFrames, keptBytes = 1024, 8 << 20
-	// batchSize is how many positions are read from the table at once, and how many frames a client is given at once.
+	// batchSize is how many positions are read from the table at once, and how many frames a client
+	// is given at once.
 	batchSize = 64
-	// pageReaders is how many clients read the table at once, keptPages how many pages they share, when all come back together.
+	// pageReaders is how many clients read the table at once, keptPages how many pages they share,
+	// when all come back together.
 	pageReaders, keptPages = 4, 32
 	// retryRead is how soon a failed read is tried again.
 	retryRead = time.Second
@@ -86,8 +89,8 @@ func New(options Options) *Hub {
 	}
 	pages, _ := lru.New[live.Position, []*frame](keptPages) // it refuses only a size below 1
 	return &Hub{
-		options: options, readers: make(chan struct{}, pageReaders), pages: pages, joined: make(chan struct{}, 1), cameras: make(chan struct{}, 1),
-		closed: make(chan struct{}), changed: make(chan struct{}),
+		options: options, readers: make(chan struct{}, pageReaders), pages: pages,
+		joined: make(chan struct{}, 1), cameras: make(chan struct{}, 1), closed: make(chan struct{}), changed: make(chan struct{}),
 	}
 }
 
@@ -115,7 +118,8 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// advance brings the kept frames up to a state. Without clients nothing is read: the first one that comes back reads the table.
+// advance brings the kept frames up to a state. Without clients nothing is read: the first one that
+// comes back reads the table.
 func (h *Hub) advance(ctx context.Context, state live.State) error {
 	for state.Epoch != "" {
 		h.mu.Lock()
@@ -128,7 +132,7 @@ func (h *Hub) advance(ctx context.Context, state live.State) error {
 			return nil
 		}
 		changes, now, err := h.options.Source.Read(ctx, at, batchSize)
-		if errors.Is(err, live.ErrResync) { // the database is another one, or the positions in between are gone
+		if errors.Is(err, live.ErrResync) { // another database, or the positions in between are gone
 			h.mu.Lock()
 			h.jump(now)
 			h.mu.Unlock()
@@ -212,8 +216,9 @@ type Subscriber struct {
 	status, services int64 // the last that was told
 }
 
-// Join takes in a client behind the position that it sent, or from now on when that is empty. It must Leave.
-// The error is ErrFull, or a store.ErrUnavailable before the stream is known and after Close.
+// Join takes in a client behind the position that it sent, or from now on when that is empty. It
+// must Leave. The error is ErrFull, or a store.ErrUnavailable before the stream is known and after
+// Close.
 func (h *Hub) Join(after string, wants Wants) (*Subscriber, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -228,7 +233,8 @@ func (h *Hub) Join(after string, wants Wants) (*Subscriber, error) {
 	if h.clients >= h.options.MaxClients {
 		return nil, ErrFull
 	}
-	s := &Subscriber{hub: h, wants: wants, at: live.Position{Epoch: h.epoch, Number: h.head}, keepsUp: after == ""}
+	at := live.Position{Epoch: h.epoch, Number: h.head}
+	s := &Subscriber{hub: h, wants: wants, at: at, keepsUp: after == ""}
 	if h.status != nil && h.options.Now().Sub(h.status.at) >= statusEvery {
 		s.status = h.status.version // old news; a new one is on its way
 	}
@@ -257,7 +263,8 @@ func (s *Subscriber) Leave() {
 	s.hub.clients--
 }
 
-// Messages returns what the WebSockets are to send now, and a channel that is closed when there may be more.
+// Messages returns what the WebSockets are to send now, and a channel that is closed when there may
+// be more.
 func (s *Subscriber) Messages(ctx context.Context) ([][]byte, <-chan struct{}) {
 	for {
 		b, more := s.poll(ctx)
@@ -285,7 +292,8 @@ func (b batch) isEmpty() bool {
 	return b.status == nil && b.services == nil && b.lagged == 0 && b.frames == nil
 }
 
-// poll returns what there is, and a channel that is closed when there may be more. It waits only when it has to read the table.
+// poll returns what there is, and a channel that is closed when there may be more. It waits only
+// when it has to read the table.
 func (s *Subscriber) poll(ctx context.Context) (batch, <-chan struct{}) {
 	h := s.hub
 	h.mu.RLock()
@@ -352,7 +360,8 @@ func (s *Subscriber) kept() (b batch, behind int64, changed <-chan struct{}) {
 	return b, behind, changed
 }
 
-// page returns the next frames of the table. Not ok: the database is away, and the next try comes with the next news.
+// page returns the next frames of the table. Not ok: the database is away, and the next try comes
+// with the next news.
 func (s *Subscriber) page(ctx context.Context) (frames []*frame, ok bool) {
 	h := s.hub
 	if frames := s.sharedPage(); frames != nil {
@@ -371,7 +380,7 @@ func (s *Subscriber) page(ctx context.Context) (frames []*frame, ok bool) {
 	}
 	from := s.pageStart()
 	changes, now, err := h.options.Source.Read(ctx, from, batchSize)
-	if err != nil && from != s.at { // the beginning of the page may be gone, or another process is further than the hub knows
+	if err != nil && from != s.at { // the beginning of the page may be gone
 		from = s.at
 		changes, now, err = h.options.Source.Read(ctx, from, batchSize)
 	}

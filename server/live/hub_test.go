@@ -21,7 +21,8 @@ import (
 	"hsi.home.arpa/server/live/livetest"
 )
 
-// scene is a hub on the clock of the test, behind an HTTP server with the deadlines of the real one.
+// scene is a hub on the clock of the test, behind an HTTP server with the deadlines of the real
+// one.
 type scene struct {
 	t      *testing.T
 	source *livetest.Source
@@ -109,7 +110,8 @@ func (r *told) get() (text string, frames []string, ended bool) {
 	return r.text.String(), append([]string{}, r.frames...), r.ended
 }
 
-// TestStream_Time: the status comes at once, each 5 s and when a service changes, and no deadline of the server ends the stream.
+// TestStream_Time: the status comes at once, each 5 s and when a service changes, and no deadline
+// of the server ends the stream.
 func TestStream_Time(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -146,7 +148,8 @@ func TestStream_Time(t *testing.T) {
 	})
 }
 
-// TestStream_SlowClient: it is told that it lagged and gets everything from the table, in order; the hub does not wait for it.
+// TestStream_SlowClient: it is told that it lagged and gets everything from the table, in order;
+// the hub does not wait for it.
 func TestStream_SlowClient(t *testing.T) {
 	t.Parallel()
 	bubble(t, nil, func(s *scene) {
@@ -277,7 +280,8 @@ func TestStream_AllComeBackTogether(t *testing.T) {
 	})
 }
 
-// TestStream_EveryPosition: from wherever a client comes, of the kept frames or the table, it gets what comes behind.
+// TestStream_EveryPosition: from wherever a client comes, of the kept frames or the table, it gets
+// what comes behind.
 func TestStream_EveryPosition(t *testing.T) {
 	t.Parallel()
 	bubble(t, nil, func(s *scene) {

@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	// statusEvery is how often the status is told while somebody follows, lookEvery how often the services are looked at.
+	// statusEvery is how often the status is told while somebody follows, lookEvery how often the
+	// services are looked at.
 	statusEvery, lookEvery = 5 * time.Second, time.Second
 	// statusTimeout is how long the database may take for its part of the status.
 	statusTimeout = 2 * time.Second
-	// keptServices bounds the changes of services that are kept for those who have not been told yet.
+	// keptServices bounds the changes of services that are kept for those who have not been told
+	// yet.
 	keptServices = 16
 )
 
@@ -41,7 +43,8 @@ type statusFrame struct {
 	message []byte // of /ws/system
 }
 
-// watchStatus makes a status every 5 s, and at once when a client comes and none is fresh, a service or a camera changes.
+// watchStatus makes a status every 5 s, and at once when a client comes and none is fresh, a
+// service or a camera changes.
 func (h *Hub) watchStatus(ctx context.Context) {
 	var look <-chan time.Time // nil while nobody follows
 	var services map[string]health.State
@@ -88,7 +91,8 @@ func (h *Hub) gather(ctx context.Context, report health.Report, now time.Time) g
 	status := gen.SystemStatus{Health: gen.SystemStatusHealth(report.State), Timestamp: now.UTC()}
 	if sample := sources.GPU().Sample; sample != nil {
 		status.GPU = gen.GPUStatus{
-			Utilization: sample.UtilizationPercent, MemoryUsed: sample.MemoryUsedMiB, MemoryTotal: sample.MemoryTotalMiB,
+			Utilization: sample.UtilizationPercent,
+			MemoryUsed:  sample.MemoryUsedMiB, MemoryTotal: sample.MemoryTotalMiB,
 			Temperature: sample.TemperatureCelsius, InferenceFPS: sources.InferenceFPS(),
 		}
 	}
@@ -126,7 +130,9 @@ func (h *Hub) tell(version int64, status gen.SystemStatus) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.status = &statusFrame{version: version, at: status.Timestamp, sse: sseFrame("system_status", "", data), message: message}
+	h.status = &statusFrame{
+		version: version, at: status.Timestamp, sse: sseFrame("system_status", "", data), message: message,
+	}
 	h.announce()
 }
 

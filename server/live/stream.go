@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// heartbeat is how often a comment is sent when nothing else is: proxies end what is silent for long.
+	// heartbeat is how often a comment is sent when nothing else is: proxies end what is silent for
+	// long.
 	heartbeat = 15 * time.Second
 	// writeTimeout is how long a client may take to take what is written at once.
 	writeTimeout = 10 * time.Second
@@ -20,9 +21,12 @@ var (
 	goodbye = []byte("retry: 1000\n: the server stops\n\n")
 )
 
-// Stream takes in a client behind a position, or from now on when that is empty. The function that it returns writes the stream until
-// the client hangs up, done is closed, the hub is closed, or ctx ends; it must be called.
-func (h *Hub) Stream(ctx context.Context, after string, done <-chan struct{}) (func(http.ResponseWriter) error, error) {
+// Stream takes in a client behind a position, or from now on when that is empty. The function that
+// it returns writes the stream until the client hangs up, done is closed, the hub is closed, or ctx
+// ends; it must be called.
+func (h *Hub) Stream(
+	ctx context.Context, after string, done <-chan struct{},
+) (func(http.ResponseWriter) error, error) {
 	s, err := h.Join(after, Wants{Changes: true, Status: true})
 	if err != nil {
 		return nil, err
@@ -70,7 +74,8 @@ func (s *Subscriber) write(ctx context.Context, w *writer, done <-chan struct{})
 // closedChannel never makes anybody wait.
 var closedChannel = func() <-chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// beginning is sent first: how soon to come back, and the position from which a client goes on that is cut off before the first frame.
+// beginning is sent first: how soon to come back, and the position from which a client goes on that
+// is cut off before the first frame.
 func (s *Subscriber) beginning() []byte {
 	if s.resync != "" || s.unsure {
 		return []byte("retry: 2000\n\n")
@@ -87,7 +92,8 @@ type writer struct {
 }
 
 func (w *writer) begin(first []byte) {
-	// The deadline for reading the request is none of ours: the HTTP server lifts it once it has the request.
+	// The deadline for reading the request is none of ours: the HTTP server lifts it once it has
+	// the request.
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would wait for more
 	w.WriteHeader(http.StatusOK)
@@ -121,7 +127,8 @@ func (w *writer) flush(text []byte) {
 	w.push()
 }
 
-// hurry gives what is written next its time, a second more or less: setting it each time would show among 500 clients.
+// hurry gives what is written next its time, a second more or less: setting it each time would show
+// among 500 clients.
 func (w *writer) hurry() {
 	if now := time.Now(); now.Sub(w.hurried) > time.Second {
 		w.hurried = now

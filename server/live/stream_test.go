@@ -110,7 +110,8 @@ func TestStream_GoesOnBehindAPosition(t *testing.T) {
 	require.Equal(t, w.at(152), c.next(t).ID)
 }
 
-// TestStream_RandomCuts: every client ends with exactly the rows of the table, in order, none twice, on whichever of two servers it is.
+// TestStream_RandomCuts: every client ends with exactly the rows of the table, in order, none
+// twice, on whichever of two servers it is.
 func TestStream_RandomCuts(t *testing.T) {
 	t.Parallel()
 	one := newWorld(t)
@@ -234,7 +235,8 @@ func TestStream_AsManyClientsAsMay(t *testing.T) {
 	}, "a client that left still counts")
 }
 
-// TestStream_AnotherDatabaseTakesOver: a standby that may lack the last positions has an epoch of its own.
+// TestStream_AnotherDatabaseTakesOver: a standby that may lack the last positions has an epoch of
+// its own.
 func TestStream_AnotherDatabaseTakesOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

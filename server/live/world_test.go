@@ -21,7 +21,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// world is a database with a camera, a sequencer, and a hub behind an HTTP server with the limits of the real one.
+// world is a database with a camera, a sequencer, and a hub behind an HTTP server with the limits
+// of the real one.
 type world struct {
 	db        *store.DB
 	sequencer *storelive.Sequencer

@@ -58,15 +58,18 @@ func answer(message []byte) []byte {
 	}
 	var fields map[string]any
 	if json.Unmarshal(message, &fields) != nil || fields == nil {
-		return refuseFaults("invalid_message_format", "Message must be an object", fault{[]any{}, "must be an object", "dict_type"})
+		return refuseFaults("invalid_message_format", "Message must be an object",
+			fault{[]any{}, "must be an object", "dict_type"})
 	}
 	given, exists := fields["type"]
 	kind, isText := given.(string)
 	switch {
 	case !exists:
-		return refuseFaults("invalid_message_format", "Message must have a type", fault{[]any{"type"}, "is missing", "missing"})
+		return refuseFaults("invalid_message_format", "Message must have a type",
+			fault{[]any{"type"}, "is missing", "missing"})
 	case !isText:
-		return refuseFaults("invalid_message_format", "The type must be a text", fault{[]any{"type"}, "must be a text", "string_type"})
+		return refuseFaults("invalid_message_format", "The type must be a text",
+			fault{[]any{"type"}, "must be a text", "string_type"})
 	case kind == "ping":
 		return pong
 	case kind == "pong":
@@ -78,7 +81,8 @@ func answer(message []byte) []byte {
 		return nil
 	}
 	shown := []rune(kind)
-	return refuse("unknown_message_type", "Unknown message type: "+string(shown[:min(len(shown), previewRunes)]), map[string]any{
+	shown = shown[:min(len(shown), previewRunes)]
+	return refuse("unknown_message_type", "Unknown message type: "+string(shown), map[string]any{
 		"supported_types": slices.Clone(supported),
 	})
 }

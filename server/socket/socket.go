@@ -1,5 +1,6 @@
-// Package socket speaks the two WebSockets of the server that this one replaces: /ws/events and /ws/system. What they tell comes from
-// the same hub as the stream of server-sent events, which is the better way for whoever writes a new client: it resumes.
+// Package socket speaks the two WebSockets of the server that this one replaces: /ws/events and
+// /ws/system. What they tell comes from the same hub as the stream of server-sent events, which is
+// the better way for whoever writes a new client: it resumes.
 package socket
 
 import (
@@ -14,12 +15,14 @@ import (
 )
 
 const (
-	// Subprotocol is what is answered to clients that offer any: a key is sent as one, and never answered.
+	// Subprotocol is what is answered to clients that offer any: a key is sent as one, and never
+	// answered.
 	Subprotocol = "hsi"
 	// keyPrefix begins the subprotocol that carries a key.
 	keyPrefix = "api-key."
 
-	// pingEvery is how often the client is asked for a sign of life, idleTimeout how long it may be silent.
+	// pingEvery is how often the client is asked for a sign of life, idleTimeout how long it may be
+	// silent.
 	pingEvery, idleTimeout = 30 * time.Second, 300 * time.Second
 	// writeTimeout is how long a client may take to take one message.
 	writeTimeout = 10 * time.Second
@@ -47,9 +50,10 @@ func Key(r *http.Request) (key string, sent bool) {
 
 // IsUpgrade tells whether a request asks for a WebSocket in the way that Serve can answer.
 func IsUpgrade(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && hasToken(r.Header, "Connection", "upgrade") &&
-		hasToken(r.Header, "Upgrade", "websocket") && r.Header.Get("Sec-Websocket-Version") == "13" &&
-		len(r.Header.Values("Sec-Websocket-Key")) == 1 && len(r.Header.Get("Sec-Websocket-Key")) == 24
+	keys := r.Header.Values("Sec-Websocket-Key")
+	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
+		hasToken(r.Header, "Connection", "upgrade") && hasToken(r.Header, "Upgrade", "websocket") &&
+		r.Header.Get("Sec-Websocket-Version") == "13" && len(keys) == 1 && len(keys[0]) == 24
 }
 
 func hasToken(header http.Header, name, token string) bool {
@@ -69,8 +73,8 @@ type Sockets struct{ hub *live.Hub }
 // New makes them.
 func New(hub *live.Hub) *Sockets { return &Sockets{hub} }
 
-// Events sends each new event until either side ends the connection or done is closed. Origin and key have been checked. An error
-// comes before the upgrade: nothing was answered yet.
+// Events sends each new event until either side ends the connection or done is closed. Origin and
+// key have been checked. An error comes before the upgrade: nothing was answered yet.
 func (s *Sockets) Events(w http.ResponseWriter, r *http.Request, done <-chan struct{}) error {
 	return s.serve(w, r, live.Wants{Changes: true}, done)
 }
@@ -80,15 +84,18 @@ func (s *Sockets) System(w http.ResponseWriter, r *http.Request, done <-chan str
 	return s.serve(w, r, live.Wants{Status: true, Services: true}, done)
 }
 
-func (s *Sockets) serve(w http.ResponseWriter, r *http.Request, wants live.Wants, done <-chan struct{}) error {
+func (s *Sockets) serve(
+	w http.ResponseWriter, r *http.Request, wants live.Wants, done <-chan struct{},
+) error {
 	subscriber, err := s.hub.Join("", wants)
 	if err != nil {
 		return err
 	}
 	defer subscriber.Leave()
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // the edge has checked it: it knows the trusted ones
-		CompressionMode: websocket.CompressionDisabled, // it would need memory for each client
+		Subprotocols:       []string{Subprotocol},
+		InsecureSkipVerify: true,                          // of the origin, which the edge has checked: it knows the trusted ones
+		CompressionMode:    websocket.CompressionDisabled, // it would need memory for each client
 	})
 	if err != nil {
 		return nil // it has answered, or the client is gone
@@ -133,8 +140,11 @@ func (c *connection) read(ctx context.Context) {
 	}
 }
 
-// write sends what there is to tell until the end, and returns how to close; 0 when there is nobody to tell.
-func (c *connection) write(ctx context.Context, s *live.Subscriber, closed, done, reading <-chan struct{}) (websocket.StatusCode, string) {
+// write sends what there is to tell until the end, and returns how to close; 0 when there is nobody
+// to tell.
+func (c *connection) write(
+	ctx context.Context, s *live.Subscriber, closed, done, reading <-chan struct{},
+) (websocket.StatusCode, string) {
 	pings, idle := time.NewTicker(pingEvery), time.NewTimer(idleTimeout)
 	defer pings.Stop()
 	defer idle.Stop()

@@ -9,8 +9,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// BenchmarkCommit is an event in a transaction of its own, by several writers at once: with what the live stream adds to it, without
-// its notification, and without any of it.
+// BenchmarkCommit is an event in a transaction of its own, by several writers at once: with what
+// the live stream adds to it, without its notification, and without any of it.
 func BenchmarkCommit(b *testing.B) {
 	for name, change := range map[string]string{
 		"live":   `SELECT 1`,

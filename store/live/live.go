@@ -1,6 +1,7 @@
-// Package live turns what is committed to events and cameras, by any program, into a stream with positions. Triggers write one row
-// for each change, in the transaction of the change and without a position; the Sequencer gives positions to rows once they are
-// committed. Whoever has read up to a position has missed nothing below it, and reads on from the table, however long it was away.
+// Package live turns what is committed to events and cameras, by any program, into a stream with
+// positions. Triggers write one row for each change, in the transaction of the change and without a
+// position; the Sequencer gives positions to rows once they are committed. Whoever has read up to a
+// position has missed nothing below it, and reads on from the table, however long it was away.
 package live
 
 import (
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"hsi.home.arpa/internal/beat"
 	"hsi.home.arpa/store"
@@ -51,7 +53,8 @@ func (s State) Position() Position { return Position{Epoch: s.Epoch, Number: s.H
 
 // Why a position cannot be read on from. Each is an ErrResync.
 var (
-	// ErrResync says that changes are missing after a position, so that everything has to be read anew.
+	// ErrResync says that changes are missing after a position, so that everything has to be read
+	// anew.
 	ErrResync = errors.New("the position cannot be read on from")
 	// ErrExpired says that the changes after the position have been removed.
 	ErrExpired = fmt.Errorf("%w: expired", ErrResync)
@@ -64,8 +67,9 @@ var (
 const (
 	// channel is what the triggers notify.
 	channel = "hsi_live"
-	// pace and pollEvery are the shortest and the longest time between two looks: it doubles while nothing is found. The long one is
-	// for when notifications do not arrive: a pooler between us and the database swallows them.
+	// pace and pollEvery are the shortest and the longest time between two looks: it doubles while
+	// nothing is found. The long one is for when notifications do not arrive: a pooler between us
+	// and the database swallows them.
 	pace, pollEvery = 10 * time.Millisecond, time.Second
 	// settled is the pause between two looks from which on notifications are wanted again.
 	settled = 16 * pace
@@ -77,7 +81,8 @@ const (
 	pruneEvery, pruneAtOnce = time.Minute, 5000
 )
 
-// How long rows are kept: by age, and never more than so many. An installation whose clients were away for longer reads anew.
+// How long rows are kept: by age, and never more than so many. An installation whose clients were
+// away for longer reads anew.
 const (
 	DefaultKeepFor  = 7 * 24 * time.Hour
 	DefaultKeepRows = 500_000
@@ -90,11 +95,13 @@ type Options struct {
 	// KeepFor and KeepRows bound the stream. They default to the constants.
 	KeepFor  time.Duration
 	KeepRows int64
-	// Moved is called after this process gave positions, so that others can be woken. It must not wait. May be nil.
+	// Moved is called after this process gave positions, so that others can be woken. It must not
+	// wait. May be nil.
 	Moved func()
 }
 
-// Sequencer gives positions to committed changes and knows the newest one. Several processes may run one each.
+// Sequencer gives positions to committed changes and knows the newest one. Several processes may
+// run one each.
 type Sequencer struct {
 	options Options
 	woken   chan struct{}
@@ -126,8 +133,8 @@ func (s *Sequencer) Wake() {
 	}
 }
 
-// State returns where the stream stood at the last look, and a channel that is closed once that has changed. Its Epoch is empty
-// before the first look.
+// State returns where the stream stood at the last look, and a channel that is closed once that has
+// changed. Its Epoch is empty before the first look.
 func (s *Sequencer) State() (state State, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,11 +152,13 @@ func (s *Sequencer) publish(state State) {
 	s.changed = make(chan struct{})
 }
 
-// Run gives positions until ctx ends: at each notification of a trigger, at Wake, and every second. It returns nil when ctx ends.
+// Run gives positions until ctx ends: at each notification of a trigger, at Wake, and every second.
+// It returns nil when ctx ends.
 //
-// LISTEN is what makes a change known within milliseconds at no cost while nothing happens; polling at that pace would keep a small
-// machine from ever sleeping. In a flood it is the other way round: transactions that notify cannot commit together, so that the
-// triggers are told not to, and the sequencer looks by itself until it is quiet.
+// LISTEN is what makes a change known within milliseconds at no cost while nothing happens; polling
+// at that pace would keep a small machine from ever sleeping. In a flood it is the other way round:
+// transactions that notify cannot commit together, so that the triggers are told not to, and the
+// sequencer looks by itself until it is quiet.
 func (s *Sequencer) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -166,7 +175,8 @@ func (s *Sequencer) work(ctx context.Context) {
 	var known bool // whose database it is
 	var pruned time.Time
 	lastCause := ""
-	pause, inRow, unsettled := pace, 0, true // how many looks in a row found something; whether notifications may be switched off
+	// How many looks in a row found something, and whether notifications may be switched off.
+	pause, inRow, unsettled := pace, 0, true
 	for {
 		moved, err := s.look(ctx, &known)
 		switch {
@@ -223,7 +233,8 @@ func (s *Sequencer) wait(ctx context.Context, pause time.Duration) bool {
 	return true
 }
 
-// setAwake tells the triggers whether they need not notify. What a transaction decided before is found with the next looks.
+// setAwake tells the triggers whether they need not notify. What a transaction decided before is
+// found with the next looks.
 func (s *Sequencer) setAwake(ctx context.Context, awake bool) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -266,26 +277,30 @@ func (s *Sequencer) sequence(ctx context.Context) (moved int64, state State, err
 		Moved int64 `db:"moved"`
 		State
 	}
-	err = s.options.DB.SQL().GetContext(ctx, &row, `SELECT moved, epoch, head, removed FROM live_sequence($1)`, atOnce)
+	err = s.options.DB.SQL().GetContext(ctx, &row,
+		`SELECT moved, epoch, head, removed FROM live_sequence($1)`, atOnce)
 	return row.Moved, row.State, store.Classify(ctx, "give positions", err)
 }
 
-// claimEpoch gives the stream a new epoch when the database is not the one that the old epoch was made for: a copy of it, one that was
-// set back to a backup, or a standby that took over and may lack the last positions.
+// claimEpoch gives the stream a new epoch when the database is not the one that the old epoch was
+// made for: a copy of it, one that was set back to a backup, or a standby that took over and may
+// lack the last positions.
 func (s *Sequencer) claimEpoch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var epoch [6]byte
 	_, _ = rand.Read(epoch[:]) // it never fails
 	for _, origin := range []string{
-		`(SELECT system_identifier FROM pg_control_system()) || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || d.oid`,
+		`(SELECT system_identifier FROM pg_control_system())
+			|| '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || d.oid`,
 		`'/' || d.oid`, // where only a superuser may know the rest
 	} {
 		_, err := s.options.DB.SQL().ExecContext(ctx, `
 			UPDATE live_state SET epoch = $1, origin = now.origin
 			FROM (SELECT `+origin+` AS origin FROM pg_database AS d WHERE d.datname = current_database()) AS now
 			WHERE live_state.origin <> now.origin`, hex.EncodeToString(epoch[:]))
-		if refused, ok := errors.AsType[*pq.Error](err); ok && refused.Code.Name() == "insufficient_privilege" {
+		refused, ok := errors.AsType[*pq.Error](err)
+		if ok && refused.Code == pqerror.InsufficientPrivilege {
 			continue
 		}
 		return store.Classify(ctx, "name the live stream", err)
@@ -303,7 +318,9 @@ func (s *Sequencer) prune(ctx context.Context) error {
 				SELECT max(position) AS position FROM oldest
 				WHERE positioned_at < clock_timestamp() - make_interval(secs => $1)
 					OR position <= (SELECT max(position) FROM live_changes) - $2),
-			gone AS (DELETE FROM live_changes AS c USING last WHERE c.position <= last.position RETURNING c.position)
+			gone AS (
+				DELETE FROM live_changes AS c USING last WHERE c.position <= last.position
+				RETURNING c.position)
 			UPDATE live_state SET removed = last.position FROM last
 			WHERE last.position > removed AND (SELECT count(*) FROM gone) > 0`,
 			s.options.KeepFor.Seconds(), s.options.KeepRows, pruneAtOnce)
@@ -321,8 +338,8 @@ func (s *Sequencer) prune(ctx context.Context) error {
 	}
 }
 
-// Read returns up to limit changes after a position, oldest first, and where the stream stands. It is an ErrResync when changes after
-// the position are missing.
+// Read returns up to limit changes after a position, oldest first, and where the stream stands. It
+// is an ErrResync when changes after the position are missing.
 func (s *Sequencer) Read(ctx context.Context, after Position, limit int) ([]Change, State, error) {
 	if err := s.options.DB.Ready(); err != nil {
 		return nil, State{}, err
@@ -342,7 +359,8 @@ func (s *Sequencer) Read(ctx context.Context, after Position, limit int) ([]Chan
 		SELECT s.epoch, s.removed, coalesce((SELECT max(position) FROM live_changes), s.removed) AS head,
 			c.position, c.kind, c.event_ids, c.camera_id
 		FROM live_state AS s
-		LEFT JOIN LATERAL (SELECT * FROM live_changes WHERE position > $1 ORDER BY position LIMIT $2) AS c ON true
+		LEFT JOIN LATERAL (
+			SELECT * FROM live_changes WHERE position > $1 ORDER BY position LIMIT $2) AS c ON true
 		ORDER BY c.position`, after.Number, limit)
 	if err != nil {
 		return nil, State{}, store.Classify(ctx, "read changes", err)

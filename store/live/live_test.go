@@ -203,7 +203,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestEpoch: a copy of a database, with all its rows, has positions of its own; a restart changes nothing.
+// TestEpoch: a copy of a database, with all its rows, has positions of its own; a restart changes
+// nothing.
 func TestEpoch(t *testing.T) {
 	t.Parallel()
 	one, two := database(t), database(t)
@@ -227,8 +228,9 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestFollowers_EndWithTheTable: writers of other programs commit, undo and delay as they like, two sequencers share the work, and
-// followers are cut off at random. Each of them ends with exactly the rows of the table.
+// TestFollowers_EndWithTheTable: writers of other programs commit, undo and delay as they like, two
+// sequencers share the work, and followers are cut off at random. Each of them ends with exactly
+// the rows of the table.
 func TestFollowers_EndWithTheTable(t *testing.T) {
 	t.Parallel()
 	db := database(t)
@@ -393,7 +395,8 @@ func TestEvents_OfAnyProgram(t *testing.T) {
 	}
 }
 
-// TestFlood: while one commit follows the other the triggers need not notify; when it is quiet they do.
+// TestFlood: while one commit follows the other the triggers need not notify; when it is quiet they
+// do.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	db := database(t)

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Position is a place in the stream of changes of one database: everything up to and with it is known.
+// Position is a place in the stream of changes of one database: everything up to and with it is
+// known.
 type Position struct {
 	Epoch  string // which database; positions of different ones say nothing about each other
 	Number int64

@@ -1,8 +1,9 @@
 -- +goose Up
 
--- What the live stream tells. Each statement that changes events or cameras, of any program, leaves rows in live_pending, in its own
--- transaction and without a position. Once they are committed, live_sequence gives them positions, one process at a time: so a
--- position never becomes visible below one that somebody has read already, however long the transaction of a row stays open.
+-- What the live stream tells. Each statement that changes events or cameras, of any program, leaves
+-- rows in live_pending, in its own transaction and without a position. Once they are committed,
+-- live_sequence gives them positions, one process at a time: so a position never becomes visible
+-- below one that somebody has read already, however long the transaction of a row stays open.
 CREATE TABLE live_pending (
     id        bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT live_pending_pkey PRIMARY KEY,
     kind      text   NOT NULL CONSTRAINT live_pending_kind_check
@@ -20,7 +21,8 @@ CREATE TABLE live_changes (
     positioned_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- One row. It changes only when old positions are removed: the newest position is that of the last row of live_changes.
+-- One row. It changes only when old positions are removed: the newest position is that of the last
+-- row of live_changes.
 CREATE TABLE live_state (
     id      smallint NOT NULL DEFAULT 1 CONSTRAINT live_state_pkey PRIMARY KEY CONSTRAINT live_state_one_row_check CHECK (id = 1),
     epoch   text     NOT NULL, -- what positions of this database begin with
@@ -29,13 +31,14 @@ CREATE TABLE live_state (
 );
 INSERT INTO live_state (epoch, origin) VALUES (left(md5(gen_random_uuid()::text), 12), '');
 
--- 0: the sequencer waits to be notified; 1: it looks by itself all the time. Transactions that notify commit one after the other and
--- not together, which would make a flood of events three times as slow. A sequence, since it changes in place and at once.
+-- 0: the sequencer waits to be notified; 1: it looks by itself all the time. Transactions that
+-- notify commit one after the other and not together, which would make a flood of events three
+-- times as slow. A sequence, since it changes in place and at once.
 CREATE SEQUENCE live_awake AS smallint MINVALUE 0 MAXVALUE 1 START 0;
 
--- Every name is written out, as for the counters. A statement that touches more than 1,000 events is told as one resync: whoever
--- follows reads the lists anew. SET LOCAL hsi.live = 'off' keeps a transaction quiet that says by itself, with a row of its own, what
--- it did.
+-- Every name is written out, as for the counters. A statement that touches more than 1,000 events
+-- is told as one resync: whoever follows reads the lists anew. SET LOCAL hsi.live = 'off' keeps a
+-- transaction quiet that says by itself, with a row of its own, what it did.
 -- +goose StatementBegin
 DO $do$
 DECLARE
@@ -80,8 +83,9 @@ BEGIN
     EXECUTE format('CREATE FUNCTION cameras_live_changed() RETURNS trigger LANGUAGE plpgsql AS %L', format(camera, current_schema(), 'NEW'));
     EXECUTE format('CREATE FUNCTION cameras_live_deleted() RETURNS trigger LANGUAGE plpgsql AS %L', format(camera, current_schema(), 'OLD'));
 
-    -- Moves up to at_most committed rows, and returns how many, with where everything stands now. Each statement of the function sees
-    -- what was committed when it began: those after the lock see all that earlier holders of it did.
+    -- Moves up to at_most committed rows, and returns how many, with where everything stands now.
+    -- Each statement of the function sees what was committed when it began: those after the lock
+    -- see all that earlier holders of it did.
     EXECUTE format('CREATE FUNCTION live_sequence(at_most integer, OUT moved bigint, OUT epoch text, OUT head bigint, OUT removed bigint)
         LANGUAGE plpgsql AS %L', format($f$
         BEGIN
@@ -110,7 +114,8 @@ CREATE TRIGGER events_live_updated AFTER UPDATE ON events REFERENCING OLD TABLE 
 CREATE TRIGGER events_live_deleted AFTER DELETE ON events REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION events_live_deleted();
 CREATE TRIGGER events_live_truncated AFTER TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION events_live_truncated();
--- Of cameras nearly every change is a last_seen_at, which is none here: the condition costs less than a call.
+-- Of cameras nearly every change is a last_seen_at, which is none here: the condition costs less
+-- than a call.
 CREATE TRIGGER cameras_live_inserted AFTER INSERT ON cameras FOR EACH ROW EXECUTE FUNCTION cameras_live_changed();
 CREATE TRIGGER cameras_live_updated AFTER UPDATE ON cameras FOR EACH ROW
     WHEN ((OLD.name, OLD.status, OLD.deleted_at) IS DISTINCT FROM (NEW.name, NEW.status, NEW.deleted_at))

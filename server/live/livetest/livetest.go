@@ -1,4 +1,5 @@
-// Package livetest lets tests follow a hub without a database and without a network, also on the clock of a test.
+// Package livetest lets tests follow a hub without a database and without a network, also on the
+// clock of a test.
 package livetest
 
 import (
@@ -29,7 +30,8 @@ type Source struct {
 
 // NewSource makes one that is empty; each event of it has the summary.
 func NewSource(summary string) *Source {
-	return &Source{state: storelive.State{Epoch: "e"}, changed: make(chan struct{}), summary: summary}
+	begin := storelive.State{Epoch: "e"}
+	return &Source{state: begin, changed: make(chan struct{}), summary: summary}
 }
 
 // Add adds so many events.
@@ -63,7 +65,9 @@ func (s *Source) State() (storelive.State, <-chan struct{}) {
 }
 
 // Read returns changes after a position.
-func (s *Source) Read(_ context.Context, after storelive.Position, limit int) ([]storelive.Change, storelive.State, error) {
+func (s *Source) Read(
+	_ context.Context, after storelive.Position, limit int,
+) ([]storelive.Change, storelive.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
@@ -75,7 +79,9 @@ func (s *Source) Read(_ context.Context, after storelive.Position, limit int) ([
 	}
 	var changes []storelive.Change
 	for number := after.Number + 1; number <= s.state.Head && len(changes) < limit; number++ {
-		changes = append(changes, storelive.Change{Number: number, Kind: storelive.EventAdded, EventIDs: []int64{number}})
+		change := storelive.Change{Number: number, Kind: storelive.EventAdded}
+		change.EventIDs = []int64{number}
+		changes = append(changes, change)
 	}
 	return changes, s.state, nil
 }
