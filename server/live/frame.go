@@ -96,13 +96,7 @@ func (h *Hub) encode(ctx context.Context, epoch string, changes []live.Change) (
 	return frames, nil
 }
 
-<<<<<<< HEAD
 func (h *Hub) encodeChange(epoch string, change live.Change, events map[int64]live.Event, cameras map[string]live.CameraState) (*frame, error) {
-=======
-func encodeChange(
-	epoch string, change live.Change, events map[int64]live.Event, cameras map[string]live.CameraState,
-) (*frame, error) {
->>>>>>> live
 	f := &frame{number: change.Number, isCamera: change.Kind == live.Camera}
 	var data any
 	switch change.Kind {
@@ -139,29 +133,7 @@ func encodeChange(
 	return f, nil
 }
 
-<<<<<<< HEAD
 func (h *Hub) toAPICamera(id string, cameras map[string]live.CameraState) gen.CameraChange {
-=======
-func toAPIEvent(e live.Event) gen.Event {
-	event := gen.Event{
-		ID: e.ID, CameraID: e.CameraID, CameraName: e.CameraName, StartedAt: e.StartedAt,
-		EndedAt: e.EndedAt, RiskLevel: e.RiskLevel, Summary: e.Summary, Reasoning: e.Reasoning,
-		Analyzer: e.Analyzer, Reviewed: e.Reviewed, Notes: e.Notes, CreatedAt: e.CreatedAt,
-		DetectionCount: int32(min(len(e.DetectionIDs), 1<<31-1)),
-		DetectionIds:   append([]int64{}, e.DetectionIDs...),
-		ObjectTypes:    append([]string{}, e.ObjectTypes...),
-	}
-	if e.RiskScore != nil {
-		event.RiskScore = new(int32(*e.RiskScore)) //nolint:gosec // 0 to 100
-	}
-	if len(e.DetectionIDs) > 0 {
-		event.ThumbnailURL = new(fmt.Sprintf("/api/events/%d/image", e.ID))
-	}
-	return event
-}
-
-func toAPICamera(id string, cameras map[string]live.CameraState) gen.CameraChange {
->>>>>>> live
 	c, ok := cameras[id]
 	if !ok {
 		return gen.CameraChange{ID: id, Removed: true}
