@@ -95,28 +95,17 @@ func (s *Server) routeSockets(e *echo.Echo) {
 	}
 }
 
-<<<<<<< HEAD
 // admitSocket is admit for an upgrade. It refuses pages of other origins, whose upgrades browsers send
 // like any other, and takes the key from the subprotocol too.
 func (s *Server) admitSocket(r *http.Request, requestID string) (requester, error) {
-=======
-// authorizeSocket refuses pages of other origins, whose upgrades browsers send like any other, and
-// a missing or wrong key. done is closed when what lets the requester in ends.
-func (s *Server) authorizeSocket(r *http.Request) (done <-chan struct{}, err error) { //nolint:unparam // a key does not end; a session will
->>>>>>> live
 	if !s.origins.mayUpgrade(r) {
 		return requester{}, &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
 	}
 	if key, sent := socket.Key(r); sent {
 		// The key in the place where it is looked for; the request itself stays as it is.
-<<<<<<< HEAD
 		original := r
 		r = original.Clone(original.Context())
 		r.Header.Add("X-Api-Key", key)
-=======
-		sent := append(r.Header.Values("X-Api-Key"), key)
-		r = &http.Request{Header: http.Header{"X-Api-Key": sent}}
->>>>>>> live
 	}
 	return s.admitInTime(r, requestID, access{private: true, byCookie: true, changes: true})
 }
