@@ -104,7 +104,7 @@ BEGIN
             IF TG_OP = 'INSERT' THEN -- of another program, which may have named them before they came
                 changed := changed || (SELECT array_agg(e.id) FROM %1$s.events AS e
                     WHERE e.detection_ids IS NOT NULL AND %1$s.named_detections(e.detection_ids) &&
-                          (SELECT array_agg(id) FROM (SELECT id FROM new_rows WHERE detector IS NULL AND event_id IS NULL LIMIT 10000) AS some));
+                          (SELECT array_agg(id) FROM (SELECT id FROM new_rows WHERE detector IS NULL AND event_id IS NULL LIMIT 10000) AS added));
             END IF;
             IF changed IS NOT NULL THEN PERFORM %1$s.note_event_objects(changed); END IF;
             RETURN NULL;
