@@ -45,7 +45,7 @@ const eventStream = 'text/event-stream';
 /** What src/file.ts can hand over. */
 const fileTypes = /^(image|video)\/\*$|^text\/csv$/;
 /** What src/stream.ts sends by itself. */
-const positionParameters = ['Last-Event-ID', 'last_event_id'];
+const positionParameters = new Set(['Last-Event-ID', 'last_event_id']);
 
 /**
  * The media types of each status, from the contract itself: of several, the generator's own model keeps one.
@@ -87,7 +87,7 @@ function problemsOf(operation, contents, resolve) {
   const { path = {}, query = {}, ...elsewhere } = operation.parameters ?? {};
   for (const parameters of Object.values(elsewhere)) {
     for (const { name } of Object.values(parameters)) {
-      if (!stream || !positionParameters.includes(name)) problems.push(`parameter ${name} is neither in the path nor in the query`);
+      if (!stream || !positionParameters.has(name)) problems.push(`parameter ${name} is neither in the path nor in the query`);
     }
   }
   for (const { name, schema, style } of Object.values(path)) {
@@ -99,7 +99,7 @@ function problemsOf(operation, contents, resolve) {
   }
   if (stream) {
     for (const { name } of [...Object.values(path), ...Object.values(query)])
-      if (!positionParameters.includes(name)) problems.push(`parameter ${name} of a stream is no position`);
+      if (!positionParameters.has(name)) problems.push(`parameter ${name} of a stream is no position`);
     if (Object.keys(stream).length === 0) problems.push('x-sse-events names no kind of frame');
   }
   if (operation.body && operation.body.mediaType !== json) problems.push(`the body is ${operation.body.mediaType}`);

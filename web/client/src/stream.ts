@@ -48,13 +48,13 @@ export async function* stream<AnyFrame>(
   options: StreamOptions = {},
 ): AsyncGenerator<AnyFrame, void, undefined> {
   const { onReconnect, signal } = options;
-  const state: State = { lastEventId: options.lastEventId ?? null, retryMs: defaultRetryMs };
-  for (let failures = 0; !signal?.aborted; failures += 1) {
+  const state: State = { lastEventId: options.lastEventId ?? null, retryMs: defaultRetryMs, failures: 0 };
+  for (;;) {
+    if (signal?.aborted) return;
     let cause: Error;
     try {
       for await (const frame of connection<AnyFrame>(client, operation, options, state)) {
         if (signal?.aborted) return;
-        failures = 0;
         yield frame;
       }
       cause = new ConnectionError({ cause: new Error('the server ended the stream') });
@@ -63,11 +63,8 @@ export async function* stream<AnyFrame>(
       if (!isPassing(error)) throw error;
       cause = error;
     }
-    // Spread out, since all clients of a server lose it at once.
-    const delayMs = Math.max(
-      Math.min(state.retryMs * 2 ** failures, longestDelayMs) * (0.5 + Math.random() / 2),
-      cause instanceof StatusError ? (cause.result.retryAfterSeconds ?? 0) * 1000 : 0,
-    );
+    const delayMs = delayOf(state, cause);
+    state.failures += 1;
     onReconnect?.(cause, delayMs);
     await pause(delayMs, signal);
   }
@@ -76,7 +73,17 @@ export async function* stream<AnyFrame>(
 /** What one connection leaves to the next. */
 interface State {
   lastEventId: string | null;
+  /** What the server has asked for. */
   retryMs: number;
+  /** How many tries in a row have not been taken in. */
+  failures: number;
+}
+
+/** How long to wait: longer from failure to failure, and spread out, since all clients of a server lose it at once. */
+function delayOf({ failures, retryMs }: State, cause: Error): number {
+  const delayMs = Math.min(retryMs + (2 ** failures - 1) * 1000, longestDelayMs) * (0.5 + Math.random() / 2);
+  const askedForMs = cause instanceof StatusError ? (cause.result.retryAfterSeconds ?? 0) * 1000 : 0;
+  return Math.max(delayMs, askedForMs);
 }
 
 /** The frames of one connection. */
@@ -100,6 +107,7 @@ async function* connection<AnyFrame>(
       throw new StatusError(failure as Failure<number, unknown>);
     }
     expectType(operation, response, ['text/event-stream']);
+    state.failures = 0;
     const parser = new EventParser(state.lastEventId);
     const decoder = new TextDecoder();
     const reader = response.body?.getReader();
