@@ -91,6 +91,8 @@ deps: ## Find PostgreSQL and Redis, or fetch their packages into .deps
 LANE := $(MAKE) --no-print-directory --output-sync=target -j2
 # Tests that start the server as a process carry the build tag e2e.
 E2E := -tags e2e
+# Many tests wait for servers, time-outs and each other: more of them at a time than there are processors.
+AT_ONCE := -parallel 4
 
 .PHONY: check
 check: ## Check a change while working on it: no test starts the server as a process
@@ -116,14 +118,14 @@ nightly: ci ## The same with all seeds and long waits, then the whole chaos run 
 .PHONY: test
 test: ## Run all tests with the race detector, in random order, on real PostgreSQL, Redis and ffmpeg
 	@scripts/deps.sh postgres redis ffmpeg
-	go test -race -shuffle=on -timeout 60m $(E2E) ./...
+	go test -race -shuffle=on -timeout 60m $(AT_ONCE) $(E2E) ./...
 	go test -run PrecisionAndRecall ./pipeline/detect
 	go -C tools test -race -shuffle=on -timeout 60m ./...
 
 .PHONY: unit-test
 unit-test: ## Run the tests that do not start the server as a process, without the race detector
 	@scripts/deps.sh postgres redis ffmpeg
-	go test ./...
+	go test $(AT_ONCE) ./...
 
 .PHONY: lint
 lint: $(LINT) ## Run the linters

@@ -161,6 +161,30 @@ func (e ReadinessState) Valid() bool {
 	}
 }
 
+// Defines values for ResyncReason.
+const (
+	ResyncReasonAhead       ResyncReason = "ahead"
+	ResyncReasonExpired     ResyncReason = "expired"
+	ResyncReasonForeign     ResyncReason = "foreign"
+	ResyncReasonManyChanges ResyncReason = "many_changes"
+)
+
+// Valid indicates whether the value is a known member of the ResyncReason enum.
+func (e ResyncReason) Valid() bool {
+	switch e {
+	case ResyncReasonAhead:
+		return true
+	case ResyncReasonExpired:
+		return true
+	case ResyncReasonForeign:
+		return true
+	case ResyncReasonManyChanges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Severity.
 const (
 	SeverityCritical Severity = "critical"
@@ -179,6 +203,27 @@ func (e Severity) Valid() bool {
 	case SeverityLow:
 		return true
 	case SeverityMedium:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SystemStatusHealth.
+const (
+	SystemStatusHealthDegraded  SystemStatusHealth = "degraded"
+	SystemStatusHealthHealthy   SystemStatusHealth = "healthy"
+	SystemStatusHealthUnhealthy SystemStatusHealth = "unhealthy"
+)
+
+// Valid indicates whether the value is a known member of the SystemStatusHealth enum.
+func (e SystemStatusHealth) Valid() bool {
+	switch e {
+	case SystemStatusHealthDegraded:
+		return true
+	case SystemStatusHealthHealthy:
+		return true
+	case SystemStatusHealthUnhealthy:
 		return true
 	default:
 		return false
@@ -302,6 +347,33 @@ type Camera struct {
 	TimeZone *string `json:"time_zone"`
 }
 
+// CameraChange A camera that is new, changed, or gone. A new picture alone is no change.
+type CameraChange struct {
+	// ID The camera.
+	ID string `json:"id"`
+
+	// LastSeenAt Time of its newest picture.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name Its name; null when it is gone.
+	Name *string `json:"name"`
+
+	// Removed Whether it is gone.
+	Removed bool `json:"removed"`
+
+	// Status Null when it is gone, or unless `CAMERA_OFFLINE_AFTER_SECONDS` is set.
+	Status *CameraStatus `json:"status"`
+}
+
+// CameraCounts How many cameras there are.
+type CameraCounts struct {
+	// Active Those that are online.
+	Active *int64 `json:"active"`
+
+	// Total All.
+	Total *int64 `json:"total"`
+}
+
 // CameraDetail A camera, and what became of its pictures.
 type CameraDetail struct {
 	// CreatedAt When it was added.
@@ -336,6 +408,9 @@ type CameraList struct {
 
 	// Count How many.
 	Count int64 `json:"count"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 }
 
 // CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
@@ -528,6 +603,9 @@ type DetectionPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -693,6 +771,9 @@ type EventPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days and hours were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -704,6 +785,9 @@ type EventSearch struct {
 
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 
 	// Results The best first.
 	Results []EventSearchResult `json:"results"`
@@ -775,10 +859,13 @@ type EventSearchResult struct {
 	ThumbnailURL *string `json:"thumbnail_url"`
 }
 
-// EventSelection Which events.
+// EventSelection Which events: those with some ids, or those that fit a filter and were there when a list was read.
 type EventSelection struct {
 	// Ids Those with these ids.
-	Ids []int64 `json:"ids"`
+	Ids []int64 `json:"ids,omitempty"`
+
+	// Matching All events that fit, as in the list of events, and were there at a position of the live stream.
+	Matching *EventsMatching `json:"matching,omitempty"`
 }
 
 // EventStages When each stage was reached. Null where it is not known, as for events of other programs.
@@ -853,6 +940,33 @@ type EventsByRiskLevel struct {
 	Medium int64 `json:"medium"`
 }
 
+// EventsMatching All events that fit, as in the list of events, and were there at a position of the live stream.
+type EventsMatching struct {
+	// CameraID Only events of these cameras.
+	CameraID []string `json:"camera_id,omitempty"`
+
+	// EndDate Only events at or before this RFC 3339 time, or until the end of this day.
+	EndDate *string `json:"end_date,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *int32 `json:"min_score,omitempty"`
+
+	// ObjectType Only what has one of these object types, or kinds of them.
+	ObjectType []string `json:"object_type,omitempty"`
+
+	// Position The `position` of the list that was looked at: what came later is not marked.
+	Position string `json:"position"`
+
+	// RiskLevel Only events of these risk levels.
+	RiskLevel []Severity `json:"risk_level,omitempty"`
+
+	// StartDate Only events at or after this RFC 3339 time, or from the beginning of this day.
+	StartDate *string `json:"start_date,omitempty"`
+
+	// TimeZone The IANA time zone of the days; without it the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
+}
+
 // EventsOfCamera Events of one camera.
 type EventsOfCamera struct {
 	// CameraID Id of the camera.
@@ -863,6 +977,12 @@ type EventsOfCamera struct {
 
 	// EventCount How many.
 	EventCount int64 `json:"event_count"`
+}
+
+// EventsRemoved Events that are gone, by one statement.
+type EventsRemoved struct {
+	// Ids Which.
+	Ids []int64 `json:"ids"`
 }
 
 // GPUHistory GPU samples, oldest first.
@@ -926,6 +1046,24 @@ type GPUStats struct {
 	Utilization *float64 `json:"utilization"`
 }
 
+// GPUStatus The GPU now.
+type GPUStatus struct {
+	// InferenceFPS Images run through the detector per second over the last minute.
+	InferenceFPS *float64 `json:"inference_fps"`
+
+	// MemoryTotal Total memory in MiB.
+	MemoryTotal *int64 `json:"memory_total"`
+
+	// MemoryUsed Memory used in MiB.
+	MemoryUsed *int64 `json:"memory_used"`
+
+	// Temperature Temperature in degrees Celsius.
+	Temperature *float64 `json:"temperature"`
+
+	// Utilization Utilization in percent.
+	Utilization *float64 `json:"utilization"`
+}
+
 // Health Overall health and the state of each service.
 type Health struct {
 	// Services The services by name. `database`, `redis` and `ai` are always there; others may come.
@@ -940,6 +1078,12 @@ type Health struct {
 
 // HealthState `healthy`: works. `degraded`: has issues, the system still operates. `unhealthy`: down or not answering.
 type HealthState string
+
+// Lagged The client did not keep up. What it has not got follows.
+type Lagged struct {
+	// Behind How many positions it is behind.
+	Behind int64 `json:"behind"`
+}
 
 // LatencySummary Latencies in milliseconds. Percentiles are exact to 1 %.
 type LatencySummary struct {
@@ -1034,6 +1178,15 @@ type QueueDepths struct {
 	DetectionQueue int64 `json:"detection_queue"`
 }
 
+// QueueStatus What waits in the pipeline.
+type QueueStatus struct {
+	// Pending Images that are not yet detected.
+	Pending *int64 `json:"pending"`
+
+	// Processing Closed batches that have no event yet.
+	Processing *int64 `json:"processing"`
+}
+
 // Readiness Whether the system can process images, and why not.
 type Readiness struct {
 	// Ready Whether the system can process images.
@@ -1069,6 +1222,15 @@ type RequeueResult struct {
 	// Requeued Number of images that wait again.
 	Requeued int64 `json:"requeued"`
 }
+
+// Resync Changes are missing here; read the lists anew.
+type Resync struct {
+	// Reason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+	Reason ResyncReason `json:"reason"`
+}
+
+// ResyncReason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+type ResyncReason string
 
 // ReviewResult What was marked.
 type ReviewResult struct {
@@ -1279,6 +1441,27 @@ type SystemConfigUpdate struct {
 	// RetentionDays How long data is kept.
 	RetentionDays *int32 `json:"retention_days,omitempty"`
 }
+
+// SystemStatus How the system is doing. Null is what is not known.
+type SystemStatus struct {
+	// Cameras How many cameras there are.
+	Cameras CameraCounts `json:"cameras"`
+
+	// GPU The GPU now.
+	GPU GPUStatus `json:"gpu"`
+
+	// Health The verdict of `/api/system/health`.
+	Health SystemStatusHealth `json:"health"`
+
+	// Queue What waits in the pipeline.
+	Queue QueueStatus `json:"queue"`
+
+	// Timestamp When it was found.
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// SystemStatusHealth The verdict of `/api/system/health`.
+type SystemStatusHealth string
 
 // Telemetry Queue depths and stage latencies.
 type Telemetry struct {
@@ -1601,6 +1784,15 @@ type GetEventStatsParams struct {
 	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
 	// that has one, else the server's. The answer names the zone that was used.
 	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	// After The same, for clients that cannot set a header. The header comes first.
+	After *string `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The id of the last frame that was received. Whatever is no position of this database gets a `resync`.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // GetEventSummaryParams defines parameters for GetEventSummary.

@@ -45,7 +45,8 @@ func newKeys(enabled bool, configured []string) (*keys, error) {
 		if encoded, ok := strings.CutPrefix(key, hashPrefix); ok {
 			decoded, err := hex.DecodeString(encoded)
 			if err != nil || len(decoded) != sha256.Size {
-				problems = append(problems, fmt.Errorf("API_KEYS: key %d: sha256: must be followed by 64 hexadecimal digits", i+1))
+				problems = append(problems, fmt.Errorf(
+					"API_KEYS: key %d: sha256: must be followed by 64 hexadecimal digits", i+1))
 				continue
 			}
 			hash = keyHash(decoded)
@@ -58,7 +59,8 @@ func newKeys(enabled bool, configured []string) (*keys, error) {
 	return k, errors.Join(problems...)
 }
 
-// has tells whether a key is configured. Every key is compared, so that the time tells neither whether nor which one matches.
+// has tells whether a key is configured. Every key is compared, so that the time tells neither
+// whether nor which one matches.
 func (k *keys) has(hash keyHash) bool {
 	match := 0
 	for i := range k.hashes {
@@ -67,7 +69,8 @@ func (k *keys) has(hash keyHash) bool {
 	return match != 0
 }
 
-// check tells whether the values of the header are one right key. The hash is that of what was sent.
+// check tells whether the values of the header are one right key. The hash is that of what was
+// sent.
 func (k *keys) check(sent []string) (hash keyHash, right bool) {
 	hash = sha256.Sum256([]byte(sent[0]))
 	return hash, k.has(hash) && len(sent) == 1
@@ -97,10 +100,15 @@ func isPrivate(path string) bool {
 	return strings.HasPrefix(path, "/api/")
 }
 
-// admit decides whether a request may have what it wants, and names who sends it. The key is read from the header alone, since
-// addresses end up in logs. An error is the answer: 401, 403, 429, or 503 when the sessions cannot be looked up.
-func (s *Server) admit(ctx context.Context, r *http.Request, requestID string, want access) (requester, error) {
-	from := requester{actor: anonymous, ip: s.proxies.clientIP(r), userAgent: r.UserAgent(), requestID: requestID}
+// admit decides whether a request may have what it wants, and names who sends it. The key is read
+// from the header alone, since addresses end up in logs. An error is the answer: 401, 403, 429, or
+// 503 when the sessions cannot be looked up.
+func (s *Server) admit(
+	ctx context.Context, r *http.Request, requestID string, want access,
+) (requester, error) {
+	from := requester{
+		actor: anonymous, ip: s.proxies.clientIP(r), userAgent: r.UserAgent(), requestID: requestID,
+	}
 	if !s.keys.enabled {
 		if want.private && !s.options.PicturesWithoutKey && s.isFromElsewhere(r) {
 			return requester{}, errPrivate()
@@ -117,18 +125,18 @@ func (s *Server) admit(ctx context.Context, r *http.Request, requestID string, w
 		return from, nil
 	}
 	if !want.byCookie {
-		return requester{}, unauthorized("API key required. Provide via X-API-Key header.")
+		return requester{}, unauthorized(keyMissing)
 	}
 	session, cameWithCookie, err := s.sessions.of(ctx, r)
 	switch {
 	case err != nil:
 		return requester{}, err
 	case session == nil && cameWithCookie:
-		return requester{}, unauthorized("The session has ended. Provide the API key via X-API-Key header.")
+		return requester{}, unauthorized(sessionOver)
 	case session == nil:
-		return requester{}, unauthorized("API key required. Provide via X-API-Key header.")
+		return requester{}, unauthorized(keyMissing)
 	case want.changes && !isOfSamePage(r):
-		return requester{}, &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
+		return requester{}, errCrossOrigin()
 	}
 	from.actor, from.session = actorOf(session.key), session
 	return from, nil
@@ -153,42 +161,62 @@ func (s *Server) judge(ctx context.Context, from requester, hash keyHash, right 
 	return unauthorized("Invalid API key")
 }
 
-// recordRefusedKey writes an audit entry. It must not make the answer wait for a database that is away.
+// recordRefusedKey writes an audit entry. It must not make the answer wait for a database that is
+// away.
 func (s *Server) recordRefusedKey(ctx context.Context, from requester) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := s.options.Sessions.RecordRefusedKey(ctx, toActor(from)); err != nil {
-		s.log.WarnContext(ctx, "a refused key is not in the audit trail", "client", from.ip, "error", err)
+		s.log.WarnContext(ctx, "a refused key is not in the audit trail",
+			"client", from.ip, "error", err)
 	}
 }
 
+// What a 401 says when no key came.
+const (
+	keyMissing  = "API key required. Provide via X-API-Key header."
+	sessionOver = "The session has ended. Provide the API key via X-API-Key header."
+)
+
 func unauthorized(detail string) *problem {
-	return &problem{status: http.StatusUnauthorized, detail: detail, header: "WWW-Authenticate", value: `ApiKey realm="X-API-Key"`}
+	return &problem{
+		status: http.StatusUnauthorized, detail: detail,
+		header: "WWW-Authenticate", value: `ApiKey realm="X-API-Key"`,
+	}
 }
 
 func tooManyTries(wait time.Duration) *problem {
 	return &problem{
-		status: http.StatusTooManyRequests, detail: "Too many wrong API keys; try again later", header: "Retry-After", value: wholeSeconds(wait),
+		status: http.StatusTooManyRequests, detail: "Too many wrong API keys; try again later",
+		header: "Retry-After", value: wholeSeconds(wait),
 	}
 }
 
 func errPrivate() *problem {
-	return &problem{status: http.StatusForbidden, detail: "Without API keys this is answered on this machine only. " +
-		"Set API_KEY_ENABLED=true and API_KEYS, or PICTURES_WITHOUT_KEY=true to let everybody in."}
+	return &problem{
+		status: http.StatusForbidden,
+		detail: "Without API keys this is answered on this machine only. " +
+			"Set API_KEY_ENABLED=true and API_KEYS, or PICTURES_WITHOUT_KEY=true to let everybody in.",
+	}
 }
 
-// forwardingHeaders are what proxies add. Who sends one comes from elsewhere, however near its last hop is.
+// forwardingHeaders are what proxies add. Who sends one comes from elsewhere, however near its last
+// hop is.
 var forwardingHeaders = [...]string{
-	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip",
-	"X-Client-Ip", "X-Original-Forwarded-For", "Cf-Connecting-Ip", "True-Client-Ip", "Fly-Client-Ip", "Fastly-Client-Ip", "X-Cluster-Client-Ip",
+	"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"X-Forwarded-Port", "X-Forwarded-Server", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip",
+	"X-Original-Forwarded-For", "Cf-Connecting-Ip", "True-Client-Ip", "Fly-Client-Ip",
+	"Fastly-Client-Ip",
 }
 
-// isFromElsewhere tells whether a request may come from another machine: the server listens to others, or something has passed it on.
+// isFromElsewhere tells whether a request may come from another machine: the server listens to
+// others, or something has passed it on.
 func (s *Server) isFromElsewhere(r *http.Request) bool {
 	if s.options.ListensBeyondLoopback {
 		return true
 	}
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && !peer.Addr().Unmap().IsLoopback() {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err == nil && !peer.Addr().Unmap().IsLoopback() {
 		return true
 	}
 	for _, name := range forwardingHeaders {
@@ -199,8 +227,8 @@ func (s *Server) isFromElsewhere(r *http.Request) bool {
 	return false
 }
 
-// isOfSamePage tells whether a browser sent a request from a page of this server. Browsers say so themselves where the way is safe, and
-// otherwise send the Origin with every change.
+// isOfSamePage tells whether a browser sent a request from a page of this server. Browsers say so
+// themselves where the way is safe, and otherwise send the Origin with every change.
 func isOfSamePage(r *http.Request) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
 		return site == "same-origin"

@@ -41,11 +41,11 @@ const picturesSince = 24 * time.Hour
 func (s *Server) ListCameras(
 	ctx context.Context, request gen.ListCamerasRequestObject,
 ) (gen.ListCamerasResponseObject, error) {
-	cameras, err := s.options.Seen.Cameras(ctx)
+	cameras, position, err := s.options.Seen.Cameras(ctx)
 	if err != nil {
 		return nil, err
 	}
-	answer := gen.ListCameras200JSONResponse{Cameras: make([]gen.Camera, 0, len(cameras))}
+	answer := gen.ListCameras200JSONResponse{Cameras: make([]gen.Camera, 0, len(cameras)), Position: position}
 	for _, camera := range cameras {
 		converted := s.toAPICamera(camera)
 		if asked := request.Params.Status; asked != nil && (converted.Status == nil || *converted.Status != *asked) {
@@ -106,8 +106,10 @@ func (s *Server) CreateCamera(
 		ID: folder.CameraID, Name: body.Name, FolderPath: folder.Path, TimeZone: body.TimeZone,
 	}, toActor(requesterOf(ctx)))
 	if errors.Is(err, store.ErrConflict) {
-		return nil, &problem{status: http.StatusConflict, cause: err,
-			detail: "A camera of this folder exists already: " + folder.CameraID}
+		return nil, &problem{
+			status: http.StatusConflict, cause: err,
+			detail: "A camera of this folder exists already: " + folder.CameraID,
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -188,7 +188,7 @@ func isProbeID(id string) bool { return isProbe(operationRequest()[id].path) }
 // ids. A key that is none would silently do nothing.
 func TestOperations_AreThoseOfTheContract(t *testing.T) {
 	t.Parallel()
-	for _, ids := range []iter.Seq[string]{maps.Keys(inMemory), maps.Keys(longRunning), maps.Keys(timeouts)} {
+	for _, ids := range []iter.Seq[string]{maps.Keys(inMemory), maps.Keys(longRunning), maps.Keys(timeouts), maps.Keys(streaming)} {
 		for id := range ids {
 			require.Contains(t, operationRequest(), id)
 		}

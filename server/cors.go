@@ -64,9 +64,27 @@ func asBrowsersSend(origin string) (string, error) {
 // check refuses a write from a page of another origin. Programs that are no browsers send neither header and pass.
 func (o *origins) check(r *http.Request) error {
 	if err := o.protection.Check(r); err != nil {
-		return &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
+		return errCrossOrigin()
 	}
 	return nil
+}
+
+func errCrossOrigin() *problem {
+	return &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
+}
+
+// mayUpgrade tells whether a page of the request's origin may open a WebSocket: one of this server or of a configured origin.
+// Programs that are no browsers send no origin.
+func (o *origins) mayUpgrade(r *http.Request) bool {
+	sent := r.Header.Values("Origin")
+	if len(sent) == 0 {
+		return true
+	}
+	if _, ok := o.trusted[sent[0]]; ok && len(sent) == 1 {
+		return true
+	}
+	origin, err := url.Parse(sent[0])
+	return err == nil && len(sent) == 1 && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
 }
 
 // headers adds what a browser needs to show an answer to a page of a configured origin.
@@ -88,7 +106,7 @@ func (o *origins) headers(r *http.Request, header http.Header) (preflight bool) 
 	header.Add("Vary", "Access-Control-Request-Method")
 	header.Add("Vary", "Access-Control-Request-Headers")
 	header.Set("Access-Control-Allow-Methods", "GET, HEAD, PATCH, POST, DELETE")
-	header.Set("Access-Control-Allow-Headers", "Content-Type, X-API-Key, X-Request-ID")
+	header.Set("Access-Control-Allow-Headers", "Content-Type, Last-Event-ID, X-API-Key, X-Request-ID")
 	header.Set("Access-Control-Max-Age", "600")
 	return true
 }

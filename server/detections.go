@@ -30,6 +30,7 @@ func (s *Server) ListDetections(
 	return gen.ListDetections200JSONResponse{
 		Detections: s.toAPIDetections(listed.Rows), Count: listed.Count, CountIsMinimum: listed.CountIsMinimum,
 		Limit: *p.Limit, Offset: *p.Offset, NextCursor: nextOf(cursors, listed.Next), TimeZone: t.used,
+		Position: listed.Position,
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,14 +11,13 @@ import (
 
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/server/list"
+	"hsi.home.arpa/server/wire"
+	storelive "hsi.home.arpa/store/live"
 	"hsi.home.arpa/store/seen"
 )
 
 // maxDetectionsOfEvent is how many detections come with an event.
 const maxDetectionsOfEvent = 1000
-
-// eventImagePath is where the best picture of an event is.
-func eventImagePath(id int64) string { return "/api/events/" + strconv.FormatInt(id, 10) + "/image" }
 
 // ListEvents returns one page of events.
 func (s *Server) ListEvents(
@@ -43,6 +43,7 @@ func (s *Server) ListEvents(
 	return gen.ListEvents200JSONResponse{
 		Events: toAPIEvents(listed.Rows), Count: listed.Count, CountIsMinimum: listed.CountIsMinimum,
 		Limit: *p.Limit, Offset: *p.Offset, NextCursor: nextOf(cursors, listed.Next), TimeZone: t.used,
+		Position: listed.Position,
 	}, nil
 }
 
@@ -79,7 +80,7 @@ func (s *Server) UpdateEvent(
 	if err != nil {
 		return nil, orNotFound(err, "Event", request.EventID)
 	}
-	return gen.UpdateEvent200JSONResponse(toAPIEvent(event)), nil
+	return gen.UpdateEvent200JSONResponse(wire.Event(event)), nil
 }
 
 // ListEventDetections returns some of the detections of one event.
@@ -87,24 +88,59 @@ func (s *Server) ListEventDetections(
 	ctx context.Context, request gen.ListEventDetectionsRequestObject,
 ) (gen.ListEventDetectionsResponseObject, error) {
 	limit, offset := *request.Params.Limit, *request.Params.Offset
-	detections, total, err := s.options.Seen.DetectionsOfEvent(ctx, request.EventID, int(limit), int(offset))
+	listed, err := s.options.Seen.DetectionsOfEvent(ctx, request.EventID, int(limit), int(offset))
 	if err != nil {
 		return nil, orNotFound(err, "Event", request.EventID)
 	}
 	return gen.ListEventDetections200JSONResponse{
-		Detections: s.toAPIDetections(detections), Count: total, Limit: limit, Offset: offset,
+		Detections: s.toAPIDetections(listed.Rows), Count: listed.Count, Limit: limit, Offset: offset,
+		Position: listed.Position,
 	}, nil
 }
 
-// ReviewEvents marks several events as reviewed.
+// ReviewEvents marks several events as reviewed: some, or all that fit and were there when a list was
+// read.
 func (s *Server) ReviewEvents(
 	ctx context.Context, request gen.ReviewEventsRequestObject,
 ) (gen.ReviewEventsResponseObject, error) {
-	reviewed, err := s.options.Seen.ReviewEvents(ctx, request.Body.Ids, toActor(requesterOf(ctx)))
+	actor := toActor(requesterOf(ctx))
+	asked := request.Body.Matching
+	if asked == nil {
+		reviewed, err := s.options.Seen.ReviewEvents(ctx, request.Body.Ids, actor)
+		return gen.ReviewEvents200JSONResponse{Reviewed: reviewed}, err
+	}
+	t, err := s.timesOf(ctx, asked.StartDate, asked.EndDate, asked.TimeZone, asked.CameraID, false)
+	if parameter, ok := errors.AsType[*list.ParameterError](err); ok {
+		return nil, invalid(inBody(fromParameter(parameter), "matching"))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return gen.ReviewEvents200JSONResponse{Reviewed: reviewed}, nil
+	at, ok := storelive.ParsePosition(asked.Position)
+	if !ok {
+		return nil, errPosition()
+	}
+	reviewed, err := s.options.Seen.ReviewMatching(ctx, seen.EventFilter{
+		CameraIDs: asked.CameraID, RiskLevels: severities(asked.RiskLevel), ObjectTypes: asked.ObjectType,
+		MinScore: intOf(asked.MinScore), From: t.From, Before: t.Before,
+	}, at.Epoch, at.Number, actor, asked)
+	if errors.Is(err, seen.ErrUnknownPosition) {
+		return nil, errPosition()
+	}
+	return gen.ReviewEvents200JSONResponse{Reviewed: reviewed}, err
+}
+
+// inBody moves what a parameter got wrong to its place in a body.
+func inBody(item gen.ValidationErrorItem, below string) gen.ValidationErrorItem {
+	item.Loc = append([]string{"body", below}, item.Loc[1:]...)
+	return item
+}
+
+func errPosition() *problem {
+	return invalid(gen.ValidationErrorItem{
+		Loc: []string{"body", "matching", "position"}, Type: "position",
+		Msg: "is no position that can still be looked up: read the list anew",
+	})
 }
 
 // GetEventStats counts events by level and by camera.
@@ -208,6 +244,7 @@ func (s *Server) SearchEvents(
 	answer := gen.SearchEvents200JSONResponse{
 		Results: make([]gen.EventSearchResult, len(matches.Rows)), TotalCount: matches.Count,
 		TotalCountIsMinimum: matches.CountIsMinimum, Limit: *p.Limit, Offset: *p.Offset, TimeZone: t.used,
+		Position: matches.Position,
 	}
 	for i, match := range matches.Rows {
 		answer.Results[i] = toAPIMatch(match)

@@ -28,18 +28,24 @@ func (f *fakePictures) picture(immutable bool) (*pictures.File, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return &pictures.File{ReadSeeker: bytes.NewReader([]byte(f.content)), MediaType: f.mediaType, ETag: `"abc"`, Immutable: immutable}, nil
+	return &pictures.File{
+		ReadSeeker: bytes.NewReader([]byte(f.content)), MediaType: f.mediaType,
+		ETag: `"abc"`, Immutable: immutable,
+	}, nil
 }
 
 func (f *fakePictures) Thumbnail(context.Context, int64) (*pictures.File, error) {
 	return f.picture(true)
 }
+
 func (f *fakePictures) Original(context.Context, int64) (*pictures.File, error) {
 	return f.picture(false)
 }
+
 func (f *fakePictures) Event(context.Context, int64, int) (*pictures.File, error) {
 	return f.picture(false)
 }
+
 func (f *fakePictures) Snapshot(context.Context, string) (*pictures.File, error) {
 	return f.picture(false)
 }
@@ -52,6 +58,7 @@ type fakeSessions struct {
 	actors   []store.Actor // of all changes
 	refused  []store.Actor
 	lookups  int
+	during   func() // a lookup
 }
 
 func newFakeSessions() *fakeSessions {
@@ -62,7 +69,9 @@ func (f *fakeSessions) SessionCookieSuffix(context.Context) (string, error) {
 	return "0123abcd", f.err
 }
 
-func (f *fakeSessions) CreateSession(_ context.Context, secret, key store.SessionHash, lifetime time.Duration, actor store.Actor) (time.Time, error) {
+func (f *fakeSessions) CreateSession(_ context.Context, secret, key store.SessionHash,
+	lifetime time.Duration, actor store.Actor,
+) (time.Time, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -74,6 +83,9 @@ func (f *fakeSessions) CreateSession(_ context.Context, secret, key store.Sessio
 }
 
 func (f *fakeSessions) Session(_ context.Context, secret store.SessionHash) (store.Session, error) {
+	if f.during != nil {
+		defer f.during()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lookups++
@@ -87,7 +99,9 @@ func (f *fakeSessions) Session(_ context.Context, secret store.SessionHash) (sto
 	return found, nil
 }
 
-func (f *fakeSessions) EndSession(_ context.Context, secret store.SessionHash, actor store.Actor) (bool, error) {
+func (f *fakeSessions) EndSession(_ context.Context, secret store.SessionHash,
+	actor store.Actor,
+) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, ok := f.sessions[secret]
@@ -96,7 +110,9 @@ func (f *fakeSessions) EndSession(_ context.Context, secret store.SessionHash, a
 	return ok, f.err
 }
 
-func (f *fakeSessions) EndSessionsOfOtherKeys(_ context.Context, keys []store.SessionHash) (int64, error) {
+func (f *fakeSessions) EndSessionsOfOtherKeys(_ context.Context, keys []store.SessionHash) (int64,
+	error,
+) {
 	return int64(len(keys)), f.err
 }
 

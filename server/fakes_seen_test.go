@@ -66,7 +66,12 @@ func newFakeSeen(tb testing.TB) *fakeSeen {
 
 func (f *fakeSeen) MakeCameraFolder(asked string) (CameraFolder, error) { return f.folder(asked) }
 
-func (f *fakeSeen) Cameras(context.Context) ([]seen.Camera, error) { return f.cameras, f.err }
+// examplePosition is where the live stream stands.
+const examplePosition = "3f2a9c71d04e-1841"
+
+func (f *fakeSeen) Cameras(context.Context) ([]seen.Camera, string, error) {
+	return f.cameras, examplePosition, f.err
+}
 
 func (f *fakeSeen) Camera(_ context.Context, id string) (seen.Camera, error) {
 	for _, camera := range f.cameras {
@@ -81,9 +86,9 @@ func (f *fakeSeen) Pictures(context.Context, string, time.Time) ([]seen.PictureC
 	return []seen.PictureCount{{State: "analyzed", Count: 17}, {State: "filtered", Reason: new("no_detections"), Count: 402}}, f.err
 }
 
-func (f *fakeSeen) CreateCamera(_ context.Context, added seen.NewCamera, _ store.Actor) (seen.Camera, error) {
+func (f *fakeSeen) CreateCamera(ctx context.Context, added seen.NewCamera, _ store.Actor) (seen.Camera, error) {
 	if f.err == nil {
-		if _, err := f.Camera(context.Background(), added.ID); err == nil {
+		if _, err := f.Camera(ctx, added.ID); err == nil {
 			return seen.Camera{}, fmt.Errorf("create camera: %w", store.ErrConflict)
 		}
 	}
@@ -106,7 +111,7 @@ func (f *fakeSeen) Events(
 	_ context.Context, filter seen.EventFilter, page seen.Page,
 ) (seen.Listed[seen.Event], error) {
 	f.filter, f.page = filter, page
-	return seen.Listed[seen.Event]{Rows: f.events, Next: f.next, Count: int64(len(f.events))}, f.err
+	return seen.Listed[seen.Event]{Rows: f.events, Next: f.next, Count: int64(len(f.events)), Position: examplePosition}, f.err
 }
 
 func (f *fakeSeen) event(id int64) (seen.Event, error) {
@@ -150,6 +155,16 @@ func (f *fakeSeen) ReviewEvents(_ context.Context, ids []int64, _ store.Actor) (
 	return int64(len(ids)), f.err
 }
 
+func (f *fakeSeen) ReviewMatching(
+	_ context.Context, filter seen.EventFilter, epoch string, number int64, _ store.Actor, _ any,
+) (int64, error) {
+	f.filter = filter
+	if f.err == nil && fmt.Sprint(epoch, "-", number) != examplePosition {
+		return 0, seen.ErrUnknownPosition
+	}
+	return 2, f.err
+}
+
 func (f *fakeSeen) EventStats(context.Context, *time.Time, *time.Time) (seen.Stats, error) {
 	return seen.Stats{
 		Total: 44, ByLevel: map[string]int64{"critical": 2, "high": 5, "medium": 12, "low": 25},
@@ -169,7 +184,7 @@ func (f *fakeSeen) Search(
 	_ context.Context, words string, filter seen.EventFilter, _, _ int,
 ) (seen.Matches, error) {
 	f.words, f.filter = words, filter
-	matches := seen.Matches{Count: int64(len(f.events))}
+	matches := seen.Matches{Count: int64(len(f.events)), Position: examplePosition}
 	for _, event := range f.events {
 		matches.Rows = append(matches.Rows, seen.Match{Event: event, Relevance: 0.25})
 	}
@@ -190,7 +205,7 @@ func (f *fakeSeen) Detections(
 	_ context.Context, filter seen.DetectionFilter, page seen.Page,
 ) (seen.Listed[seen.Detection], error) {
 	f.detectionFilter, f.page = filter, page
-	return seen.Listed[seen.Detection]{Rows: f.detections, Next: f.next, Count: int64(len(f.detections))}, f.err
+	return seen.Listed[seen.Detection]{Rows: f.detections, Next: f.next, Count: int64(len(f.detections)), Position: examplePosition}, f.err
 }
 
 func (f *fakeSeen) Detection(_ context.Context, id int64) (seen.Detection, error) {
@@ -205,7 +220,9 @@ func (f *fakeSeen) Detection(_ context.Context, id int64) (seen.Detection, error
 	return seen.Detection{}, fmt.Errorf("read detection: %w", store.ErrNotFound)
 }
 
-func (f *fakeSeen) DetectionsOfEvent(_ context.Context, id int64, _, _ int) ([]seen.Detection, int64, error) {
+func (f *fakeSeen) DetectionsOfEvent(_ context.Context, id int64, _, _ int) (seen.Listed[seen.Detection], error) {
 	_, err := f.event(id)
-	return f.detections, int64(len(f.detections)), err
+	return seen.Listed[seen.Detection]{
+		Rows: f.detections, Count: int64(len(f.detections)), Position: examplePosition,
+	}, err
 }

@@ -46,6 +46,7 @@ type fakes struct {
 	seen      *fakeSeen
 	pictures  *fakePictures
 	sessions  *fakeSessions
+	live      func() error
 	log       *logtest.Output
 }
 
@@ -130,6 +131,7 @@ func newFakes(tb testing.TB) *fakes {
 	return &fakes{
 		log:  &logtest.Output{},
 		seen: newFakeSeen(tb), pictures: newFakePictures(), sessions: newFakeSessions(),
+		live: func() error { return nil },
 		health: func() health.Report {
 			return health.Report{State: health.Healthy, Services: healthyServices(probed), At: probed}
 		},
@@ -211,6 +213,7 @@ func (f *fakes) loseDatabase() {
 		return store.SystemConfig{}, cause
 	}
 	f.pictures.err, f.sessions.err = cause, cause
+	f.live = func() error { return cause }
 	f.total = func(context.Context, store.DeadLetterSelection) (int64, error) { return 0, cause }
 	f.requeue = func(context.Context, store.DeadLetterSelection, store.Actor) (int64, error) { return 0, cause }
 	f.cleanup = func(context.Context, bool) (retention.Report, error) { return retention.Report{}, cause }
@@ -274,6 +277,7 @@ func (f *fakes) options() Options {
 		Health: f, GPU: f, Store: f, Config: f, DeadLetters: f, Latency: f, Media: f, Cleanup: f,
 		Seen: f.seen, CameraFolders: f.seen, CameraRoot: "/srv/cameras", CameraOfflineAfter: time.Hour,
 		Pictures: f.pictures, Sessions: f.sessions,
+		Live: fakeLive{f}, Sockets: fakeLive{f},
 		Severity: store.DefaultSeverityThresholds(),
 		AppName:  "Home Security Intelligence", AppVersion: "0.1.0",
 		MachineName:  "nest.example.org",
@@ -377,4 +381,22 @@ func (s *testServer) about(requestID string) []string {
 // discard is a logger at the usual level whose lines go nowhere.
 func discard() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // the cost of writing a line is part of what is measured
+}
+
+// request sends a GET for what is no operation, and reads the answer.
+func (s *testServer) request(tb testing.TB, path string, change ...func(*http.Request)) (answer, error) {
+	tb.Helper()
+	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, s.url+path, http.NoBody)
+	require.NoError(tb, err)
+	for _, alter := range change {
+		alter(request)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	require.NoError(tb, response.Body.Close())
+	return answer{response, body}, err
 }

@@ -43,7 +43,8 @@ func TestMatrix(t *testing.T) {
 		// HEAD answers like GET.
 		if !writes {
 			got := open.send(t, http.MethodHead, request.target+request.query, "").want(t, 200)
-			require.Equal(t, open.ask(t, id).Header.Get("Content-Type"), got.Header.Get("Content-Type"))
+			content := operationsByID(t)[id].Responses.Status(fine).Value.Content
+			require.NotNil(t, content.Get(got.Header.Get("Content-Type")))
 		}
 
 		// Unknown, repeated and unreadable parameters.

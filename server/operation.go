@@ -29,7 +29,7 @@ var inMemory = map[string]bool{
 var longRunning = map[string]bool{"runCleanup": true, "exportEvents": true}
 
 // timeouts are the operations that may wait longer for the database than Options.RequestTimeout.
-var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout}
+var timeouts = map[string]time.Duration{"requeueDeadLetters": RequeueTimeout, "reviewEvents": RequeueTimeout}
 
 // operation is what the edge does for one operation of the contract.
 type operation struct {
@@ -39,6 +39,7 @@ type operation struct {
 	needsKey bool
 	inMemory bool
 	isLong   bool
+	isStream bool
 	// looksAtRequester: the handler wants to know who asks, or what the client knows already.
 	looksAtRequester bool
 	timeout          time.Duration // zero: the usual one
@@ -63,6 +64,7 @@ func operations(doc *openapi3.T) (map[string]*operation, error) {
 				needsKey:  needsKey,
 				inMemory:  inMemory[id],
 				isLong:    longRunning[id],
+				isStream:  streaming[id],
 				timeout:   timeouts[id],
 				shadowed:  shadowedBy(doc, path, method),
 				access:    access{private: isPrivate(path), byCookie: takesCookie(specified), changes: method != http.MethodGet},
@@ -163,6 +165,8 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 				ctx = withRequester(ctx, from)
 			}
 			switch {
+			case op.isStream:
+				ctx = context.WithValue(ctx, headKey{}, asSent(r).Method == http.MethodHead)
 			case op.isLong:
 				liftDeadlines(c.Response(), s.now())
 			case !op.inMemory:

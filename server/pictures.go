@@ -22,32 +22,42 @@ const (
 )
 
 // GetDetectionImage returns the thumbnail of a detection.
-func (s *Server) GetDetectionImage(ctx context.Context, request gen.GetDetectionImageRequestObject) (gen.GetDetectionImageResponseObject, error) {
+func (s *Server) GetDetectionImage(
+	ctx context.Context, request gen.GetDetectionImageRequestObject,
+) (gen.GetDetectionImageResponseObject, error) {
 	file, err := s.options.Pictures.Thumbnail(ctx, request.DetectionID)
 	return showing(ctx, file, err, "Detection", request.DetectionID)
 }
 
 // GetDetectionOriginal returns the file that a detection was found in.
-func (s *Server) GetDetectionOriginal(ctx context.Context, request gen.GetDetectionOriginalRequestObject) (gen.GetDetectionOriginalResponseObject, error) {
+func (s *Server) GetDetectionOriginal(
+	ctx context.Context, request gen.GetDetectionOriginalRequestObject,
+) (gen.GetDetectionOriginalResponseObject, error) {
 	file, err := s.options.Pictures.Original(ctx, request.DetectionID)
 	return showing(ctx, file, err, "Detection", request.DetectionID)
 }
 
 // GetEventImage returns the picture of an event's best detection.
-func (s *Server) GetEventImage(ctx context.Context, request gen.GetEventImageRequestObject) (gen.GetEventImageResponseObject, error) {
+func (s *Server) GetEventImage(
+	ctx context.Context, request gen.GetEventImageRequestObject,
+) (gen.GetEventImageResponseObject, error) {
 	width := *request.Params.Width // the validator fills in the default
 	file, err := s.options.Pictures.Event(ctx, request.EventID, int(width))
 	return showing(ctx, file, err, "Event", request.EventID)
 }
 
 // GetCameraSnapshot returns the newest picture of a camera.
-func (s *Server) GetCameraSnapshot(ctx context.Context, request gen.GetCameraSnapshotRequestObject) (gen.GetCameraSnapshotResponseObject, error) {
+func (s *Server) GetCameraSnapshot(
+	ctx context.Context, request gen.GetCameraSnapshotRequestObject,
+) (gen.GetCameraSnapshotResponseObject, error) {
 	file, err := s.options.Pictures.Snapshot(ctx, request.CameraID)
 	return showing(ctx, file, err, "Camera", request.CameraID)
 }
 
 // showing makes an answer of a file, or says in words why there is none. No path is among them.
-func showing(ctx context.Context, file *pictures.File, err error, kind string, id any) (picture, error) {
+func showing(
+	ctx context.Context, file *pictures.File, err error, kind string, id any,
+) (picture, error) {
 	if err == nil {
 		return picture{file, requesterOf(ctx).request}, nil
 	}
@@ -63,7 +73,8 @@ func showing(ctx context.Context, file *pictures.File, err error, kind string, i
 	case errors.Is(err, pictures.ErrForeign):
 		return typed(http.StatusNotFound, "The file of "+of+" lies outside of the media folders")
 	case errors.Is(err, pictures.ErrKind):
-		return typed(http.StatusNotFound, "The file of "+of+" is no picture or video that can be shown")
+		return typed(http.StatusNotFound,
+			"The file of "+of+" is no picture or video that can be shown")
 	case errors.Is(err, pictures.ErrGone):
 		return typed(http.StatusGone, "The picture of "+of+" is gone")
 	case errors.Is(err, pictures.ErrReplaced):
@@ -85,7 +96,9 @@ type picture struct {
 func (p picture) VisitGetDetectionImageResponse(w http.ResponseWriter) error { return p.serve(w) }
 
 // VisitGetDetectionOriginalResponse implements gen.GetDetectionOriginalResponseObject.
-func (p picture) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error { return p.serve(w) }
+func (p picture) VisitGetDetectionOriginalResponse(w http.ResponseWriter) error {
+	return p.serve(w)
+}
 
 // VisitGetEventImageResponse implements gen.GetEventImageResponseObject.
 func (p picture) VisitGetEventImageResponse(w http.ResponseWriter) error { return p.serve(w) }
@@ -105,12 +118,13 @@ func (p picture) serve(w http.ResponseWriter) error {
 	// Another site may not show it, and a browser that opens it as a page runs nothing.
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Content-Security-Policy", "sandbox")
-	http.ServeContent(&pictureWriter{ResponseWriter: w, control: http.NewResponseController(w), file: p.File}, p.conditional(), "", time.Time{}, p)
+	to := &pictureWriter{ResponseWriter: w, control: http.NewResponseController(w), file: p.File}
+	http.ServeContent(to, p.conditional(), "", time.Time{}, p)
 	return nil
 }
 
-// conditional is the request with those conditions that the contract has: If-None-Match, Range and If-Range. Several ranges are none, nor are
-// other units.
+// conditional is the request with those conditions that the contract has: If-None-Match, Range and
+// If-Range. Several ranges are none, nor are other units.
 func (p picture) conditional() *http.Request {
 	asked := &http.Request{Method: p.request.Method, Header: http.Header{}}
 	for _, name := range []string{"If-None-Match", "If-Range", "Range"} {
@@ -118,14 +132,15 @@ func (p picture) conditional() *http.Request {
 			asked.Header.Set(name, strings.Join(values, ","))
 		}
 	}
-	if sent := asked.Header.Get("Range"); !strings.HasPrefix(sent, "bytes=") || strings.Contains(sent, ",") {
+	sent := asked.Header.Get("Range")
+	if !strings.HasPrefix(sent, "bytes=") || strings.Contains(sent, ",") {
 		asked.Header.Del("Range")
 	}
 	return asked
 }
 
-// pictureWriter gives each write its own time, so that a large file may take as long as its client goes on reading, and answers a range
-// that lies outside as the contract says.
+// pictureWriter gives each write its own time, so that a large file may take as long as its client
+// goes on reading, and answers a range that lies outside as the contract says.
 type pictureWriter struct {
 	http.ResponseWriter
 
@@ -141,13 +156,16 @@ func (w *pictureWriter) WriteHeader(status int) {
 	}
 	w.refused = true
 	header := w.Header()
-	for _, name := range []string{"Etag", "Content-Security-Policy", "Cross-Origin-Resource-Policy", "Content-Length"} {
+	for _, name := range []string{
+		"Etag", "Content-Security-Policy", "Cross-Origin-Resource-Policy", "Content-Length",
+	} {
 		header.Del(name)
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Type", "application/json")
 	if size, err := w.file.Seek(0, io.SeekEnd); err == nil {
-		header.Set("Content-Range", fmt.Sprintf("bytes */%d", size)) // also where the range cannot be read
+		// Also where the range cannot be read.
+		header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
 	}
 	p := &problem{detail: "The range lies outside of the file"}
 	body, err := p.body()

@@ -16,6 +16,7 @@ import (
 	"hsi.home.arpa/pipeline/latency"
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server/list"
+	"hsi.home.arpa/server/live"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -92,6 +93,8 @@ func toProblem(c echo.Context, err error) *problem {
 		return unavailable("Redis unavailable", err)
 	case errors.Is(err, media.ErrUnavailable):
 		return unavailable("Media storage unavailable", err)
+	case errors.Is(err, live.ErrFull):
+		return unavailable("Too many live clients", err)
 	case errors.Is(err, retention.ErrRunning):
 		return &problem{status: http.StatusConflict, detail: "A cleanup is already running", cause: err}
 	case errors.Is(err, context.DeadlineExceeded):

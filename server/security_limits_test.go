@@ -186,6 +186,25 @@ func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 			}
 		})
 	}
+	slow("reading a large file", func(t *testing.T, conn net.Conn, f *fakes) {
+		t.Helper()
+		f.pictures.content = strings.Repeat("x", 10<<20)
+		const request = "GET /api/media/detections/7 HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: large\r\n\r\n"
+		_, err := io.WriteString(conn, request)
+		require.NoError(t, err)
+		begun, buffer := time.Now(), make([]byte, 1<<20)
+		for range 8 { // it takes its time, and goes on
+			_, err := io.ReadFull(conn, buffer)
+			require.NoError(t, err)
+			time.Sleep(WriteTimeout - time.Second)
+		}
+		require.Greater(t, time.Since(begun), 3*time.Minute)
+		stopped := time.Now()
+		given := func() bool { return strings.Contains(f.log.String(), `"request_id":"large"`) }
+		for ; !given(); <-time.After(200 * time.Millisecond) {
+			require.Less(t, time.Since(stopped), WriteTimeout+time.Second)
+		}
+	})
 	slow("reading", func(t *testing.T, conn net.Conn, f *fakes) {
 		t.Helper()
 		f.samples = func(context.Context, *time.Time, int) ([]store.GPUSample, error) {

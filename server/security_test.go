@@ -296,7 +296,10 @@ func TestOWASP_API9_ImproperInventoryManagement(t *testing.T) {
 	s := start(t, newFakes(t))
 	doc, err := spec()
 	require.NoError(t, err)
-	pages := []string{"/", "/openapi.json", "/openapi.yaml", "/docs", "/docs/init.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png"}
+	pages := []string{
+		"/", "/openapi.json", "/openapi.yaml", "/docs", "/docs/init.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
+		"/ws/events", "/ws/system",
+	} // the contract tells of the upgrades in words
 	routed := regexp.MustCompile(`:([a-z_]+)`)
 	for _, route := range s.server.echo.Routes() {
 		if route.Method == echo.RouteNotFound { // behind a parameter
@@ -333,7 +336,7 @@ func TestSecurityDocument(t *testing.T) {
 		require.Contains(t, string(document), fmt.Sprintf("| API%d:2023 ", item))
 	}
 	known := map[string]bool{}
-	for _, dir := range []string{".", "../cmd/hsi", "../tools/packaging", "../pipeline/aicall", "../pipeline/picture"} {
+	for _, dir := range []string{".", "../cmd/hsi", "../tools/packaging", "../pipeline/aicall", "../pipeline/picture", "pictures", "../store/media"} {
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
 		for _, entry := range entries {

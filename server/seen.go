@@ -7,13 +7,14 @@ import (
 
 	"hsi.home.arpa/gen"
 	"hsi.home.arpa/server/list"
+	"hsi.home.arpa/server/wire"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/seen"
 )
 
 // seenStore is what the cameras saw.
 type seenStore interface {
-	Cameras(ctx context.Context) ([]seen.Camera, error)
+	Cameras(ctx context.Context) (cameras []seen.Camera, position string, err error)
 	Camera(ctx context.Context, id string) (seen.Camera, error)
 	Pictures(ctx context.Context, cameraID string, since time.Time) ([]seen.PictureCount, error)
 	CreateCamera(ctx context.Context, added seen.NewCamera, actor store.Actor) (seen.Camera, error)
@@ -24,6 +25,7 @@ type seenStore interface {
 	Event(ctx context.Context, id int64, maxDetections int) (seen.EventDetail, error)
 	UpdateEvent(ctx context.Context, id int64, update seen.EventUpdate, actor store.Actor) (seen.Event, error)
 	ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error)
+	ReviewMatching(ctx context.Context, filter seen.EventFilter, epoch string, number int64, actor store.Actor, asked any) (int64, error)
 	EventStats(ctx context.Context, from, before *time.Time) (seen.Stats, error)
 	Summary(ctx context.Context, bounds []time.Time, cameraIDs []string) ([]seen.Bucket, error)
 	Search(ctx context.Context, words string, filter seen.EventFilter, limit, offset int) (seen.Matches, error)
@@ -32,7 +34,7 @@ type seenStore interface {
 
 	Detections(ctx context.Context, filter seen.DetectionFilter, page seen.Page) (seen.Listed[seen.Detection], error)
 	Detection(ctx context.Context, id int64) (seen.Detection, error)
-	DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) ([]seen.Detection, int64, error)
+	DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) (seen.Listed[seen.Detection], error)
 }
 
 // zoneNamed returns the time zone of an IANA name. The error is a ParameterError.
@@ -126,59 +128,21 @@ func (s *Server) toAPICamera(camera seen.Camera) gen.Camera {
 		folder = &below
 	}
 	return gen.Camera{
-		ID: camera.ID, Name: camera.Name, FolderPath: folder, Status: s.cameraStatus(camera),
+		ID: camera.ID, Name: camera.Name, FolderPath: folder, Status: wire.CameraStatus(camera, s.options.CameraOfflineAfter, s.now()),
 		CreatedAt: camera.CreatedAt, LastSeenAt: camera.LastSeenAt, TimeZone: camera.TimeZone,
 	}
-}
-
-// cameraStatus is null until the owner has said after which time a camera counts as offline.
-func (s *Server) cameraStatus(camera seen.Camera) *gen.CameraStatus {
-	switch after := s.options.CameraOfflineAfter; {
-	case after == 0:
-		return nil
-	case camera.LastSeenAt != nil && s.now().Sub(*camera.LastSeenAt) < after:
-		return new(gen.CameraStatusOnline)
-	default:
-		return new(gen.CameraStatusOffline)
-	}
-}
-
-func toAPIEvent(event seen.Event) gen.Event {
-	var thumbnail *string
-	if len(event.DetectionIDs) > 0 {
-		thumbnail = new(eventImagePath(event.ID))
-	}
-	var score *int32
-	if event.RiskScore != nil {
-		score = new(int32(*event.RiskScore)) //nolint:gosec // 0 to 100
-	}
-	return gen.Event{
-		ID: event.ID, CameraID: event.CameraID, CameraName: event.CameraName, StartedAt: event.StartedAt, EndedAt: event.EndedAt,
-		RiskScore: score, RiskLevel: event.RiskLevel, Summary: event.Summary, Reasoning: event.Reasoning,
-		Analyzer: event.Analyzer, Reviewed: event.Reviewed, Notes: event.Notes,
-		DetectionCount: int32(len(event.DetectionIDs)), DetectionIds: notNil(event.DetectionIDs), //nolint:gosec // few
-		ObjectTypes: notNil(event.ObjectTypes), ThumbnailURL: thumbnail, CreatedAt: event.CreatedAt,
-	}
-}
-
-// notNil makes an empty list one that is written as such.
-func notNil[S ~[]T, T any](items S) []T {
-	if items == nil {
-		return []T{}
-	}
-	return items
 }
 
 func toAPIEvents(events []seen.Event) []gen.Event {
 	converted := make([]gen.Event, len(events))
 	for i, event := range events {
-		converted[i] = toAPIEvent(event)
+		converted[i] = wire.Event(event)
 	}
 	return converted
 }
 
 func (s *Server) toAPIEventDetail(detail seen.EventDetail) gen.EventDetail {
-	e := toAPIEvent(detail.Event)
+	e := wire.Event(detail.Event)
 	stages := detail.Stages
 	return gen.EventDetail{
 		ID: e.ID, CameraID: e.CameraID, CameraName: e.CameraName, StartedAt: e.StartedAt, EndedAt: e.EndedAt,
@@ -195,7 +159,7 @@ func (s *Server) toAPIEventDetail(detail seen.EventDetail) gen.EventDetail {
 }
 
 func toAPIMatch(match seen.Match) gen.EventSearchResult {
-	e := toAPIEvent(match.Event)
+	e := wire.Event(match.Event)
 	return gen.EventSearchResult{
 		ID: e.ID, CameraID: e.CameraID, CameraName: e.CameraName, StartedAt: e.StartedAt, EndedAt: e.EndedAt,
 		RiskScore: e.RiskScore, RiskLevel: e.RiskLevel, Summary: e.Summary, Reasoning: e.Reasoning,

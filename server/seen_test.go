@@ -268,3 +268,23 @@ func TestDetectionPaths(t *testing.T) {
 	require.Equal(t, "1.jpg", decoded(t, got.body)["file_path"])
 	require.NotContains(t, string(got.body), "somebody")
 }
+
+// TestReviewEvents: ids, or a filter with the position of a list; never both, and never neither.
+func TestReviewEvents(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	s := start(t, f)
+	review := func(body string) answer { return s.send(t, http.MethodPost, "/api/events/review", body) }
+	got := review(`{"matching":{"position":"` + examplePosition + `","camera_id":["garden"],"end_date":"2025-12-23"}}`).want(t, 200)
+	require.JSONEq(t, `{"reviewed":2}`, string(got.body))
+	require.Equal(t, []string{"garden"}, f.seen.filter.CameraIDs)
+	require.Equal(t, at(t, "2025-12-23T23:00:00Z"), *f.seen.filter.Before, "the end of the day where the camera is")
+	for body, place := range map[string]string{
+		`{}`: "body", `{"ids":[]}`: "body ids", `{"ids":[1],"matching":{"position":"a-1"}}`: "body",
+		`{"matching":{}}`: "body matching position", `{"matching":{"position":"a-1"}}`: "body matching position",
+		`{"matching":{"position":"` + examplePosition + `","end_date":"2025-02-30"}}`: "body matching end_date",
+		`{"matching":{"position":"` + examplePosition + `","time_zone":"Mars"}}`:      "body matching time_zone",
+	} {
+		review(body).wantInvalid(t, place)
+	}
+}

@@ -118,9 +118,12 @@ type Options struct {
 	Latency     latencyReader
 	Media       mediaReader
 	Cleanup     cleaner
-	Seen        seenStore
-	Pictures    pictureSource
-	Sessions    sessionStore
+	// Live are the streams of what changes, Sockets the WebSockets that tell the same. Close ends them.
+	Live     liveStreams
+	Sockets  liveSockets
+	Seen     seenStore
+	Pictures pictureSource
+	Sessions sessionStore
 	// CameraFolders makes folders for cameras below CameraRoot, from where paths are told.
 	CameraFolders cameraFolders
 	CameraRoot    string
@@ -249,7 +252,8 @@ func (o *Options) missing() error {
 	for name, absent := range map[string]bool{
 		"Health": o.Health == nil, "GPU": o.GPU == nil, "Store": o.Store == nil, "Config": o.Config == nil, "Latency": o.Latency == nil,
 		"Media": o.Media == nil, "DeadLetters": o.DeadLetters == nil, "Cleanup": o.Cleanup == nil,
-		"Seen": o.Seen == nil, "CameraFolders": o.CameraFolders == nil, "Pictures": o.Pictures == nil, "Sessions": o.Sessions == nil, "Log": o.Log == nil,
+		"Seen": o.Seen == nil, "CameraFolders": o.CameraFolders == nil, "Pictures": o.Pictures == nil, "Sessions": o.Sessions == nil, "Live": o.Live == nil, "Sockets": o.Sockets == nil,
+		"Log": o.Log == nil,
 	} {
 		if absent {
 			problems = append(problems, fmt.Errorf("server: Options.%s is required", name))
@@ -271,6 +275,7 @@ func (s *Server) route(doc *openapi3.T) error {
 	if err := s.routePages(e); err != nil {
 		return err
 	}
+	s.routeSockets(e)
 	s.echo = e
 	return nil
 }
@@ -319,5 +324,8 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// Close ends a cleanup that still runs. Requests that come later are answered, but a cleanup is refused.
-func (s *Server) Close() { s.stop.Do(func() { close(s.stopping) }) }
+// Close ends a cleanup that still runs, and all live streams. Requests that come later are answered, but these are refused.
+func (s *Server) Close() {
+	s.stop.Do(func() { close(s.stopping) })
+	s.options.Live.Close()
+}

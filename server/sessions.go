@@ -20,12 +20,13 @@ import (
 const (
 	// sessionLifetime is how long a browser stays signed in.
 	sessionLifetime = 30 * 24 * time.Hour
-	// sessionRecheck is how long a session is believed before the table is asked again: within it a session that another process has ended
-	// goes on. One that this process ends is over at once.
+	// sessionRecheck is how long a session is believed before the table is asked again: within it a
+	// session that another process has ended goes on. One that this process ends is over at once.
 	sessionRecheck = 5 * time.Second
 	// sessionCookie is how the cookie's name begins.
 	sessionCookie = "hsi_session_"
-	// triedCookies bounds how many cookies of one name are looked up: a page of a neighbouring host can add some.
+	// triedCookies bounds how many cookies of one name are looked up: a page of a neighbouring host
+	// can add some.
 	triedCookies       = 3
 	rememberedSessions = 1024
 )
@@ -36,7 +37,9 @@ var errSessionEnded = errors.New("the session has ended")
 // sessionStore keeps sessions. Of their secrets it gets the hashes alone.
 type sessionStore interface {
 	SessionCookieSuffix(ctx context.Context) (string, error)
-	CreateSession(ctx context.Context, secret, key store.SessionHash, lifetime time.Duration, actor store.Actor) (time.Time, error)
+	CreateSession(
+		ctx context.Context, secret, key store.SessionHash, lifetime time.Duration, actor store.Actor,
+	) (expiresAt time.Time, err error)
 	Session(ctx context.Context, secret store.SessionHash) (store.Session, error)
 	EndSession(ctx context.Context, secret store.SessionHash, actor store.Actor) (bool, error)
 	EndSessionsOfOtherKeys(ctx context.Context, keys []store.SessionHash) (int64, error)
@@ -57,11 +60,12 @@ type sessions struct {
 	recheck time.Duration
 
 	mu      sync.Mutex
-	name    string                                          // guarded by mu; of the cookie, empty until it was read
-	known   *simplelru.LRU[store.SessionHash, knownSession] // guarded by mu
-	changes int                                             // guarded by mu; counts the ends
-	watched map[store.SessionHash]map[*watch]struct{}       // guarded by mu
-	looking bool                                            // guarded by mu; look is running
+	name    string // guarded by mu; of the cookie, empty until it was read
+	changes int    // guarded by mu; counts the ends
+	looking bool   // guarded by mu; look is running
+	// known are sessions that were looked up, watched those that somebody waits for. Guarded by mu.
+	known   *simplelru.LRU[store.SessionHash, knownSession]
+	watched map[store.SessionHash]map[*watch]struct{}
 }
 
 // knownSession is a session that was looked up.
@@ -83,7 +87,8 @@ func newSessions(keeper sessionStore, k *keys, options *Options) *sessions {
 		recheck = sessionRecheck
 	}
 	return &sessions{
-		store: keeper, keys: k, now: options.Now, recheck: recheck, known: known, watched: map[store.SessionHash]map[*watch]struct{}{},
+		store: keeper, keys: k, now: options.Now, recheck: recheck, known: known,
+		watched: map[store.SessionHash]map[*watch]struct{}{},
 	}
 }
 
@@ -106,8 +111,11 @@ func (s *sessions) cookieName(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// of finds the session of a request, nil when it has none, and tells whether it came with a cookie of ours.
-func (s *sessions) of(ctx context.Context, r *http.Request) (found *session, cameWithCookie bool, err error) {
+// of finds the session of a request, nil when it has none, and tells whether it came with a cookie
+// of ours.
+func (s *sessions) of(
+	ctx context.Context, r *http.Request,
+) (found *session, cameWithCookie bool, err error) {
 	if !strings.Contains(strings.Join(r.Header.Values("Cookie"), ";"), sessionCookie) {
 		return nil, false, nil
 	}
@@ -139,7 +147,8 @@ func (s *sessions) find(ctx context.Context, secret store.SessionHash) (keyHash,
 	known, ok := s.known.Get(secret)
 	changes := s.changes
 	s.mu.Unlock()
-	if ok && now.Before(known.until) && known.until.Sub(now) <= s.recheck { // else the clock was set back
+	// Believed for longer than a moment: the clock was set back.
+	if ok && now.Before(known.until) && known.until.Sub(now) <= s.recheck {
 		return known.key, nil
 	}
 	row, err := s.store.Session(ctx, secret)
@@ -158,7 +167,9 @@ func (s *sessions) find(ctx context.Context, secret store.SessionHash) (keyHash,
 }
 
 // end ends a session and what it has allowed.
-func (s *sessions) end(ctx context.Context, secret store.SessionHash, actor store.Actor) (bool, error) {
+func (s *sessions) end(
+	ctx context.Context, secret store.SessionHash, actor store.Actor,
+) (bool, error) {
 	ended, err := s.store.EndSession(ctx, secret, actor)
 	if err == nil {
 		s.ended(secret)
@@ -178,7 +189,9 @@ func (s *sessions) ended(secret store.SessionHash) {
 }
 
 // watch calls end once when the session ends, unless release was called before. end must not wait.
-func (s *sessions) watch(secret store.SessionHash, end func(), stopping <-chan struct{}) (release func()) {
+func (s *sessions) watch(
+	ctx context.Context, secret store.SessionHash, end func(), stopping <-chan struct{},
+) (release func()) {
 	waiting := &watch{end}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +201,7 @@ func (s *sessions) watch(secret store.SessionHash, end func(), stopping <-chan s
 	s.watched[secret][waiting] = struct{}{}
 	if !s.looking {
 		s.looking = true
-		go s.look(stopping)
+		go s.look(context.WithoutCancel(ctx), stopping) // it is for all who watch
 	}
 	return func() {
 		s.mu.Lock()
@@ -200,8 +213,9 @@ func (s *sessions) watch(secret store.SessionHash, end func(), stopping <-chan s
 	}
 }
 
-// look notices the ends of watched sessions that come by time or by another process. It runs while one is watched.
-func (s *sessions) look(stopping <-chan struct{}) {
+// look notices the ends of watched sessions that come by time or by another process. It runs while
+// one is watched.
+func (s *sessions) look(ctx context.Context, stopping <-chan struct{}) {
 	ticker := time.NewTicker(s.recheck)
 	defer ticker.Stop()
 	for {
@@ -218,8 +232,8 @@ func (s *sessions) look(stopping <-chan struct{}) {
 			return
 		}
 		for _, secret := range secrets {
-			ctx, cancel := context.WithTimeout(context.Background(), DefaultRequestTimeout)
-			_, err := s.find(ctx, secret)
+			lookCtx, cancel := context.WithTimeout(ctx, DefaultRequestTimeout)
+			_, err := s.find(lookCtx, secret)
 			cancel()
 			if errors.Is(err, store.ErrNotFound) {
 				s.ended(secret)
@@ -239,9 +253,9 @@ func (s *sessions) toLookAt() (secrets []store.SessionHash, goesOn bool) {
 	return secrets, s.looking
 }
 
-// whileAllowed returns a context that ends, with errSessionEnded as its cause, as soon as the session that let the request in has ended.
-// A request with a key, or without one where none is needed, is allowed for as long as it likes. For what goes on after its answer
-// has begun.
+// whileAllowed returns a context that ends, with errSessionEnded as its cause, as soon as the
+// session that let the request in has ended. A request with a key, or without one where none is
+// needed, is allowed for as long as it likes. For what goes on after its answer has begun.
 func (s *Server) whileAllowed(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := func() { cancel(context.Canceled) }
@@ -249,15 +263,18 @@ func (s *Server) whileAllowed(ctx context.Context) (context.Context, context.Can
 	if by == nil {
 		return ctx, stop
 	}
-	release := s.sessions.watch(by.secret, func() { cancel(errSessionEnded) }, s.stopping)
+	end := func() { cancel(errSessionEnded) }
+	release := s.sessions.watch(ctx, by.secret, end, s.stopping)
 	return ctx, func() { release(); stop() }
 }
 
-// EndSessionsOfOtherKeys deletes the sessions of keys that have left the configuration. It is for the start.
+// EndSessionsOfOtherKeys deletes the sessions of keys that have left the configuration. It is for
+// the start.
 func (s *Server) EndSessionsOfOtherKeys(ctx context.Context) error {
 	ended, err := s.options.Sessions.EndSessionsOfOtherKeys(ctx, s.keys.hashes)
 	if ended > 0 {
-		s.log.InfoContext(ctx, "sessions of keys that are no longer in API_KEYS have ended", "sessions", ended)
+		s.log.InfoContext(ctx, "sessions of keys that are no longer in API_KEYS have ended",
+			"sessions", ended)
 	}
 	return err
 }
@@ -282,7 +299,9 @@ func hashOfSecret(value string) (store.SessionHash, bool) {
 }
 
 // CreateSession trades the key for a cookie.
-func (s *Server) CreateSession(ctx context.Context, _ gen.CreateSessionRequestObject) (gen.CreateSessionResponseObject, error) {
+func (s *Server) CreateSession(
+	ctx context.Context, _ gen.CreateSessionRequestObject,
+) (gen.CreateSessionResponseObject, error) {
 	from := requesterOf(ctx)
 	if from.key == nil { // none is needed
 		return gen.CreateSession200JSONResponse{Body: gen.Session{}}, nil
@@ -292,7 +311,8 @@ func (s *Server) CreateSession(ctx context.Context, _ gen.CreateSessionRequestOb
 		return nil, err
 	}
 	value, secret := newSecret()
-	expiresAt, err := s.options.Sessions.CreateSession(ctx, secret, *from.key, sessionLifetime, toActor(from))
+	expiresAt, err := s.options.Sessions.CreateSession(
+		ctx, secret, *from.key, sessionLifetime, toActor(from))
 	if err != nil {
 		return nil, err
 	}
@@ -304,7 +324,9 @@ func (s *Server) CreateSession(ctx context.Context, _ gen.CreateSessionRequestOb
 }
 
 // DeleteSession ends the session whose cookie let the request in.
-func (s *Server) DeleteSession(ctx context.Context, _ gen.DeleteSessionRequestObject) (gen.DeleteSessionResponseObject, error) {
+func (s *Server) DeleteSession(
+	ctx context.Context, _ gen.DeleteSessionRequestObject,
+) (gen.DeleteSessionResponseObject, error) {
 	from := requesterOf(ctx)
 	if from.session == nil {
 		return gen.DeleteSession200JSONResponse{}, nil
@@ -334,14 +356,15 @@ func (e sessionEnd) VisitDeleteSessionResponse(w http.ResponseWriter) error {
 
 // cookie writes the cookie: no script reads it, no other site sends it.
 func (s *Server) cookie(r *http.Request, name, value string, lifetime time.Duration) string {
-	cookie := http.Cookie{
+	cookie := http.Cookie{ //nolint:gosec // Secure follows the way that the request came
 		Name: name, Value: value, Path: "/", MaxAge: int(lifetime / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.cameOverTLS(r),
 	}
 	return cookie.String()
 }
 
-// cameOverTLS tells whether the browser's way to the server is encrypted, as far as the server knows or a trusted proxy says.
+// cameOverTLS tells whether the browser's way to the server is encrypted, as far as the server
+// knows or a trusted proxy says.
 func (s *Server) cameOverTLS(r *http.Request) bool {
 	if r.TLS != nil {
 		return true

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +21,19 @@ import (
 // signIn trades the key for a cookie.
 func (s *testServer) signIn(tb testing.TB, change ...func(*http.Request)) *http.Cookie {
 	tb.Helper()
-	got := s.send(tb, http.MethodPost, "/api/session", "", append(change, header("X-API-Key", testKey))...).want(tb, 200)
+	got := s.send(tb, http.MethodPost, "/api/session", "",
+		append(change, header("X-API-Key", testKey))...).want(tb, 200)
 	cookies := got.Cookies()
 	require.Len(tb, cookies, 1)
 	return cookies[0]
 }
 
 func withCookie(cookie *http.Cookie) func(*http.Request) {
-	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value}) }
+	return sendCookie(cookie.Name, cookie.Value)
+}
+
+func sendCookie(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: name, Value: value}) }
 }
 
 // fromOwnPage is what a browser says of a write from a page of the server.
@@ -40,18 +43,21 @@ func TestSessions_ACookieStandsForTheKey(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	s := start(t, f, withKeys)
-	got := s.send(t, http.MethodPost, "/api/session", "", header("X-API-Key", testKey), header("User-Agent", "browser/1")).want(t, 200)
+	got := s.send(t, http.MethodPost, "/api/session", "", header("X-API-Key", testKey),
+		header("User-Agent", "browser/1")).want(t, 200)
 	require.JSONEq(t, `{"key_required":true,"expires_at":"2026-01-22T10:30:00Z"}`, string(got.body))
 	set := got.Header.Values("Set-Cookie")
 	require.Len(t, set, 1)
-	require.Regexp(t, `^hsi_session_0123abcd=[A-Za-z0-9_-]{43}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict$`, set[0])
+	require.Regexp(t,
+		`^hsi_session_0123abcd=[A-Za-z0-9_-]{43}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict$`, set[0])
 	cookie := got.Cookies()[0]
 
 	// What is stored is a hash of it.
 	secret, err := base64.RawURLEncoding.DecodeString(cookie.Value)
 	require.NoError(t, err)
 	require.Len(t, secret, 32, "256 bits")
-	stored := f.sessions.sessions[sha256.Sum256(secret)]
+	hashed := sha256.Sum256(secret)
+	stored := f.sessions.sessions[hashed]
 	require.Equal(t, store.SessionHash(sha256.Sum256([]byte(testKey))), stored.Key)
 	require.Equal(t, 30*24*time.Hour, stored.Left)
 	hash := sha256.Sum256([]byte(testKey))
@@ -71,40 +77,41 @@ func TestSessions_ACookieStandsForTheKey(t *testing.T) {
 	require.NotContains(t, s.log.String(), cookie.Value)
 
 	// The name is the installation's own, and the value is the whole value.
-	for name, change := range map[string]func(*http.Request){
-		"another installation": func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "hsi_session_ffffffff", Value: cookie.Value}) },
-		"no suffix":            func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "hsi_session_", Value: cookie.Value}) },
-		"shorter":              func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value[:42]}) },
-		"longer":               func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value + "A"}) },
-		"the hash itself": func(r *http.Request) {
-			sum := sha256.Sum256(secret)
-			r.AddCookie(&http.Cookie{Name: cookie.Name, Value: base64.RawURLEncoding.EncodeToString(sum[:])})
-		},
-		"the key":      func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie.Name, Value: testKey}) },
-		"in the query": func(r *http.Request) { r.URL.RawQuery = cookie.Name + "=" + cookie.Value },
-		"in a header":  header("X-Session", cookie.Value),
-		"as the key":   header("X-API-Key", cookie.Value),
+	for _, change := range map[string]func(*http.Request){
+		"another installation": sendCookie("hsi_session_ffffffff", cookie.Value),
+		"no suffix":            sendCookie("hsi_session_", cookie.Value),
+		"shorter":              sendCookie(cookie.Name, cookie.Value[:42]),
+		"longer":               sendCookie(cookie.Name, cookie.Value+"A"),
+		"the hash itself":      sendCookie(cookie.Name, base64.RawURLEncoding.EncodeToString(hashed[:])),
+		"the key":              sendCookie(cookie.Name, testKey),
+		"in the query":         func(r *http.Request) { r.URL.RawQuery = cookie.Name + "=" + cookie.Value },
+		"in a header":          header("X-Session", cookie.Value),
+		"as the key":           header("X-API-Key", cookie.Value),
 	} {
 		s.ask(t, "getDetectionImage", change).want(t, 401)
 		s.ask(t, "updateSystemConfig", change, fromOwnPage).want(t, 401)
-		_ = name
 	}
 	// A wrong key is not mended by a cookie, and one cookie too many does not hide the right one.
 	s.ask(t, "getDetectionImage", withCookie(cookie), header("X-API-Key", "wrong")).want(t, 401)
 	stranger, _ := newSecret()
-	s.ask(t, "getDetectionImage", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: cookie.Name, Value: stranger}) }, withCookie(cookie)).want(t, 200)
+	s.ask(t, "getDetectionImage",
+		sendCookie(cookie.Name, stranger), withCookie(cookie)).want(t, 200)
 }
 
 func TestSessions_AWriteByCookieComesFromOurOwnPage(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	count := writes(f)
-	s := start(t, f, withKeys, func(o *Options) { o.CORSOrigins = []string{"https://friend.example.com"} })
+	s := start(t, f, withKeys,
+		func(o *Options) { o.CORSOrigins = []string{"https://friend.example.com"} })
 	cookie := withCookie(s.signIn(t))
 	for _, change := range []func(*http.Request){
-		func(*http.Request) {}, header("Origin", "null"), header("Origin", "http://evil.example.com"), header("Sec-Fetch-Site", "same-site"),
-		header("Sec-Fetch-Site", "cross-site"), header("Origin", "https://friend.example.com"), header("Origin", "http://127.0.0.1"),
-		header("Origin", "http://localhost"), header("Origin", ""), header("Sec-Fetch-Site", "none"),
+		func(*http.Request) {}, header("Origin", "null"),
+		header("Origin", "http://evil.example.com"), header("Sec-Fetch-Site", "same-site"),
+		header("Sec-Fetch-Site", "cross-site"), header("Origin", "https://friend.example.com"),
+		header("Origin", "http://127.0.0.1"),
+		header("Origin", "http://localhost"), header("Origin", ""),
+		header("Sec-Fetch-Site", "none"),
 	} {
 		for id, request := range operationRequest() {
 			if request.method != http.MethodGet && id != "createSession" {
@@ -115,9 +122,11 @@ func TestSessions_AWriteByCookieComesFromOurOwnPage(t *testing.T) {
 	require.Zero(t, count.Load())
 	s.ask(t, "updateSystemConfig", cookie, fromOwnPage).want(t, 200)
 	s.ask(t, "updateSystemConfig", cookie, header("Sec-Fetch-Site", "same-origin")).want(t, 200)
-	s.ask(t, "updateSystemConfig", cookie, header("Origin", "http://nest.local"), host("nest.local")).want(t, 200)
+	s.ask(t, "updateSystemConfig", cookie, header("Origin", "http://nest.local"),
+		host("nest.local")).want(t, 200)
 	require.EqualValues(t, 3, count.Load())
-	s.send(t, http.MethodPost, "/api/session", "", cookie, fromOwnPage).want(t, 401) // a session makes no other session
+	// a session makes no other session
+	s.send(t, http.MethodPost, "/api/session", "", cookie, fromOwnPage).want(t, 401)
 }
 
 func TestSessions_End(t *testing.T) {
@@ -129,29 +138,37 @@ func TestSessions_End(t *testing.T) {
 	s.ask(t, "deleteSession", header("X-API-Key", testKey)).want(t, 200)
 	got := s.ask(t, "deleteSession", withCookie(first), fromOwnPage).want(t, 200)
 	require.JSONEq(t, `{"ended":true}`, string(got.body))
-	require.Regexp(t, `^hsi_session_0123abcd=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict$`, got.Header.Get("Set-Cookie"))
-	got = s.ask(t, "getEventImage", withCookie(first)).want(t, 401) // at once, although it was looked up a moment ago
+	require.Regexp(t, `^hsi_session_0123abcd=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict$`,
+		got.Header.Get("Set-Cookie"))
+	// at once, although it was looked up a moment ago
+	got = s.ask(t, "getEventImage", withCookie(first)).want(t, 401)
 	require.Contains(t, string(got.body), "The session has ended")
 	s.ask(t, "deleteSession", withCookie(first), fromOwnPage).want(t, 401)
 	s.ask(t, "getEventImage", withCookie(second)).want(t, 200)
 
 	without := start(t, newFakes(t))
-	require.JSONEq(t, `{"key_required":false,"expires_at":null}`, string(without.ask(t, "createSession").want(t, 200).body))
-	require.Empty(t, without.ask(t, "createSession", header("X-API-Key", testKey)).want(t, 200).Header.Get("Set-Cookie"))
+	require.JSONEq(t, `{"key_required":false,"expires_at":null}`,
+		string(without.ask(t, "createSession").want(t, 200).body))
+	got = without.ask(t, "createSession", header("X-API-Key", testKey)).want(t, 200)
+	require.Empty(t, got.Header.Get("Set-Cookie"))
 }
 
-// TestSessions_GoWithTheirKey: one whose key has left the configuration is none, and the start deletes it.
+// TestSessions_GoWithTheirKey: one whose key has left the configuration is none, and the start
+// deletes it.
 func TestSessions_GoWithTheirKey(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	cookie := start(t, f, withKeys).signIn(t)
-	later := start(t, f, func(o *Options) { o.APIKeyEnabled, o.APIKeys = true, []string{"another-key"} })
+	later := start(t, f, func(o *Options) {
+		o.APIKeyEnabled, o.APIKeys = true, []string{"another-key"}
+	})
 	later.ask(t, "getEventImage", withCookie(cookie)).want(t, 401)
 	require.NoError(t, later.server.EndSessionsOfOtherKeys(t.Context()))
 	require.Contains(t, f.log.String(), `"sessions":1`)
 }
 
-// TestSessions_AreBelievedForAMoment: a page of pictures asks the table once, and what another process has ended is over soon.
+// TestSessions_AreBelievedForAMoment: a page of pictures asks the table once, and what another
+// process has ended is over soon.
 func TestSessions_AreBelievedForAMoment(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -160,7 +177,10 @@ func TestSessions_AreBelievedForAMoment(t *testing.T) {
 	cookie := s.signIn(t)
 	secret, ok := hashOfSecret(cookie.Value)
 	require.True(t, ok)
-	ask := func(status int) { t.Helper(); s.ask(t, "getEventImage", withCookie(cookie)).want(t, status) }
+	ask := func(status int) {
+		t.Helper()
+		s.ask(t, "getEventImage", withCookie(cookie)).want(t, status)
+	}
 	for range 5 {
 		ask(200)
 	}
@@ -171,16 +191,34 @@ func TestSessions_AreBelievedForAMoment(t *testing.T) {
 	clock = clock.Add(time.Millisecond)
 	ask(401)
 	// Not longer than it lasts, and not longer because the clock was set back.
-	f.sessions.sessions[secret] = store.Session{Key: sha256.Sum256([]byte(testKey)), Left: time.Second}
+	key := sha256.Sum256([]byte(testKey))
+	f.sessions.sessions[secret] = store.Session{Key: key, Left: time.Second}
 	ask(200)
 	delete(f.sessions.sessions, secret)
 	clock = clock.Add(time.Second)
 	ask(401)
-	f.sessions.sessions[secret] = store.Session{Key: sha256.Sum256([]byte(testKey)), Left: time.Hour}
+	f.sessions.sessions[secret] = store.Session{Key: key, Left: time.Hour}
 	ask(200)
 	delete(f.sessions.sessions, secret)
 	clock = clock.Add(-time.Hour)
 	ask(401)
+}
+
+// TestSessions_EndDuringALookup: what a lookup finds is not believed when the session ends meanwhile.
+func TestSessions_EndDuringALookup(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	s := start(t, f, withKeys)
+	cookie := s.signIn(t)
+	secret, ok := hashOfSecret(cookie.Value)
+	require.True(t, ok)
+	f.sessions.during = func() {
+		f.sessions.during = nil
+		_, err := s.server.sessions.end(t.Context(), secret, store.Actor{})
+		require.NoError(t, err)
+	}
+	s.ask(t, "getEventImage", withCookie(cookie)).want(t, 200) // it came before
+	s.ask(t, "getEventImage", withCookie(cookie)).want(t, 401)
 }
 
 func TestSessions_NeedTheDatabase(t *testing.T) {
@@ -194,22 +232,26 @@ func TestSessions_NeedTheDatabase(t *testing.T) {
 	s.ask(t, "getEventImage", withCookie(cookie)).want(t, 503)
 	s.get(t, "/api/system/gpu", withCookie(cookie)).want(t, 200) // nobody asks for it
 	got := s.ask(t, "updateSystemConfig", header("X-API-Key", "wrong")).want(t, 401)
-	require.JSONEq(t, `{"detail":"Invalid API key"}`, string(got.body), "also when the audit trail cannot be written")
+	require.JSONEq(t, `{"detail":"Invalid API key"}`, string(got.body),
+		"also when the audit trail cannot be written")
 	require.Contains(t, f.log.String(), "not in the audit trail")
 }
 
 func TestSessions_SecureWhereTheWayIs(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
-	s := start(t, f, withKeys, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
+	s := start(t, f, withKeys,
+		func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")} })
 	stranger := start(t, f, withKeys)
 	require.False(t, s.signIn(t).Secure)
 	require.True(t, s.signIn(t, header("X-Forwarded-Proto", "https")).Secure)
 	require.True(t, s.signIn(t, header("X-Forwarded-Proto", "http, HTTPS")).Secure)
 	require.False(t, s.signIn(t, header("X-Forwarded-Proto", "https, http")).Secure)
 	require.False(t, s.signIn(t, header("X-Forwarded-Proto", "httpsx")).Secure)
-	require.False(t, stranger.signIn(t, header("X-Forwarded-Proto", "https")).Secure, "anybody can say so")
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/session", http.NoBody)
+	require.False(t, stranger.signIn(t, header("X-Forwarded-Proto", "https")).Secure,
+		"anybody can say so")
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/api/session",
+		http.NoBody)
 	request.TLS = &tls.ConnectionState{}
 	require.True(t, s.server.cameOverTLS(request))
 }
@@ -262,14 +304,16 @@ func TestWhileAllowed(t *testing.T) {
 	require.Empty(t, s.server.sessions.watched)
 }
 
-// TestPrivate: without keys the home is shown to this machine alone, unless its owner says otherwise.
+// TestPrivate: without keys the home is shown to this machine alone, unless its owner says
+// otherwise.
 func TestPrivate(t *testing.T) {
 	t.Parallel()
 	near := start(t, newFakes(t))
 	beyond := func(o *Options) { o.ListensBeyondLoopback = true }
 	far := start(t, newFakes(t), beyond)
 	openToAll := start(t, newFakes(t), beyond, func(o *Options) { o.PicturesWithoutKey = true })
-	locked := start(t, newFakes(t), beyond, withKeys, func(o *Options) { o.PicturesWithoutKey = true })
+	locked := start(t, newFakes(t), beyond, withKeys,
+		func(o *Options) { o.PicturesWithoutKey = true })
 	for id, request := range operationRequest() {
 		if isProbeID(id) {
 			continue
@@ -280,7 +324,10 @@ func TestPrivate(t *testing.T) {
 		}
 		got := far.ask(t, id).want(t, status)
 		if status == 403 {
-			for _, setting := range []string{"API_KEY_ENABLED=true", "API_KEYS", "PICTURES_WITHOUT_KEY=true"} {
+			for _, setting := range []string{
+				"API_KEY_ENABLED=true", "API_KEYS",
+				"PICTURES_WITHOUT_KEY=true",
+			} {
 				require.Contains(t, string(got.body), setting)
 			}
 			locked.ask(t, id).want(t, 401)
@@ -297,15 +344,18 @@ func TestPrivate(t *testing.T) {
 	}
 	request := &http.Request{Header: http.Header{}}
 	for peer, elsewhere := range map[string]bool{
-		"127.0.0.1:5": false, "127.9.9.9:5": false, "[::1]:5": false, "[::ffff:127.0.0.1]:5": false, "@": false,
+		"127.0.0.1:5": false, "127.9.9.9:5": false, "[::1]:5": false, "[::ffff:127.0.0.1]:5": false,
+		"@":             false,
 		"192.168.1.9:5": true, "[fe80::1%eth0]:5": true, "[::ffff:10.0.0.1]:5": true,
 	} {
 		request.RemoteAddr = peer
 		require.Equal(t, elsewhere, near.server.isFromElsewhere(request), peer)
 	}
 	for path, private := range map[string]bool{
-		"/api/cameras": true, "/api/events/stream": true, "/api/system": true, "/api/sessions": true, "/ws/events": true, "/ws/system": true,
-		"/api/system/config": false, "/api/session": false, "/docs": false, "/": false, "/health": false, "/api/systematic": true,
+		"/api/cameras": true, "/api/events/stream": true, "/api/system": true,
+		"/api/sessions": true, "/ws/events": true, "/ws/system": true,
+		"/api/system/config": false, "/api/session": false, "/docs": false, "/": false,
+		"/health": false, "/api/systematic": true,
 	} {
 		require.Equal(t, private, isPrivate(path), path)
 	}
@@ -320,7 +370,10 @@ func TestTries_AreLimitedPerClient(t *testing.T) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	})
 	from := func(ip string) func(*http.Request) { return header("X-Forwarded-For", ip) }
-	try := func(ip, key string) answer { return s.ask(t, "getEventImage", from(ip), header("X-API-Key", key)) }
+	try := func(ip, key string) answer {
+		return s.ask(t, "getEventImage", from(ip),
+			header("X-API-Key", key))
+	}
 	try("192.0.2.9", testKey).want(t, 200)
 	for i := range triesPerMinute {
 		try("192.0.2.1", fmt.Sprint("guess ", i)).want(t, 401)
@@ -350,8 +403,9 @@ func TestTries_AreLimitedPerClient(t *testing.T) {
 	require.NotContains(t, s.log.String(), "guess")
 }
 
-// TestTries_AnOldKeyLocksOutNobody: a program that goes on with a key that is no longer right is no guesser, and who has shown the right
-// one is known, also when somebody guesses behind the same address.
+// TestTries_AnOldKeyLocksOutNobody: a program that goes on with a key that is no longer right is no
+// guesser, and who has shown the right one is known, also when somebody guesses behind the same
+// address.
 func TestTries_AnOldKeyLocksOutNobody(t *testing.T) {
 	t.Parallel()
 	clock := at(t, "2025-12-23T10:30:00Z")
@@ -370,7 +424,8 @@ func TestTries_AnOldKeyLocksOutNobody(t *testing.T) {
 	require.Equal(t, time.Minute, limit.right("10.0.0.1", secondKey, clock))
 	require.Zero(t, limit.right("10.0.0.2", secondKey, clock))
 	require.Zero(t, limit.right("10.0.0.1", secondKey, clock.Add(time.Minute)))
-	require.Zero(t, limit.right("10.0.0.1", keyHash{9}, clock.Add(-time.Hour)), "a clock that was set back locks out nobody")
+	require.Zero(t, limit.right("10.0.0.1", keyHash{9}, clock.Add(-time.Hour)),
+		"a clock that was set back locks out nobody")
 }
 
 func TestTries_Memory(t *testing.T) {
@@ -393,12 +448,13 @@ func TestTries_Memory(t *testing.T) {
 	for _, client := range limit.clients.Values() {
 		require.LessOrEqual(t, len(client.wrong), triesPerMinute)
 	}
-	require.Equal(t, clientOf("2001:db8:1:2::1"), clientOf("2001:db8:1:2:ffff::9"), "a home has a whole network")
+	require.Equal(t, clientOf("2001:db8:1:2::1"), clientOf("2001:db8:1:2:ffff::9"),
+		"a home has a whole network")
 	require.NotEqual(t, clientOf("2001:db8:1:2::1"), clientOf("2001:db8:1:3::1"))
 	require.NotEqual(t, clientOf("10.0.0.1"), clientOf("10.0.0.2"))
 }
 
-// TestSecrets_ComeOutNowhere: neither key nor cookie is in a log line, also of requests that fail.
+// TestSessions_SecretsAreNotLogged: neither key nor cookie is in a log line, also of requests that fail.
 func TestSessions_SecretsAreNotLogged(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -409,7 +465,7 @@ func TestSessions_SecretsAreNotLogged(t *testing.T) {
 	s.ask(t, "getEventImage", header("X-API-Key", testKey+"x")).want(t, 401)
 	logged := s.log.String()
 	for _, secret := range []string{cookie.Value, testKey} {
-		require.False(t, bytes.Contains([]byte(logged), []byte(secret)))
+		require.NotContains(t, logged, secret)
 	}
-	require.True(t, strings.Contains(logged, "/api/events/311/image"))
+	require.Contains(t, logged, "/api/events/311/image")
 }

@@ -11,7 +11,8 @@ import (
 
 // Bounds of what is remembered about wrong keys.
 const (
-	// triesPerMinute is how many wrong keys of a client are answered with 401 in a minute, and how many different ones make it a guesser.
+	// triesPerMinute is how many wrong keys of a client are answered with 401 in a minute, and how
+	// many different ones make it a guesser.
 	triesPerMinute                    = 10
 	triesWindow                       = time.Minute
 	rememberedClients, rememberedKeys = 4096, 1024
@@ -19,9 +20,10 @@ const (
 	refusalsPerMinute = 60
 )
 
-// tries limits the wrong keys of each client. A wrong key beyond the limit is told to come later; a right key is refused only to a
-// client that is guessing, which sends many different ones, and has not sent this key before: a program that goes on with an old key
-// locks out nobody behind the same address. What is remembered is bounded, and forgetting refuses nobody.
+// tries limits the wrong keys of each client. A wrong key beyond the limit is told to come later; a
+// right key is refused only to a client that is guessing, which sends many different ones, and has
+// not sent this key before: a program that goes on with an old key locks out nobody behind the same
+// address. What is remembered is bounded, and forgetting refuses nobody.
 type tries struct {
 	limit int
 
@@ -71,7 +73,8 @@ func (t *tries) right(ip string, key keyHash, now time.Time) (wait time.Duration
 	return 0
 }
 
-// wrong counts a wrong key and returns how long its client has to wait, and whether this is to be put on record.
+// wrong counts a wrong key and returns how long its client has to wait, and whether this is to be
+// put on record.
 func (t *tries) wrong(ip string, key keyHash, now time.Time) (wait time.Duration, record bool) {
 	client := clientOf(ip)
 	t.mu.Lock()
@@ -106,7 +109,8 @@ func (t *tries) mayRecord(now time.Time) bool {
 	return t.refused <= refusalsPerMinute
 }
 
-// clientOf is what counts as one client: an address, or the network that a home gets of IPv6, of which it may use any address.
+// clientOf is what counts as one client: an address, or the network that a home gets of IPv6, of
+// which it may use any address.
 func clientOf(ip string) string {
 	address, err := netip.ParseAddr(ip)
 	if err != nil || address.Is4() {

@@ -23,8 +23,7 @@ type Config struct {
 	Log *slog.Logger
 	// Now is the local clock, used only to turn absolute times of callers into waiting times. Defaults to time.Now.
 	Now func() time.Time
-	// MaxOpenConns bounds the connections of the pool; the health probe and the configuration listener use one
-	// more each. Defaults to 12.
+	// MaxOpenConns bounds the connections of the pool; the health probe and each Listen use one more. Defaults to 12.
 	MaxOpenConns int
 }
 

@@ -16,7 +16,8 @@ func TestSessions(t *testing.T) {
 	db := storetest.New(t)
 	ctx := t.Context()
 	key, other := store.SessionHash{1}, store.SessionHash{2}
-	actor := store.Actor{Name: "api_key:01000000", IPAddress: "192.0.2.1", UserAgent: "browser", RequestID: "r1"}
+	actor := store.Actor{Name: "api_key:01000000", IPAddress: "192.0.2.1", UserAgent: "browser",
+		RequestID: "r1"}
 
 	expiresAt, err := db.CreateSession(ctx, store.SessionHash{10}, key, time.Hour, actor)
 	require.NoError(t, err)
@@ -60,7 +61,8 @@ func TestSessions(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, gone)
 
-	require.NoError(t, db.RecordRefusedKey(ctx, store.Actor{Name: "anonymous", IPAddress: "192.0.2.9", RequestID: "r\x002"}))
+	require.NoError(t, db.RecordRefusedKey(ctx, store.Actor{Name: "anonymous",
+		IPAddress: "192.0.2.9", RequestID: "r\x002"}))
 	entries, err := db.AuditEntries(ctx, 10)
 	require.NoError(t, err)
 	var actions []string
@@ -68,7 +70,8 @@ func TestSessions(t *testing.T) {
 		actions = append(actions, entry.Action+" "+entry.Status)
 	}
 	require.Equal(t, []string{
-		"key_refused failure", "session_created success", "session_created success", "session_created success", "session_ended success",
+		"key_refused failure", "session_created success", "session_created success",
+		"session_created success", "session_ended success",
 		"session_created success", "session_created success",
 	}, actions)
 	require.Equal(t, "192.0.2.9", *entries[0].IPAddress)
@@ -84,12 +87,15 @@ func TestSessions_Bounded(t *testing.T) {
 		SELECT sha256(i::text::bytea), sha256('key'), clock_timestamp() - (3000 - i) * interval '1 second', clock_timestamp() + interval '1 day'
 		FROM generate_series(1, 2000) AS i`)
 	key := store.SessionHash(storetest.QueryOne[[]byte](t, db, `SELECT sha256('key')`))
-	_, err := db.CreateSession(t.Context(), store.SessionHash{1}, key, time.Hour, store.Actor{Name: "x"})
+	_, err := db.CreateSession(t.Context(), store.SessionHash{1}, key, time.Hour,
+		store.Actor{Name: "x"})
 	require.NoError(t, err)
 	require.Equal(t, 1000, storetest.QueryOne[int](t, db, `SELECT count(*) FROM sessions`))
 	_, err = db.Session(t.Context(), store.SessionHash{1})
 	require.NoError(t, err)
-	require.True(t, storetest.QueryOne[bool](t, db, `SELECT NOT EXISTS (SELECT FROM sessions WHERE token_hash = sha256('1'))`), "the oldest have gone")
+	require.True(t, storetest.QueryOne[bool](t, db,
+		`SELECT NOT EXISTS (SELECT FROM sessions WHERE token_hash = sha256('1'))`),
+		"the oldest have gone")
 }
 
 func TestSessionCookieSuffix_IsOfTheInstallation(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,8 +17,11 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 	"hsi.home.arpa/server"
 	"hsi.home.arpa/server/health"
+	livestreams "hsi.home.arpa/server/live"
 	"hsi.home.arpa/server/pictures"
+	"hsi.home.arpa/server/socket"
 	"hsi.home.arpa/store"
+	"hsi.home.arpa/store/live"
 	"hsi.home.arpa/store/logsink"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/retention"
@@ -55,6 +59,11 @@ type app struct {
 	supervisor                 *pipeline.Supervisor
 
 	health *health.Monitor
+
+	sequencer   *live.Sequencer
+	liveStreams *livestreams.Hub
+	liveSignal  *redis.Signal
+
 	server *server.Server
 }
 
@@ -68,7 +77,7 @@ func build(cfg Config, options Options) (*app, error) {
 		return nil, err
 	}
 	a.hostname, _ = os.Hostname() // empty when the system does not tell
-	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildServer}
+	steps := []func(options Options) error{a.buildEmbedded, a.buildStore, a.buildRedis, a.buildPipeline, a.buildHealth, a.buildLive, a.buildServer}
 	for _, step := range steps {
 		if err := step(options); err != nil {
 			return nil, err
@@ -134,6 +143,23 @@ func (a *app) buildRedis(options Options) (err error) {
 	return nil
 }
 
+// buildLive prepares what tells clients what changes.
+func (a *app) buildLive(options Options) error {
+	a.liveSignal = redis.NewSignal(a.redis, "hsi:live", func() { a.sequencer.Wake() })
+	a.sequencer = live.New(live.Options{DB: a.db, Log: a.component("live"), Moved: a.liveSignal.Send})
+	offlineAfter := time.Duration(a.cfg.CameraOfflineAfter)
+	a.liveStreams = livestreams.New(livestreams.Options{
+		CameraOfflineAfter: offlineAfter, Source: a.sequencer, Log: a.component("live"), Now: options.Now,
+		Status: livestreams.StatusSources{
+			Health: a.health.Health, GPU: a.gpuMonitor.Latest, InferenceFPS: a.activity.InferenceFPS, Queues: a.db.QueueDepths,
+			Cameras: func(ctx context.Context) (live.CameraCounts, error) {
+				return a.sequencer.CountCameras(ctx, offlineAfter)
+			},
+		},
+	})
+	return nil
+}
+
 func (a *app) buildServer(options Options) (err error) {
 	dashboard, _ := web.Files()
 	a.server, err = server.New(server.Options{
@@ -145,7 +171,7 @@ func (a *app) buildServer(options Options) (err error) {
 		ListensBeyondLoopback: a.cfg.exposed(), PicturesWithoutKey: bool(a.cfg.PicturesWithoutKey),
 		AppName: a.cfg.AppName, AppVersion: a.cfg.AppVersion, MachineName: a.hostname, AllowedHosts: a.cfg.AllowedHosts,
 		APIKeyEnabled: bool(a.cfg.APIKeyEnabled), APIKeys: a.cfg.APIKeys, CORSOrigins: a.cfg.CORSOrigins, TrustedProxies: a.cfg.TrustedProxyIPs,
-		Dashboard: dashboard, Log: a.component("server"), Now: options.Now,
+		Live: a.liveStreams, Sockets: socket.New(a.liveStreams), Dashboard: dashboard, Log: a.component("server"), Now: options.Now,
 	})
 	return err
 }

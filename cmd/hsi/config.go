@@ -191,6 +191,9 @@ func (c *Config) problems() []error {
 	if c.APIKeyEnabled && len(c.APIKeys) == 0 {
 		add("API_KEYS", "API_KEY_ENABLED is true but there is no key; `hsi key new` makes one")
 	}
+	if c.APIKeyEnabled && c.PicturesWithoutKey {
+		add("PICTURES_WITHOUT_KEY", "with API_KEY_ENABLED=true everything that shows pictures and events needs a key or a session; leave one of the two out")
+	}
 	for i, key := range c.APIKeys {
 		if err := checkAPIKey(key); err != nil {
 			add("API_KEYS", "key %d: %v", i+1, err)

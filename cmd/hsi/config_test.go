@@ -23,6 +23,7 @@ func TestLoadConfig_Defaults(t *testing.T) {
 	require.Equal(t, filepath.Join(dataDir, "clips"), cfg.ClipsDir)
 	require.Equal(t, "127.0.0.1:8000", cfg.listenAddress())
 	require.False(t, cfg.exposed())
+	require.False(t, bool(cfg.PicturesWithoutKey))
 	require.Equal(t, 30, cfg.RetentionDays)
 	require.Equal(t, 90*time.Second, cfg.systemConfig().BatchWindow)
 	require.Equal(t, 30*time.Second, cfg.systemConfig().BatchIdleTimeout)
@@ -37,12 +38,13 @@ func TestLoadConfig_ReadsEverySpelling(t *testing.T) {
 		"CAMERA_ROOT=/export/foscam", "API_KEYS=[\"first-key-1\", \"sha256:" + strings.Repeat("ab", 32) + "\"]", "API_KEY_ENABLED=Yes",
 		"CORS_ORIGINS=http://a.example:3000, https://b.example", "TRUSTED_PROXY_IPS=10.0.0.1,192.168.0.0/16",
 		"DATABASE_URL=postgresql+asyncpg://u:p@db:5432/security", "BATCH_WINDOW_SECONDS=60", "FILE_WATCHER_POLLING_INTERVAL=0.25",
-		"LOG_LEVEL=warning", "APP_NAME=", "API_HOST=::",
+		"LOG_LEVEL=warning", "APP_NAME=", "API_HOST=::", "PICTURES_WITHOUT_KEY=no",
 	})
 	require.NoError(t, err)
 	require.Equal(t, "/export/foscam", cfg.CameraRoot)
 	require.Equal(t, []string{"first-key-1", "sha256:" + strings.Repeat("ab", 32)}, []string(cfg.APIKeys))
 	require.True(t, bool(cfg.APIKeyEnabled))
+	require.False(t, bool(cfg.PicturesWithoutKey))
 	require.Equal(t, []string{"http://a.example:3000", "https://b.example"}, []string(cfg.CORSOrigins))
 	require.Equal(t, "10.0.0.1/32,192.168.0.0/16", cfg.TrustedProxyIPs.String())
 	require.Equal(t, 250*time.Millisecond, time.Duration(cfg.WatcherPollingInterval))
@@ -83,6 +85,7 @@ func TestLoadConfig_RefusesWhatCannotBeHonoured(t *testing.T) {
 		"API_KEYS":                       {"API_KEY_ENABLED=true"},
 		"API_KEYS: key 2":                {"API_KEYS=long-enough-key,short"},
 		"API_KEYS: key 1: sha256":        {"API_KEYS=sha256:12"},
+		"PICTURES_WITHOUT_KEY":           {"PICTURES_WITHOUT_KEY=true", "API_KEY_ENABLED=true", "API_KEYS=long-enough-key"},
 		"RETENTION_DAYS":                 {"RETENTION_DAYS=366"},
 		"BATCH_WINDOW_SECONDS":           {"BATCH_WINDOW_SECONDS=0"},
 		"BATCH_IDLE_TIMEOUT_SECONDS":     {"BATCH_IDLE_TIMEOUT_SECONDS=1.5"},

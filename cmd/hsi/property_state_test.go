@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 
 	"github.com/lib/pq"
@@ -40,7 +41,8 @@ func (r *requester) stored() (text string) {
 	require.NoError(r.t, r.database.GetContext(r.t.Context(), &text, `
 		SELECT jsonb_build_object(
 			'config', (SELECT to_jsonb(c) FROM system_config AS c),
-			'audit', (SELECT jsonb_build_array(count(*), max(id)) FROM audit_logs),
+			'audit', (SELECT jsonb_build_array(count(*), max(id)) FROM audit_logs WHERE action <> 'key_refused'),
+			'sessions', (SELECT count(*) FROM sessions),
 			'jobs', (SELECT jsonb_agg(to_jsonb(j) ORDER BY name) FROM jobs AS j),
 			'cameras', (SELECT count(*) FROM cameras),
 			'events', (SELECT count(*) FROM events),
@@ -65,9 +67,28 @@ func (r *requester) write(number uint64) {
 		r.requeue(number, request.Body)
 	case "runCleanup":
 		r.cleanup(number, strings.Contains(request.Query, "true") || strings.Contains(request.Query, "%74%72%75%65"))
+	case "createSession", "deleteSession":
+		r.session(number)
 	default:
 		require.Fail(r.t, "say what the operation changes", request.OperationID)
 	}
+}
+
+// session checks that a session is made where keys are, with an audit entry, and that nothing else changes.
+func (r *requester) session(number uint64) {
+	r.t.Helper()
+	const sessions, audit = `SELECT count(*) FROM sessions`, `SELECT count(*) FROM audit_logs WHERE action <> 'key_refused'`
+	sessionsBefore, auditBefore := queryCount(r, sessions), queryCount(r, audit)
+	request := r.generator.Request(r.seed, number)
+	if r.ask(number) == nil && request.Method != http.MethodHead {
+		return
+	}
+	made := int64(0)
+	if request.OperationID == "createSession" && lastValue(r.Env, "API_KEYS") != "" {
+		made = 1
+	}
+	require.Equal(r.t, sessionsBefore+made, queryCount(r, sessions))
+	require.Equal(r.t, auditBefore+made, queryCount(r, audit))
 }
 
 // configState is the stored configuration, without the time of the last change, and how often it was changed.

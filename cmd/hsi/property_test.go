@@ -95,6 +95,11 @@ func newRequester(t *testing.T, seed uint64, key string) *requester {
 	r.generator, err = generate.New(doc, settings)
 	require.NoError(t, err)
 	r.process = serve(t, env...)
+	// Who has shown the right key once is not taken for a guesser when wrong ones follow.
+	r.eventually("a session", func() bool {
+		status, _ := r.request(http.MethodPost, "/api/session", http.Header{"X-Api-Key": {key}}, nil)
+		return status == http.StatusOK
+	})
 	for _, path := range []string{"/ready", "/api/system/health", "/api/system/storage", "/api/system/pipeline-latency"} {
 		r.eventually(path, func() bool { status, _ := r.get(path); return status == http.StatusOK })
 	}

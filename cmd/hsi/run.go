@@ -123,6 +123,9 @@ func (a *app) stages(listener net.Listener) []stage {
 			{"configuration watcher", after(schemaPatience, a.configs.Run, schema...)},
 			{"media files", after(schemaPatience, a.media.Run, schema...)},
 			{"sessions of other keys", after(schemaPatience, a.endSessionsOfOtherKeys, schema...)},
+			{"live changes", after(schemaPatience, a.sequencer.Run, schema...)},
+			{"live streams", a.liveStreams.Run},
+			{"live signal", after(embeddedPatience, a.liveSignal.Run, redis...)},
 		}},
 		{"workers", stopWorkers, []namedRun{
 			{"workers", after(schemaPatience, a.supervisor.Run, schema...)},

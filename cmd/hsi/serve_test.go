@@ -81,6 +81,7 @@ func TestServe_WithoutSettings(t *testing.T) {
 		"/health", "/ready", "/api/system/health", "/api/system/health/ready", "/api/system/gpu", "/api/system/gpu/history",
 		"/api/system/stats", "/api/system/config", "/api/system/telemetry", "/api/system/pipeline-latency", "/api/system/severity",
 		"/api/system/storage", "/docs", "/openapi.yaml", "/openapi.json",
+		"/api/cameras/demo/snapshot", "/api/events/1/image", "/api/events/1/image?width=640", "/api/detections/1/image", "/api/media/detections/1",
 	} {
 		status, body := p.get(path)
 		require.Equal(t, 200, status, "%s: %s", path, body)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -44,6 +45,32 @@ func newHome(kind string) (string, child.Identity, error) {
 	base.sequence++
 	home := filepath.Join(base.dir, kind+strconv.Itoa(base.sequence))
 	return home, base.identity, base.identity.MakeDir(home, 0o700)
+}
+
+// TempDir is a temporary folder on a RAM disk where there is one, for a test that makes many files.
+func TempDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := newTempDir()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Errorf("remove a temporary folder: %v", err)
+		}
+	})
+	return dir
+}
+
+func newTempDir() (string, error) {
+	base.Lock()
+	defer base.Unlock()
+	if base.dir == "" {
+		if err := makeBase(); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(base.dir, "temp")
 }
 
 func makeBase() error {

@@ -17,18 +17,22 @@ import (
 // keptFor is how long a data folder is kept: shorter than anything that tidies up temporary folders waits.
 const keptFor = 24 * time.Hour
 
-// copyKept puts a new data folder into home: a copy of one that is kept in the folder for temporary files from one
-// test process to the next, because initdb costs more than all else that most packages do before their first test.
-// Nobody starts a server in what is kept.
-func copyKept(
-	ctx context.Context, identity child.Identity, installation child.Postgres, cluster child.Cluster, home string,
-) error {
+// keptHome is where the data folder of an installation is kept, in the folder for temporary files.
+func keptHome(identity child.Identity, installation child.Postgres) (string, error) {
 	program, err := os.Stat(installation.Server.Path)
 	if err != nil {
-		return fmt.Errorf("look at the server: %w", err)
+		return "", fmt.Errorf("look at the server: %w", err)
 	}
-	kept := filepath.Join(os.TempDir(), fmt.Sprintf("hsi-initdb-%d-%d-%d",
-		identity.UID, program.ModTime().Unix(), program.Size()))
+	name := fmt.Sprintf("hsi-initdb-%d-%d-%d", identity.UID, program.ModTime().Unix(), program.Size())
+	return filepath.Join(os.TempDir(), name), nil
+}
+
+// copyKept puts a new data folder into home: a copy of one that is kept from one test process to the next and made
+// when it is missing or old, because initdb costs more than all else that most packages do before their first test.
+// Nobody starts a server in what is kept.
+func copyKept(
+	ctx context.Context, identity child.Identity, kept, home string, makeData func(home string) error,
+) error {
 	lock, err := lockKept(identity, kept)
 	if err != nil {
 		return err
@@ -39,9 +43,9 @@ func copyKept(
 		if err := os.RemoveAll(child.DataDir(kept)); err != nil {
 			return fmt.Errorf("remove an older data folder: %w", err)
 		}
-	}
-	if err := installation.Init(ctx, identity, kept, cluster); err != nil {
-		return err
+		if err := makeData(kept); err != nil {
+			return err
+		}
 	}
 	return copyData(ctx, identity, kept, home)
 }

@@ -13,43 +13,41 @@ import (
 )
 
 func TestCopyKept_CopiesWhatIsYoungAndOurs(t *testing.T) {
-	temporary, err := os.MkdirTemp("/tmp", "hsi-kept-") //nolint:usetesting // root's servers cannot enter t.TempDir
+	t.Parallel()
+	dir, err := os.MkdirTemp("/tmp", "hsi-kept-") //nolint:usetesting // root's servers cannot enter t.TempDir
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(temporary)) })
-	require.NoError(t, os.Chmod(temporary, 0o755))
-	t.Setenv("TMPDIR", temporary)
-
-	identity := child.ChooseIdentity()
-	installation, err := child.NewFinder(identity, depsDirs()).Postgres(0)
-	require.NoError(t, err)
-	copies := 0
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	identity, kept := child.ChooseIdentity(), filepath.Join(dir, "kept")
+	made, copies := 0, 0
+	makeData := func(home string) error {
+		made++
+		if err := identity.MakeDir(child.DataDir(home), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(child.DataDir(home), "PG_VERSION"), []byte(strconv.Itoa(made)), 0o644)
+	}
 	copyOne := func() (string, error) {
 		copies++
-		home := filepath.Join(temporary, "home"+strconv.Itoa(copies))
+		home := filepath.Join(dir, "home"+strconv.Itoa(copies))
 		require.NoError(t, identity.MakeDir(home, 0o700))
-		cluster := child.Cluster{User: superuser, Scratch: true}
-		return child.DataDir(home), copyKept(t.Context(), identity, installation, cluster, home)
+		if err := copyKept(t.Context(), identity, kept, home, makeData); err != nil {
+			return "", err
+		}
+		content, err := os.ReadFile(filepath.Join(child.DataDir(home), "PG_VERSION"))
+		return string(content), err
 	}
 
-	data, err := copyOne()
-	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(data, "PG_VERSION"))
-	found, err := filepath.Glob(filepath.Join(temporary, "hsi-initdb-*"))
-	require.NoError(t, err)
-	require.Len(t, found, 1)
-	kept := found[0]
-	require.NoError(t, os.WriteFile(filepath.Join(child.DataDir(kept), "mark"), nil, 0o644))
-
-	data, err = copyOne()
-	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(data, "mark"), "a copy")
-
+	for range 2 {
+		content, err := copyOne()
+		require.NoError(t, err)
+		require.Equal(t, "1", content, "made once")
+	}
 	old := time.Now().Add(-2 * keptFor)
 	require.NoError(t, os.Chtimes(filepath.Join(child.DataDir(kept), "PG_VERSION"), old, old))
-	data, err = copyOne()
+	content, err := copyOne()
 	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(data, "PG_VERSION"))
-	require.NoFileExists(t, filepath.Join(data, "mark"), "made anew")
+	require.Equal(t, "2", content, "what is old is made anew")
 
 	require.NoError(t, os.Rename(kept, kept+".away"))
 	require.NoError(t, os.Symlink(kept+".away", kept))

@@ -155,14 +155,20 @@ func makeTemplate(ctx context.Context) (string, child.Postgres, error) {
 	if err != nil {
 		return "", child.Postgres{}, err
 	}
-	cluster := child.Cluster{User: superuser, Scratch: true}
-	if err := copyKept(ctx, identity, installation, cluster, home); err != nil {
-		// It spares time and no more: where it cannot be had, the data folder is made here.
+	makeData := func(home string) error {
+		return installation.Init(ctx, identity, home, child.Cluster{User: superuser, Scratch: true})
+	}
+	kept, err := keptHome(identity, installation)
+	if err == nil {
+		err = copyKept(ctx, identity, kept, home, makeData)
+	}
+	if err != nil {
+		// What is kept spares time and no more: where it cannot be had, the data folder is made here.
 		if removeErr := os.RemoveAll(child.DataDir(home)); removeErr != nil {
 			return "", child.Postgres{}, errors.Join(err, removeErr)
 		}
-		if initErr := installation.Init(ctx, identity, home, cluster); initErr != nil {
-			return "", child.Postgres{}, errors.Join(err, initErr)
+		if makeErr := makeData(home); makeErr != nil {
+			return "", child.Postgres{}, errors.Join(err, makeErr)
 		}
 	}
 	return filepath.Clean(home), installation, nil

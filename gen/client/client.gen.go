@@ -168,6 +168,30 @@ func (e ReadinessState) Valid() bool {
 	}
 }
 
+// Defines values for ResyncReason.
+const (
+	ResyncReasonAhead       ResyncReason = "ahead"
+	ResyncReasonExpired     ResyncReason = "expired"
+	ResyncReasonForeign     ResyncReason = "foreign"
+	ResyncReasonManyChanges ResyncReason = "many_changes"
+)
+
+// Valid indicates whether the value is a known member of the ResyncReason enum.
+func (e ResyncReason) Valid() bool {
+	switch e {
+	case ResyncReasonAhead:
+		return true
+	case ResyncReasonExpired:
+		return true
+	case ResyncReasonForeign:
+		return true
+	case ResyncReasonManyChanges:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Severity.
 const (
 	SeverityCritical Severity = "critical"
@@ -186,6 +210,27 @@ func (e Severity) Valid() bool {
 	case SeverityLow:
 		return true
 	case SeverityMedium:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SystemStatusHealth.
+const (
+	SystemStatusHealthDegraded  SystemStatusHealth = "degraded"
+	SystemStatusHealthHealthy   SystemStatusHealth = "healthy"
+	SystemStatusHealthUnhealthy SystemStatusHealth = "unhealthy"
+)
+
+// Valid indicates whether the value is a known member of the SystemStatusHealth enum.
+func (e SystemStatusHealth) Valid() bool {
+	switch e {
+	case SystemStatusHealthDegraded:
+		return true
+	case SystemStatusHealthHealthy:
+		return true
+	case SystemStatusHealthUnhealthy:
 		return true
 	default:
 		return false
@@ -309,6 +354,33 @@ type Camera struct {
 	TimeZone *string `json:"time_zone"`
 }
 
+// CameraChange A camera that is new, changed, or gone. A new picture alone is no change.
+type CameraChange struct {
+	// ID The camera.
+	ID string `json:"id"`
+
+	// LastSeenAt Time of its newest picture.
+	LastSeenAt *time.Time `json:"last_seen_at"`
+
+	// Name Its name; null when it is gone.
+	Name *string `json:"name"`
+
+	// Removed Whether it is gone.
+	Removed bool `json:"removed"`
+
+	// Status Null when it is gone, or unless `CAMERA_OFFLINE_AFTER_SECONDS` is set.
+	Status *CameraStatus `json:"status"`
+}
+
+// CameraCounts How many cameras there are.
+type CameraCounts struct {
+	// Active Those that are online.
+	Active *int64 `json:"active"`
+
+	// Total All.
+	Total *int64 `json:"total"`
+}
+
 // CameraDetail A camera, and what became of its pictures.
 type CameraDetail struct {
 	// CreatedAt When it was added.
@@ -343,6 +415,9 @@ type CameraList struct {
 
 	// Count How many.
 	Count int64 `json:"count"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 }
 
 // CameraStatus `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
@@ -535,6 +610,9 @@ type DetectionPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -700,6 +778,9 @@ type EventPage struct {
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
 
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
+
 	// TimeZone The time zone in which days and hours were meant; null when none was needed.
 	TimeZone *string `json:"time_zone"`
 }
@@ -711,6 +792,9 @@ type EventSearch struct {
 
 	// Offset The offset asked for.
 	Offset int32 `json:"offset"`
+
+	// Position Where the live stream stood when this was read: follow it from here and nothing is missed.
+	Position string `json:"position"`
 
 	// Results The best first.
 	Results []EventSearchResult `json:"results"`
@@ -782,10 +866,13 @@ type EventSearchResult struct {
 	ThumbnailURL *string `json:"thumbnail_url"`
 }
 
-// EventSelection Which events.
+// EventSelection Which events: those with some ids, or those that fit a filter and were there when a list was read.
 type EventSelection struct {
 	// Ids Those with these ids.
-	Ids []int64 `json:"ids"`
+	Ids []int64 `json:"ids,omitempty"`
+
+	// Matching All events that fit, as in the list of events, and were there at a position of the live stream.
+	Matching *EventsMatching `json:"matching,omitempty"`
 }
 
 // EventStages When each stage was reached. Null where it is not known, as for events of other programs.
@@ -860,6 +947,33 @@ type EventsByRiskLevel struct {
 	Medium int64 `json:"medium"`
 }
 
+// EventsMatching All events that fit, as in the list of events, and were there at a position of the live stream.
+type EventsMatching struct {
+	// CameraID Only events of these cameras.
+	CameraID []string `json:"camera_id,omitempty"`
+
+	// EndDate Only events at or before this RFC 3339 time, or until the end of this day.
+	EndDate *string `json:"end_date,omitempty"`
+
+	// MinScore Only events of at least this risk score.
+	MinScore *int32 `json:"min_score,omitempty"`
+
+	// ObjectType Only what has one of these object types, or kinds of them.
+	ObjectType []string `json:"object_type,omitempty"`
+
+	// Position The `position` of the list that was looked at: what came later is not marked.
+	Position string `json:"position"`
+
+	// RiskLevel Only events of these risk levels.
+	RiskLevel []Severity `json:"risk_level,omitempty"`
+
+	// StartDate Only events at or after this RFC 3339 time, or from the beginning of this day.
+	StartDate *string `json:"start_date,omitempty"`
+
+	// TimeZone The IANA time zone of the days; without it the server's.
+	TimeZone *string `json:"time_zone,omitempty"`
+}
+
 // EventsOfCamera Events of one camera.
 type EventsOfCamera struct {
 	// CameraID Id of the camera.
@@ -870,6 +984,12 @@ type EventsOfCamera struct {
 
 	// EventCount How many.
 	EventCount int64 `json:"event_count"`
+}
+
+// EventsRemoved Events that are gone, by one statement.
+type EventsRemoved struct {
+	// Ids Which.
+	Ids []int64 `json:"ids"`
 }
 
 // GPUHistory GPU samples, oldest first.
@@ -933,6 +1053,24 @@ type GPUStats struct {
 	Utilization *float64 `json:"utilization"`
 }
 
+// GPUStatus The GPU now.
+type GPUStatus struct {
+	// InferenceFPS Images run through the detector per second over the last minute.
+	InferenceFPS *float64 `json:"inference_fps"`
+
+	// MemoryTotal Total memory in MiB.
+	MemoryTotal *int64 `json:"memory_total"`
+
+	// MemoryUsed Memory used in MiB.
+	MemoryUsed *int64 `json:"memory_used"`
+
+	// Temperature Temperature in degrees Celsius.
+	Temperature *float64 `json:"temperature"`
+
+	// Utilization Utilization in percent.
+	Utilization *float64 `json:"utilization"`
+}
+
 // Health Overall health and the state of each service.
 type Health struct {
 	// Services The services by name. `database`, `redis` and `ai` are always there; others may come.
@@ -947,6 +1085,12 @@ type Health struct {
 
 // HealthState `healthy`: works. `degraded`: has issues, the system still operates. `unhealthy`: down or not answering.
 type HealthState string
+
+// Lagged The client did not keep up. What it has not got follows.
+type Lagged struct {
+	// Behind How many positions it is behind.
+	Behind int64 `json:"behind"`
+}
 
 // LatencySummary Latencies in milliseconds. Percentiles are exact to 1 %.
 type LatencySummary struct {
@@ -1041,6 +1185,15 @@ type QueueDepths struct {
 	DetectionQueue int64 `json:"detection_queue"`
 }
 
+// QueueStatus What waits in the pipeline.
+type QueueStatus struct {
+	// Pending Images that are not yet detected.
+	Pending *int64 `json:"pending"`
+
+	// Processing Closed batches that have no event yet.
+	Processing *int64 `json:"processing"`
+}
+
 // Readiness Whether the system can process images, and why not.
 type Readiness struct {
 	// Ready Whether the system can process images.
@@ -1076,6 +1229,15 @@ type RequeueResult struct {
 	// Requeued Number of images that wait again.
 	Requeued int64 `json:"requeued"`
 }
+
+// Resync Changes are missing here; read the lists anew.
+type Resync struct {
+	// Reason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+	Reason ResyncReason `json:"reason"`
+}
+
+// ResyncReason `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+type ResyncReason string
 
 // ReviewResult What was marked.
 type ReviewResult struct {
@@ -1286,6 +1448,27 @@ type SystemConfigUpdate struct {
 	// RetentionDays How long data is kept.
 	RetentionDays *int32 `json:"retention_days,omitempty"`
 }
+
+// SystemStatus How the system is doing. Null is what is not known.
+type SystemStatus struct {
+	// Cameras How many cameras there are.
+	Cameras CameraCounts `json:"cameras"`
+
+	// GPU The GPU now.
+	GPU GPUStatus `json:"gpu"`
+
+	// Health The verdict of `/api/system/health`.
+	Health SystemStatusHealth `json:"health"`
+
+	// Queue What waits in the pipeline.
+	Queue QueueStatus `json:"queue"`
+
+	// Timestamp When it was found.
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// SystemStatusHealth The verdict of `/api/system/health`.
+type SystemStatusHealth string
 
 // Telemetry Queue depths and stage latencies.
 type Telemetry struct {
@@ -1608,6 +1791,15 @@ type GetEventStatsParams struct {
 	// TimeZone The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
 	// that has one, else the server's. The answer names the zone that was used.
 	TimeZone *TimeZone `form:"time_zone,omitempty" json:"time_zone,omitempty"`
+}
+
+// StreamEventsParams defines parameters for StreamEvents.
+type StreamEventsParams struct {
+	// After The same, for clients that cannot set a header. The header comes first.
+	After *string `form:"last_event_id,omitempty" json:"last_event_id,omitempty"`
+
+	// LastEventID The id of the last frame that was received. Whatever is no position of this database gets a `resync`.
+	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // GetEventSummaryParams defines parameters for GetEventSummary.
@@ -1986,8 +2178,10 @@ type ClientInterface interface {
 
 	// ReviewEventsWithBody Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1996,8 +2190,10 @@ type ClientInterface interface {
 
 	// ReviewEvents Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2017,6 +2213,35 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
 	GetEventStats(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamEvents Follow what changes
+	//
+	// Server-sent events, as browsers' `EventSource` reads them, until either side hangs up: one frame for each committed change of an
+	// event or camera, also by other programs, in the order of the commits. `x-sse-events` below names the schema of each kind's data.
+	//
+	// - The id of a frame is a position, `<epoch>-<number>`. Sent back as `Last-Event-ID`, which `EventSource` does by itself, or as
+	//   `last_event_id`, the stream goes on right behind it, also after a restart of the server: nothing is missed and nothing told
+	//   twice. Without a position it begins now, and says where that is: a frame with an id and no data, which readers of server-sent
+	//   events keep without showing it.
+	// - `event` and `event_changed` carry the event as it is when the frame is made: one that is gone by then has no frame but its
+	//   `events_removed`.
+	// - `resync` means that changes cannot be told one by one: read the lists anew. Its id is where the stream goes on. It comes once
+	//   for a position whose changes are no longer kept (7 days, 500,000 changes), that is of another database, or was never given;
+	//   and for a single statement that changed more than 1,000 events.
+	// - `system_status` comes at once, then every 5 s and when it changes, and `lagged` when the client did not keep up; what it has
+	//   not got then follows. Neither has an id.
+	// - A comment comes every 15 s when nothing else does. A server that stops ends the stream after a `retry`.
+	//
+	// Two WebSockets stand beside it, for clients of the server that this one replaces; being upgrades they are no operations of this
+	// contract. `/ws/events` sends `{"type":"event","data":{id, event_id, batch_id, camera_id, risk_score, risk_level, summary,
+	// reasoning, started_at}}` for each new event, `/ws/system` sends `{"type":"system_status","data":{gpu, cameras, queue, health},
+	// "timestamp"}` with the fields of `SystemStatus`, and `service_status` when a service changes. Both send `{"type":"ping"}` every
+	// 30 s and answer one with `{"type":"pong"}`, close with 1000 after 300 s without a message of the client, and answer what they
+	// cannot read with `{"type":"error", error, message, details}`. Pages of other origins are refused with 403. A key is sent as the
+	// subprotocol `api-key.<key>` with a second one, `hsi`, which is what the server answers.
+	//
+	// Corresponds with GET /api/events/stream (the `StreamEvents` operationId).
+	StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetEventSummary Events by day, camera and risk level
 	//
@@ -2100,7 +2325,7 @@ type ClientInterface interface {
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
 	RunCleanup(ctx context.Context, params *RunCleanupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2116,7 +2341,7 @@ type ClientInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2127,7 +2352,7 @@ type ClientInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2148,7 +2373,7 @@ type ClientInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2161,7 +2386,7 @@ type ClientInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2468,8 +2693,10 @@ func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, r
 
 // ReviewEventsWithBody Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2488,8 +2715,10 @@ func (c *Client) ReviewEventsWithBody(ctx context.Context, contentType string, b
 
 // ReviewEvents Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2530,6 +2759,45 @@ func (c *Client) SearchEvents(ctx context.Context, params *SearchEventsParams, r
 // Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
 func (c *Client) GetEventStats(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetEventStatsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamEvents Follow what changes
+//
+// Server-sent events, as browsers' `EventSource` reads them, until either side hangs up: one frame for each committed change of an
+// event or camera, also by other programs, in the order of the commits. `x-sse-events` below names the schema of each kind's data.
+//
+//   - The id of a frame is a position, `<epoch>-<number>`. Sent back as `Last-Event-ID`, which `EventSource` does by itself, or as
+//     `last_event_id`, the stream goes on right behind it, also after a restart of the server: nothing is missed and nothing told
+//     twice. Without a position it begins now, and says where that is: a frame with an id and no data, which readers of server-sent
+//     events keep without showing it.
+//   - `event` and `event_changed` carry the event as it is when the frame is made: one that is gone by then has no frame but its
+//     `events_removed`.
+//   - `resync` means that changes cannot be told one by one: read the lists anew. Its id is where the stream goes on. It comes once
+//     for a position whose changes are no longer kept (7 days, 500,000 changes), that is of another database, or was never given;
+//     and for a single statement that changed more than 1,000 events.
+//   - `system_status` comes at once, then every 5 s and when it changes, and `lagged` when the client did not keep up; what it has
+//     not got then follows. Neither has an id.
+//   - A comment comes every 15 s when nothing else does. A server that stops ends the stream after a `retry`.
+//
+// Two WebSockets stand beside it, for clients of the server that this one replaces; being upgrades they are no operations of this
+// contract. `/ws/events` sends `{"type":"event","data":{id, event_id, batch_id, camera_id, risk_score, risk_level, summary,
+// reasoning, started_at}}` for each new event, `/ws/system` sends `{"type":"system_status","data":{gpu, cameras, queue, health},
+// "timestamp"}` with the fields of `SystemStatus`, and `service_status` when a service changes. Both send `{"type":"ping"}` every
+// 30 s and answer one with `{"type":"pong"}`, close with 1000 after 300 s without a message of the client, and answer what they
+// cannot read with `{"type":"error", error, message, details}`. Pages of other origins are refused with 403. A key is sent as the
+// subprotocol `api-key.<key>` with a second one, `hsi`, which is what the server answers.
+//
+// Corresponds with GET /api/events/stream (the `StreamEvents` operationId).
+func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2712,7 +2980,7 @@ func (c *Client) CreateSession(ctx context.Context, reqEditors ...RequestEditorF
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 // nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Corresponds with POST /api/system/cleanup (the `RunCleanup` operationId).
 func (c *Client) RunCleanup(ctx context.Context, params *RunCleanupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2748,7 +3016,7 @@ func (c *Client) GetSystemConfig(ctx context.Context, reqEditors ...RequestEdito
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2769,7 +3037,7 @@ func (c *Client) UpdateSystemConfigWithBody(ctx context.Context, contentType str
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2810,7 +3078,7 @@ func (c *Client) ListDeadLetters(ctx context.Context, params *ListDeadLettersPar
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2833,7 +3101,7 @@ func (c *Client) RequeueDeadLettersWithBody(ctx context.Context, contentType str
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4088,6 +4356,75 @@ func NewGetEventStatsRequest(server string, params *GetEventStatsParams) (*http.
 	return req, nil
 }
 
+// NewStreamEventsRequest constructs an http.Request for the StreamEvents method
+func NewStreamEventsRequest(server string, params *StreamEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/events/stream")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_event_id", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetEventSummaryRequest constructs an http.Request for the GetEventSummary method
 func NewGetEventSummaryRequest(server string, params *GetEventSummaryParams) (*http.Request, error) {
 	var err error
@@ -5257,8 +5594,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReviewEventsWithBodyWithResponse Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5267,8 +5606,10 @@ type ClientWithResponsesInterface interface {
 
 	// ReviewEventsWithResponse Mark several events as reviewed
 	//
-	// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-	// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5292,6 +5633,37 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/events/stats (the `GetEventStats` operationId).
 	GetEventStatsWithResponse(ctx context.Context, params *GetEventStatsParams, reqEditors ...RequestEditorFn) (*GetEventStatsResponse, error)
+
+	// StreamEventsWithResponse Follow what changes
+	//
+	// Server-sent events, as browsers' `EventSource` reads them, until either side hangs up: one frame for each committed change of an
+	// event or camera, also by other programs, in the order of the commits. `x-sse-events` below names the schema of each kind's data.
+	//
+	// - The id of a frame is a position, `<epoch>-<number>`. Sent back as `Last-Event-ID`, which `EventSource` does by itself, or as
+	//   `last_event_id`, the stream goes on right behind it, also after a restart of the server: nothing is missed and nothing told
+	//   twice. Without a position it begins now, and says where that is: a frame with an id and no data, which readers of server-sent
+	//   events keep without showing it.
+	// - `event` and `event_changed` carry the event as it is when the frame is made: one that is gone by then has no frame but its
+	//   `events_removed`.
+	// - `resync` means that changes cannot be told one by one: read the lists anew. Its id is where the stream goes on. It comes once
+	//   for a position whose changes are no longer kept (7 days, 500,000 changes), that is of another database, or was never given;
+	//   and for a single statement that changed more than 1,000 events.
+	// - `system_status` comes at once, then every 5 s and when it changes, and `lagged` when the client did not keep up; what it has
+	//   not got then follows. Neither has an id.
+	// - A comment comes every 15 s when nothing else does. A server that stops ends the stream after a `retry`.
+	//
+	// Two WebSockets stand beside it, for clients of the server that this one replaces; being upgrades they are no operations of this
+	// contract. `/ws/events` sends `{"type":"event","data":{id, event_id, batch_id, camera_id, risk_score, risk_level, summary,
+	// reasoning, started_at}}` for each new event, `/ws/system` sends `{"type":"system_status","data":{gpu, cameras, queue, health},
+	// "timestamp"}` with the fields of `SystemStatus`, and `service_status` when a service changes. Both send `{"type":"ping"}` every
+	// 30 s and answer one with `{"type":"pong"}`, close with 1000 after 300 s without a message of the client, and answer what they
+	// cannot read with `{"type":"error", error, message, details}`. Pages of other origins are refused with 403. A key is sent as the
+	// subprotocol `api-key.<key>` with a second one, `hsi`, which is what the server answers.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/events/stream (the `StreamEvents` operationId).
+	StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error)
 
 	// GetEventSummaryWithResponse Events by day, camera and risk level
 	//
@@ -5389,7 +5761,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 	// nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -5409,7 +5781,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5420,7 +5792,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 	// are stored together, every worker follows within a second, and the answer shows the new values.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5443,7 +5815,7 @@ type ClientWithResponsesInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5456,7 +5828,7 @@ type ClientWithResponsesInterface interface {
 	// brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 	// change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 	// answer is 503 some parts may have been done: ask again.
-	// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7073,6 +7445,103 @@ func (r GetEventStatsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetEventStatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StreamEventsResponse429Headers the declared response headers of an HTTP 429 response for StreamEvents
+type StreamEventsResponse429Headers struct {
+	RetryAfter int32
+}
+
+// StreamEventsResponse503Headers the declared response headers of an HTTP 503 response for StreamEvents
+type StreamEventsResponse503Headers struct {
+	RetryAfter int32
+}
+
+type StreamEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *PrivateRefused
+	// JSON421 the response for an HTTP 421 `application/json` response
+	JSON421 *MisdirectedRequest
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *UnprocessableRequest
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *TooManyTries
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *InternalError
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *ServiceUnavailable
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StreamEventsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *StreamEventsResponse503Headers
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r StreamEventsResponse) GetJSON401() *Unauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r StreamEventsResponse) GetJSON403() *PrivateRefused {
+	return r.JSON403
+}
+
+// GetJSON421 returns the response for an HTTP 421 `application/json` response
+func (r StreamEventsResponse) GetJSON421() *MisdirectedRequest {
+	return r.JSON421
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r StreamEventsResponse) GetJSON422() *UnprocessableRequest {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r StreamEventsResponse) GetJSON429() *TooManyTries {
+	return r.JSON429
+}
+
+// GetJSON500 returns the response for an HTTP 500 `application/json` response
+func (r StreamEventsResponse) GetJSON500() *InternalError {
+	return r.JSON500
+}
+
+// GetJSON503 returns the response for an HTTP 503 `application/json` response
+func (r StreamEventsResponse) GetJSON503() *ServiceUnavailable {
+	return r.JSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamEventsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9460,8 +9929,10 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 
 // ReviewEventsWithBodyWithResponse Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9476,8 +9947,10 @@ func (c *ClientWithResponses) ReviewEventsWithBodyWithResponse(ctx context.Conte
 
 // ReviewEventsWithResponse Mark several events as reviewed
 //
-// Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
-// `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9518,6 +9991,43 @@ func (c *ClientWithResponses) GetEventStatsWithResponse(ctx context.Context, par
 		return nil, err
 	}
 	return ParseGetEventStatsResponse(rsp)
+}
+
+// StreamEventsWithResponse Follow what changes
+//
+// Server-sent events, as browsers' `EventSource` reads them, until either side hangs up: one frame for each committed change of an
+// event or camera, also by other programs, in the order of the commits. `x-sse-events` below names the schema of each kind's data.
+//
+//   - The id of a frame is a position, `<epoch>-<number>`. Sent back as `Last-Event-ID`, which `EventSource` does by itself, or as
+//     `last_event_id`, the stream goes on right behind it, also after a restart of the server: nothing is missed and nothing told
+//     twice. Without a position it begins now, and says where that is: a frame with an id and no data, which readers of server-sent
+//     events keep without showing it.
+//   - `event` and `event_changed` carry the event as it is when the frame is made: one that is gone by then has no frame but its
+//     `events_removed`.
+//   - `resync` means that changes cannot be told one by one: read the lists anew. Its id is where the stream goes on. It comes once
+//     for a position whose changes are no longer kept (7 days, 500,000 changes), that is of another database, or was never given;
+//     and for a single statement that changed more than 1,000 events.
+//   - `system_status` comes at once, then every 5 s and when it changes, and `lagged` when the client did not keep up; what it has
+//     not got then follows. Neither has an id.
+//   - A comment comes every 15 s when nothing else does. A server that stops ends the stream after a `retry`.
+//
+// Two WebSockets stand beside it, for clients of the server that this one replaces; being upgrades they are no operations of this
+// contract. `/ws/events` sends `{"type":"event","data":{id, event_id, batch_id, camera_id, risk_score, risk_level, summary,
+// reasoning, started_at}}` for each new event, `/ws/system` sends `{"type":"system_status","data":{gpu, cameras, queue, health},
+// "timestamp"}` with the fields of `SystemStatus`, and `service_status` when a service changes. Both send `{"type":"ping"}` every
+// 30 s and answer one with `{"type":"pong"}`, close with 1000 after 300 s without a message of the client, and answer what they
+// cannot read with `{"type":"error", error, message, details}`. Pages of other origins are refused with 403. A key is sent as the
+// subprotocol `api-key.<key>` with a second one, `hsi`, which is what the server answers.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/events/stream (the `StreamEvents` operationId).
+func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*StreamEventsResponse, error) {
+	rsp, err := c.StreamEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamEventsResponse(rsp)
 }
 
 // GetEventSummaryWithResponse Events by day, camera and risk level
@@ -9670,7 +10180,7 @@ func (c *ClientWithResponses) CreateSessionWithResponse(ctx context.Context, req
 //
 // One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
 // nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -9702,7 +10212,7 @@ func (c *ClientWithResponses) GetSystemConfigWithResponse(ctx context.Context, r
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9719,7 +10229,7 @@ func (c *ClientWithResponses) UpdateSystemConfigWithBodyWithResponse(ctx context
 //
 // A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
 // are stored together, every worker follows within a second, and the answer shows the new values.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9754,7 +10264,7 @@ func (c *ClientWithResponses) ListDeadLettersWithResponse(ctx context.Context, p
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9773,7 +10283,7 @@ func (c *ClientWithResponses) RequeueDeadLettersWithBodyWithResponse(ctx context
 // brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
 // change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
 // answer is 503 some parts may have been done: ask again.
-// The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -11469,6 +11979,97 @@ func ParseGetEventStatsResponse(rsp *http.Response) (*GetEventStatsResponse, err
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetEventStatsResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStreamEventsResponse parses an HTTP response from a StreamEventsWithResponse call
+func ParseStreamEventsResponse(rsp *http.Response) (*StreamEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest PrivateRefused
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 421:
+		var dest MisdirectedRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON421 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest UnprocessableRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyTries
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest InternalError
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest ServiceUnavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 429:
+		var headers StreamEventsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int32
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers StreamEventsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int32
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int32"}); err != nil {

@@ -35,7 +35,7 @@ func MakeFolder(root, asked string) (path string, err error) {
 		return "", fmt.Errorf("open the camera root: %w", err)
 	}
 	defer folders.Close()
-	err = folders.Mkdir(name, 0o775) //nolint:gosec // cameras upload into it, often with another user of our group
+	err = folders.Mkdir(name, 0o775) // cameras upload into it, often as another user of our group
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		info, err := folders.Stat(name)

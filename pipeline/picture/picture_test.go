@@ -273,10 +273,17 @@ func BenchmarkThumbnail1080p(b *testing.B) {
 func TestNewScaled(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ width, height, most, wantWidth, wantHeight int }{
-		{1600, 1200, 640, 640, 480}, {640, 480, 640, 640, 480}, {100, 80, 640, 100, 80}, {1, 1, 160, 1, 1},
-		{4000, 1, 160, 160, 1}, {1, 4000, 160, 1, 320}, {300, 3000, 160, 32, 320}, {3, 2, 1, 1, 1},
+		{1600, 1200, 640, 640, 480},
+		{640, 480, 640, 640, 480},
+		{100, 80, 640, 100, 80},
+		{1, 1, 160, 1, 1},
+		{4000, 1, 160, 160, 1},
+		{1, 4000, 160, 1, 320},
+		{300, 3000, 160, 32, 320},
+		{3, 2, 1, 1, 1},
 	} {
-		data, err := picture.NewScaled(gradient(test.width, test.height), test.most).Draw(image.Rect(0, 0, test.width, test.height), image.Rect(-5, -5, 0, 0))
+		scaled := picture.NewScaled(gradient(test.width, test.height), test.most)
+		data, err := scaled.Draw(image.Rect(0, 0, test.width, test.height), image.Rect(-5, -5, 0, 0))
 		require.NoError(t, err)
 		config, err := jpeg.DecodeConfig(bytes.NewReader(data))
 		require.NoError(t, err)

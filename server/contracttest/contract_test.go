@@ -42,6 +42,13 @@ func good(method, path string, status int, body string) reply {
 	}, body}
 }
 
+// picture is a file in place of JSON.
+func picture(status int) reply {
+	return good("GET", "/api/detections/7/image", status, "\xff\xd8\xff\xd9").
+		with("Content-Type", "image/jpeg").
+		with("Etag", `"abc"`).with("Cache-Control", "private, no-cache")
+}
+
 // send lets a server send the reply to a client of this package.
 func send(t *testing.T, r reply) error {
 	t.Helper()
@@ -112,7 +119,11 @@ func TestTransport_LetsThroughWhatTheContractSays(t *testing.T) {
 		"wrong method":       good("PUT", "/health", 405, `{"detail":"x"}`).with("Allow", "GET"),
 		"page":               good("GET", "/docs", 200, `<html>`).with("Content-Type", "text/html").without("Cache-Control"),
 		"one more service":   good("GET", "/api/system/health", 200, strings.Replace(example(t, "/api/system/health"), `"redis":{`, service+`,"redis":{`, 1)),
-		"percent-encoded":    good("GET", "/%68ealth", 200, `{"status":"alive"}`),
+		"picture":            picture(200),
+		"picture, to be kept": picture(200).
+			with("Cache-Control", "private, max-age=31536000, immutable"),
+		"part of a picture": picture(206).with("Content-Range", "bytes 0-1/9"),
+		"percent-encoded":   good("GET", "/%68ealth", 200, `{"status":"alive"}`),
 	} {
 		require.NoError(t, send(t, r), name)
 	}
@@ -159,6 +170,15 @@ func TestTransport_CatchesWhatBreaksTheContract(t *testing.T) {
 		"long request id":           good("GET", "/health", 200, `{"status":"alive"}`).with("X-Request-Id", strings.Repeat("a", 65)),
 		"no nosniff":                good("GET", "/health", 200, `{"status":"alive"}`).without("X-Content-Type-Options"),
 		"API answer may be kept":    good("GET", "/api/system/stats", 200, stats).without("Cache-Control"),
+		"a page for a picture":      picture(200).with("Content-Type", "text/html"),
+		"a video for a picture":     picture(200).with("Content-Type", "video/mp4"),
+		"JSON for a picture":        picture(200).with("Content-Type", "application/json"),
+		"picture without a tag":     picture(200).without("Etag"),
+		"picture for everybody":     picture(200).with("Cache-Control", "public, max-age=3600"),
+		"picture for all, kept": picture(200).
+			with("Cache-Control", "public, max-age=31536000, immutable"),
+		"part without its range":    picture(206),
+		"304 without a tag":         picture(304).without("Etag"),
 		"HEAD, undocumented status": good("HEAD", "/api/system/stats", 418, ``),
 	} {
 		err := send(t, r)

@@ -168,9 +168,15 @@ func (c *contract) checkOperation(route *routers.Route, request *http.Request, r
 		return checkEmpty(body)
 	}
 	documented := route.Operation.Responses.Status(response.StatusCode).Value.Content
+	isStream := documented[eventStream] != nil
 	if sent := response.Header.Get("Content-Type"); documented.Get("application/json") == nil {
 		if documented.Get(sent) == nil {
 			return fmt.Errorf("Content-Type is %q", sent)
+		}
+		if isStream {
+			if err := c.checkFrames(documented[eventStream], string(body)); err != nil {
+				return err
+			}
 		}
 	} else if _, err := decode(response, body); err != nil {
 		return err
@@ -181,6 +187,7 @@ func (c *contract) checkOperation(route *routers.Route, request *http.Request, r
 		Header:                 response.Header,
 		Options: &openapi3filter.Options{
 			IncludeResponseStatus: true,
+			ExcludeResponseBody:   isStream, // its frames were checked
 			MultiError:            true,
 			AuthenticationFunc:    openapi3filter.NoopAuthenticationFunc,
 		},

@@ -29,7 +29,8 @@ const entryBytes = 512
 
 func newCache[T any](maxBytes int, size func(T) int) *cache[T] {
 	c := &cache[T]{maxBytes: maxBytes, size: size}
-	kept, err := simplelru.NewLRU(maxBytes/entryBytes, func(_ string, value T) { c.bytes -= size(value) + entryBytes })
+	evicted := func(_ string, value T) { c.bytes -= size(value) + entryBytes }
+	kept, err := simplelru.NewLRU(maxBytes/entryBytes, evicted)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}

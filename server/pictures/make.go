@@ -15,7 +15,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// fromOriginal makes a picture with the box of the detection. Of a video there is the thumbnail alone.
+// fromOriginal makes a picture with the box of the detection. Of a video there is the thumbnail
+// alone.
 func (s *Service) fromOriginal(ctx context.Context, row *store.Picture, width int) (*blob, error) {
 	found, err := s.original(ctx, row)
 	if err != nil {
@@ -31,7 +32,8 @@ func (s *Service) fromOriginal(ctx context.Context, row *store.Picture, width in
 	size, etag := found.info.Size(), found.ETag
 	_ = found.Close() // whoever waits for its turn holds no file open
 	boxes := boxOf(row)
-	return s.make(ctx, fmt.Sprint(etag, " ", width, " ", boxes), func(ctx context.Context) ([]byte, error) {
+	key := fmt.Sprint(etag, " ", width, " ", boxes)
+	return s.make(ctx, key, func(ctx context.Context) ([]byte, error) {
 		data, err := s.read(ctx, row, size)
 		if err != nil {
 			return nil, err
@@ -40,7 +42,8 @@ func (s *Service) fromOriginal(ctx context.Context, row *store.Picture, width in
 	})
 }
 
-// read reads an original into memory, within the bounds of the pipeline. The bytes decide: a file may change and keep its size and time.
+// read reads an original into memory, within the bounds of the pipeline. The bytes decide: a file
+// may change and keep its size and time.
 func (s *Service) read(ctx context.Context, row *store.Picture, size int64) ([]byte, error) {
 	if size > (picture.Limits{}).Bytes() {
 		return nil, ErrKind
@@ -68,11 +71,14 @@ func boxOf(row *store.Picture) []image.Rectangle {
 	if row.BBoxX == nil || row.BBoxY == nil || row.BBoxWidth == nil || row.BBoxHeight == nil {
 		return nil
 	}
-	return []image.Rectangle{image.Rect(*row.BBoxX, *row.BBoxY, *row.BBoxX+*row.BBoxWidth, *row.BBoxY+*row.BBoxHeight)}
+	x, y := *row.BBoxX, *row.BBoxY
+	return []image.Rectangle{image.Rect(x, y, x+*row.BBoxWidth, y+*row.BBoxHeight)}
 }
 
 // scale decodes a picture and makes a smaller one.
-func (s *Service) scale(ctx context.Context, data []byte, width int, boxes []image.Rectangle) ([]byte, error) {
+func (s *Service) scale(
+	ctx context.Context, data []byte, width int, boxes []image.Rectangle,
+) ([]byte, error) {
 	decoded, err := picture.Decode(ctx, data, picture.Limits{}, s.memory)
 	switch {
 	case ctx.Err() != nil:
@@ -87,15 +93,19 @@ func (s *Service) scale(ctx context.Context, data []byte, width int, boxes []ima
 	return drawn.Draw(boxes...)
 }
 
-// make returns the picture that was made under this key, or makes it: a few at a time, and those who ask for the same wait together. One
-// that nobody waits for any more is finished all the same, for the next one who asks.
-func (s *Service) make(ctx context.Context, key string, made func(ctx context.Context) ([]byte, error)) (*blob, error) {
+// make returns the picture that was made under this key, or makes it: a few at a time, and those
+// who ask for the same wait together. One that nobody waits for any more is finished all the same,
+// for the next one who asks.
+func (s *Service) make(
+	ctx context.Context, key string, made func(ctx context.Context) ([]byte, error),
+) (*blob, error) {
 	if kept, known := s.made.get(key); known {
 		return kept, nil
 	}
 	result := s.flights.DoChan(key, func() (_ any, err error) {
 		defer func() {
-			if value := recover(); value != nil { // a decoder that trips over its input must not take the process with it
+			// A decoder that trips over its input must not take the process with it.
+			if value := recover(); value != nil {
 				err = fmt.Errorf("panic while a picture was made: %v\n%s", value, debug.Stack())
 			}
 		}()

@@ -1,5 +1,6 @@
-// Package pictures finds the files behind detections, events and cameras, opens them below folders that cannot be left, and makes
-// smaller ones. It serves a file only while it is the one that was recorded, and only a type that it knows.
+// Package pictures finds the files behind detections, events and cameras, opens them below folders
+// that cannot be left, and makes smaller ones. It serves a file only while it is the one that was
+// recorded, and only a type that it knows.
 package pictures
 
 import (
@@ -23,8 +24,9 @@ import (
 	"hsi.home.arpa/store/media"
 )
 
-// Why there is nothing to show. Errors of rows and files that are not there at the moment wrap store.ErrUnavailable and
-// media.ErrUnavailable, and a row that does not exist is store.ErrNotFound.
+// Why there is nothing to show. Errors of rows and files that are not there at the moment wrap
+// store.ErrUnavailable and media.ErrUnavailable, and a row that does not exist is
+// store.ErrNotFound.
 var (
 	// ErrNone says that the row names no picture.
 	ErrNone = errors.New("no picture")
@@ -69,7 +71,8 @@ const (
 type Options struct {
 	Rows  rows
 	Files files
-	// KeepAnswers is how long a thumbnail is answered again without a look at its row. Defaults to 100 ms.
+	// KeepAnswers is how long a thumbnail is answered again without a look at its row. Defaults to
+	// 100 ms.
 	KeepAnswers time.Duration
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
@@ -133,7 +136,10 @@ func (f *File) Close() error {
 }
 
 func (b *blob) file() *File {
-	return &File{ReadSeeker: bytes.NewReader(b.data), MediaType: b.mediaType, ETag: b.etag, Immutable: b.immutable}
+	return &File{
+		ReadSeeker: bytes.NewReader(b.data), MediaType: b.mediaType, ETag: b.etag,
+		Immutable: b.immutable,
+	}
 }
 
 func newBlob(data []byte, immutable bool) (*blob, error) {
@@ -202,14 +208,16 @@ func (s *Service) scaled(ctx context.Context, row *store.Picture, width int) (*b
 		if err != nil {
 			return nil, err
 		}
-		return s.make(ctx, fmt.Sprintf("%s %d", small.etag, width), func(ctx context.Context) ([]byte, error) {
+		key := fmt.Sprintf("%s %d", small.etag, width)
+		return s.make(ctx, key, func(ctx context.Context) ([]byte, error) {
 			return s.scale(ctx, small.data, width, nil)
 		})
 	}
 	return s.fromOriginal(ctx, row, width)
 }
 
-// thumbnail reads the thumbnail of a row. One that another program has left out, or keeps elsewhere, is made.
+// thumbnail reads the thumbnail of a row. One that another program has left out, or keeps
+// elsewhere, is made.
 func (s *Service) thumbnail(ctx context.Context, row *store.Picture) (*blob, error) {
 	if row.ThumbnailPath == nil || *row.ThumbnailPath == "" {
 		return s.fromOriginal(ctx, row, picture.ThumbnailWidth)
@@ -296,8 +304,8 @@ func (s *Service) original(ctx context.Context, row *store.Picture) (_ *original
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	if row.SizeBytes != nil && *row.SizeBytes != info.Size() || row.ModTime != nil && info.ModTime().Sub(*row.ModTime).Abs() > time.Microsecond {
-		return nil, ErrReplaced // the database keeps times to the microsecond
+	if !isRecorded(row, info) {
+		return nil, ErrReplaced
 	}
 	head := make([]byte, sniffBytes)
 	n, err := file.ReadAt(head, 0)
@@ -309,11 +317,22 @@ func (s *Service) original(ctx context.Context, row *store.Picture) (_ *original
 		return nil, ErrKind
 	}
 	// No more than was recorded, also when something is added meanwhile.
-	served := &File{ReadSeeker: io.NewSectionReader(file, 0, info.Size()), MediaType: kind, ETag: etagOf(row, info), close: file.Close}
+	served := &File{
+		ReadSeeker: io.NewSectionReader(file, 0, info.Size()), MediaType: kind,
+		ETag: etagOf(row, info), close: file.Close,
+	}
 	return &original{served, file, info}, ctx.Err()
 }
 
-// etagOf stands for the bytes of a file: by what the ledger knows of them, else by what changes with them.
+// isRecorded tells whether a file has the size and the time of its row, as far as there are any. The
+// database keeps times to the microsecond.
+func isRecorded(row *store.Picture, info fs.FileInfo) bool {
+	return (row.SizeBytes == nil || *row.SizeBytes == info.Size()) &&
+		(row.ModTime == nil || info.ModTime().Sub(*row.ModTime).Abs() <= time.Microsecond)
+}
+
+// etagOf stands for the bytes of a file: by what the ledger knows of them, else by what changes
+// with them.
 func etagOf(row *store.Picture, info fs.FileInfo) string {
 	if row.SHA256 != nil && len(*row.SHA256) == 2*sha256.Size {
 		return `"` + (*row.SHA256)[:32] + `"`

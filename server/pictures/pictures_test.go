@@ -58,21 +58,25 @@ func newHome(t *testing.T) *home {
 	t.Helper()
 	folder := t.TempDir()
 	h := &home{
-		t: t, db: storetest.New(t), folder: folder, cameras: filepath.Join(folder, "cameras"), thumbnails: filepath.Join(folder, "thumbnails"),
-		asked: new(int), clock: new(time.Time),
+		t: t, db: storetest.New(t), folder: folder, cameras: filepath.Join(folder, "cameras"),
+		thumbnails: filepath.Join(folder, "thumbnails"),
+		asked:      new(int), clock: new(time.Time),
 	}
 	*h.clock = time.Now()
 	require.NoError(t, os.MkdirAll(filepath.Join(h.cameras, "front"), 0o750))
-	require.NoError(t, os.WriteFile(filepath.Join(h.cameras, "front", "always"), nil, 0o600)) // an empty folder is an unmounted disk
+	// an empty folder is an unmounted disk
+	require.NoError(t, os.WriteFile(filepath.Join(h.cameras, "front", "always"), nil, 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "secret.jpg"), photo(t, 40, 30), 0o600))
 	var err error
 	h.media, err = media.New(media.Options{
-		DB: h.db, Thumbnails: h.thumbnails, Clips: filepath.Join(folder, "clips"), Cameras: h.cameras, Log: storetest.Logger(t),
+		DB: h.db, Thumbnails: h.thumbnails, Clips: filepath.Join(folder, "clips"),
+		Cameras: h.cameras, Log: storetest.Logger(t),
 	})
 	require.NoError(t, err)
 	h.Service = New(Options{
 		Rows: countedRows{h.db, h.asked}, Files: h.media, KeepAnswers: time.Millisecond,
-		Now: func() time.Time { *h.clock = h.clock.Add(time.Second); return *h.clock }, // nothing is answered as a moment ago
+		// nothing is answered as a moment ago
+		Now: func() time.Time { *h.clock = h.clock.Add(time.Second); return *h.clock },
 	})
 	h.exec(`INSERT INTO cameras (id, name, folder_path) VALUES ('front', 'Front', $1), ('back', 'Back', '/x')`, filepath.Join(h.cameras, "front"))
 	return h
@@ -95,7 +99,8 @@ func scene(width, height int) image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
 		for x := range width {
-			img.SetRGBA(x, y, color.RGBA{R: uint8(x * 255 / width), G: uint8(y * 255 / height), B: 80, A: 255})
+			img.SetRGBA(x, y, color.RGBA{R: uint8(x * 255 / width), G: uint8(y * 255 / height),
+				B: 80, A: 255})
 		}
 	}
 	return img
@@ -117,7 +122,8 @@ func (h *home) record(name string, content []byte) (imageID int64, path string) 
 	info, err := os.Stat(path)
 	require.NoError(h.t, err)
 	sum := sha256.Sum256(content)
-	return storetest.QueryOne[int64](h.t, h.db, `INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256) VALUES ('front', $1, $2, $3, $4) RETURNING id`,
+	return storetest.QueryOne[int64](h.t, h.db,
+		`INSERT INTO images (camera_id, file_path, size_bytes, mtime, sha256) VALUES ('front', $1, $2, $3, $4) RETURNING id`,
 		path, len(content), info.ModTime().UTC().Truncate(time.Microsecond), hex.EncodeToString(sum[:])), path
 }
 
@@ -132,7 +138,8 @@ func (h *home) detect(imageID int64, path string, thumbnail *string, confidence 
 // foreign stores a detection as another program does: with a path and nothing else.
 func (h *home) foreign(path string) int64 {
 	h.t.Helper()
-	return storetest.QueryOne[int64](h.t, h.db, `INSERT INTO detections (camera_id, file_path, detected_at) VALUES ('front', $1, now()) RETURNING id`, path)
+	return storetest.QueryOne[int64](h.t, h.db,
+		`INSERT INTO detections (camera_id, file_path, detected_at) VALUES ('front', $1, now()) RETURNING id`, path)
 }
 
 func (h *home) thumbnailFile(content []byte) *string {
@@ -229,7 +236,8 @@ func TestOriginal_IsTheFileThatWasRecorded(t *testing.T) {
 	wants(media.ErrUnavailable, "the disk is away")
 }
 
-// TestOriginal_OfOtherPrograms: a path below the camera root is served; no row makes us read anything else.
+// TestOriginal_OfOtherPrograms: a path below the camera root is served; no row makes us read
+// anything else.
 func TestOriginal_OfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
@@ -246,12 +254,16 @@ func TestOriginal_OfOtherPrograms(t *testing.T) {
 	bytesOf(t, second, err)
 	require.NotEqual(t, first.ETag, second.ETag, "other bytes have another tag")
 
-	require.NoError(t, os.Symlink("../../secret.jpg", filepath.Join(h.cameras, "front", "link.jpg")))
+	require.NoError(t, os.Symlink("../../secret.jpg",
+		filepath.Join(h.cameras, "front", "link.jpg")))
 	require.NoError(t, os.Symlink(h.folder, filepath.Join(h.cameras, "front", "up")))
 	for _, odd := range []string{
-		"", ".", "..", "/", "/etc/passwd", "/proc/self/environ", "/dev/zero", filepath.Join(h.folder, "secret.jpg"), "../secret.jpg", "front/../../secret.jpg",
-		h.cameras + "/../secret.jpg", h.cameras + "/front/../../secret.jpg", h.cameras + "//front/theirs.jpg", h.cameras + "x/theirs.jpg", h.cameras,
-		"front/link.jpg", "front/up/secret.jpg", "file://" + path, `..\secret.jpg/..`, "front/theirs.jpg/", strings.Repeat("x", 300),
+		"", ".", "..", "/", "/etc/passwd", "/proc/self/environ", "/dev/zero",
+		filepath.Join(h.folder, "secret.jpg"), "../secret.jpg", "front/../../secret.jpg",
+		h.cameras + "/../secret.jpg", h.cameras + "/front/../../secret.jpg",
+		h.cameras + "//front/theirs.jpg", h.cameras + "x/theirs.jpg", h.cameras,
+		"front/link.jpg", "front/up/secret.jpg", "file://" + path, `..\secret.jpg/..`,
+		"front/theirs.jpg/", strings.Repeat("x", 300),
 	} {
 		_, err := h.Original(t.Context(), h.foreign(odd))
 		require.ErrorIs(t, err, ErrForeign, "%q", odd)
@@ -259,7 +271,8 @@ func TestOriginal_OfOtherPrograms(t *testing.T) {
 			VALUES ('front', now(), '[' || (SELECT max(id) FROM detections) || ']') RETURNING id`), 640)
 		require.ErrorIs(t, err, ErrForeign, "%q", odd)
 	}
-	for _, gone := range []string{"nothing.jpg", h.cameras + "/back/1.jpg", "front/theirs.jpg/x", `..\secret.jpg`, "%2e%2e/secret.jpg", "~/secret.jpg"} {
+	for _, gone := range []string{"nothing.jpg", h.cameras + "/back/1.jpg", "front/theirs.jpg/x",
+		`..\secret.jpg`, "%2e%2e/secret.jpg", "~/secret.jpg"} {
 		_, err := h.Original(t.Context(), h.foreign(gone))
 		require.ErrorIs(t, err, ErrGone, "%q", gone)
 	}
@@ -285,13 +298,14 @@ func TestOriginal_ItsTypeIsThatOfItsContent(t *testing.T) {
 		"2.jpg":    {"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", ""},
 		"3.jpg":    {"%PDF-1.7", ""},
 		"4.jpg":    {"", ""},
-		"5.jpg":    {"BM, said the text, which is a text and nothing but a text, and long enough", ""},
-		"6.jpg":    {"GIF", ""},
-		"7.jpg":    {"\x00\x00\x00\x20ftypheic\x00\x00", ""},
-		"8.jpg":    {"\x00\x00\x00\x20ftyp", ""},
-		"9.jpg":    {"\x1a\x45\xdf\xa3", ""},
-		"10.jpg":   {"root:x:0:0:root:/root:/bin/bash", ""},
-		"11.jpg":   {"BM", ""},
+		"5.jpg": {"BM, said the text, which is a text and nothing but a text, and long enough",
+			""},
+		"6.jpg":  {"GIF", ""},
+		"7.jpg":  {"\x00\x00\x00\x20ftypheic\x00\x00", ""},
+		"8.jpg":  {"\x00\x00\x00\x20ftyp", ""},
+		"9.jpg":  {"\x1a\x45\xdf\xa3", ""},
+		"10.jpg": {"root:x:0:0:root:/root:/bin/bash", ""},
+		"11.jpg": {"BM", ""},
 	} {
 		file, err := h.Original(t.Context(), h.foreign(h.write(name, []byte(test.content))))
 		if test.want == "" {
@@ -315,14 +329,16 @@ func TestThumbnail(t *testing.T) {
 	require.True(t, file.Immutable)
 	require.Equal(t, "image/jpeg", file.MediaType)
 
-	// Another program's may be changed, so that it is not promised to stay; one that it keeps elsewhere, or has none of, is made.
+	// Another program's may be changed, so that it is not promised to stay; one that it keeps
+	// elsewhere, or has none of, is made.
 	require.NoError(t, os.WriteFile(filepath.Join(h.thumbnails, "theirs.jpg"), content, 0o600))
 	for _, thumbnail := range []string{"theirs.jpg", filepath.Join(h.thumbnails, "theirs.jpg")} {
 		file, err := h.Thumbnail(t.Context(), h.detect(imageID, path, &thumbnail, 0.9))
 		require.Equal(t, content, bytesOf(t, file, err))
 		require.False(t, file.Immutable)
 	}
-	for _, thumbnail := range []*string{nil, new(""), new("/app/data/thumbnails/7.jpg"), new(filepath.Join(h.folder, "secret.jpg")), new("../secret.jpg")} {
+	for _, thumbnail := range []*string{nil, new(""), new("/app/data/thumbnails/7.jpg"),
+		new(filepath.Join(h.folder, "secret.jpg")), new("../secret.jpg")} {
 		file, err := h.Thumbnail(t.Context(), h.detect(imageID, path, thumbnail, 0.9))
 		made := bytesOf(t, file, err)
 		require.Equal(t, image.Pt(320, 240), sizeOf(t, made))
@@ -332,10 +348,12 @@ func TestThumbnail(t *testing.T) {
 		_, err = h.Thumbnail(t.Context(), h.detect(imageID, "/elsewhere/a.jpg", &thumbnail, 0.9))
 		require.ErrorIs(t, err, ErrForeign)
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(h.thumbnails, "page.jpg"), []byte("<html>"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(h.thumbnails, "page.jpg"), []byte("<html>"),
+		0o600))
 	_, err = h.Thumbnail(t.Context(), h.detect(imageID, path, new("page.jpg"), 0.9))
 	require.ErrorIs(t, err, ErrKind)
-	require.NoError(t, os.WriteFile(filepath.Join(h.thumbnails, "huge.jpg"), append(bytes.Clone(content), make([]byte, maxThumbnailSize)...), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(h.thumbnails, "huge.jpg"),
+		append(bytes.Clone(content), make([]byte, maxThumbnailSize)...), 0o600))
 	_, err = h.Thumbnail(t.Context(), h.detect(imageID, path, new("huge.jpg"), 0.9))
 	require.ErrorIs(t, err, ErrKind)
 
@@ -371,7 +389,8 @@ func TestThumbnail_IsAnsweredAgainForAMoment(t *testing.T) {
 // event stores an event of detections.
 func (h *home) event(detections ...int64) int64 {
 	h.t.Helper()
-	id := storetest.QueryOne[int64](h.t, h.db, `INSERT INTO events (camera_id, started_at) VALUES ('front', now()) RETURNING id`)
+	id := storetest.QueryOne[int64](h.t, h.db,
+		`INSERT INTO events (camera_id, started_at) VALUES ('front', now()) RETURNING id`)
 	for _, detection := range detections {
 		h.exec(`UPDATE detections SET event_id = $1 WHERE id = $2`, id, detection)
 	}
@@ -401,13 +420,15 @@ func TestEvent_ShowsItsBestDetection(t *testing.T) {
 
 	// Rows of other programs name their detections in a text.
 	listed := func(ids string) int64 {
-		return storetest.QueryOne[int64](t, h.db, `INSERT INTO events (camera_id, started_at, detection_ids) VALUES ('front', now(), $1) RETURNING id`, ids)
+		return storetest.QueryOne[int64](t, h.db,
+			`INSERT INTO events (camera_id, started_at, detection_ids) VALUES ('front', now(), $1) RETURNING id`, ids)
 	}
 	shows(best, listed(fmt.Sprintf("[%d, 987654, %d, %d]", low, asGood, best)))
 	shows(low, listed(fmt.Sprintf("[987654, %d]", low)))
 	h.exec(`UPDATE detections SET confidence = NULL WHERE id IN ($1, $2)`, best, asGood)
 	shows(low, listed(fmt.Sprintf("[%d,%d]", best, low)))
-	for _, broken := range []string{"", "null", "[]", "{}", "[987654]", `["1"]`, "1,2", "[1.5]", "[" + strings.Repeat("1", 30) + "]", "[[1]]"} {
+	for _, broken := range []string{"", "null", "[]", "{}", "[987654]", `["1"]`, "1,2", "[1.5]",
+		"[" + strings.Repeat("1", 30) + "]", "[[1]]"} {
 		_, err := h.Event(t.Context(), listed(broken), 320)
 		require.ErrorIs(t, err, ErrNone, broken)
 	}
@@ -463,7 +484,8 @@ func TestEvent_Widths(t *testing.T) {
 	_, err = h.Event(t.Context(), large, 640)
 	require.ErrorIs(t, err, ErrReplaced)
 	require.Equal(t, image.Pt(160, 120), sizeOf(t, show(large, 160)))
-	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime())) // nothing but the bytes tells
+	// nothing but the bytes tells
+	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 	h.made = newCache(keptBytes, func(b *blob) int { return len(b.data) })
 	_, err = h.Event(t.Context(), large, 640)
 	require.ErrorIs(t, err, ErrReplaced)
@@ -477,7 +499,8 @@ func TestEvent_Widths(t *testing.T) {
 		content []byte
 		want    error
 	}{
-		"bomb": {bomb, ErrKind}, "half": {other[:len(other)/2], ErrReplaced}, "broken": {append(bytes.Clone(other[:700]), "\xff\xd9"...), ErrKind},
+		"bomb": {bomb, ErrKind}, "half": {other[:len(other)/2], ErrReplaced},
+		"broken": {append(bytes.Clone(other[:700]), "\xff\xd9"...), ErrKind},
 	} {
 		imageID, path := h.record(name+".jpg", test.content)
 		_, err := h.Event(t.Context(), h.event(h.detect(imageID, path, nil, 0.9)), 640)
@@ -500,6 +523,10 @@ func TestSnapshot_IsTheNewestWholePicture(t *testing.T) {
 	file, err := snapshot()
 	require.Equal(t, newer, bytesOf(t, file, err))
 	require.False(t, file.Immutable)
+
+	h.exec(`UPDATE images SET state = 'expired'`) // its results are gone, the file is there
+	file, err = snapshot()
+	require.Equal(t, newer, bytesOf(t, file, err))
 
 	// What came later and is no picture to show.
 	h.record("video.mp4", []byte("\x00\x00\x00\x20ftypisom\x00\x00"))
@@ -572,7 +599,10 @@ func TestMake_IsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, jpeg, kept.data)
 
-	_, err = s.make(ctx, "panic", func(context.Context) ([]byte, error) { panic("index out of range") })
+	_, err = s.make(ctx, "panic", func(context.Context) ([]byte,
+		error) {
+		panic("index out of range")
+	})
 	require.ErrorContains(t, err, "index out of range")
 	require.True(t, s.queue.TryAcquire(madeAtOnce+madeWaiting), "everything was given back")
 	require.True(t, s.slots.TryAcquire(madeAtOnce))

@@ -8,8 +8,8 @@ import (
 // sniffBytes is how much of a file its type is told by.
 const sniffBytes = 64
 
-// mediaType tells the type of a file by its first bytes, whatever it is called. It is empty for all but the pictures and videos that
-// cameras write: nothing is served that a browser could run.
+// mediaType tells the type of a file by its first bytes, whatever it is called. It is empty for all
+// but the pictures and videos that cameras write: nothing is served that a browser could run.
 func mediaType(head []byte) string {
 	at := func(offset int, magic string) bool {
 		return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic

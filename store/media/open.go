@@ -9,12 +9,13 @@ import (
 	"syscall"
 )
 
-// ErrOutside says that a path names no file of its folder: it leads elsewhere, by its spelling or by a link, or what lies there is no
-// regular file.
+// ErrOutside says that a path names no file of its folder: it leads elsewhere, by its spelling or
+// by a link, or what lies there is no regular file.
 var ErrOutside = errors.New("not a file of the media folder")
 
-// Open opens the file that a row names, to read it. Whatever the path and the links on the way say, it lies in the folder of its kind.
-// The error wraps ErrOutside, fs.ErrNotExist, or ErrUnavailable when the folder or its disk cannot be read.
+// Open opens the file that a row names, to read it. Whatever the path and the links on the way say,
+// it lies in the folder of its kind. The error wraps ErrOutside, fs.ErrNotExist, or ErrUnavailable
+// when the folder or its disk cannot be read.
 func (s *Store) Open(ctx context.Context, kind Kind, path string) (*os.File, error) {
 	r := s.root(kind)
 	rel, ok := r.relative(path)
@@ -47,8 +48,8 @@ func (s *Store) Open(ctx context.Context, kind Kind, path string) (*os.File, err
 	return nil, err
 }
 
-// notOpened says why a file could not be opened. A camera folder that is empty is taken for the mount point of a disk: one that held
-// the file has had files.
+// notOpened says why a file could not be opened. A camera folder that is empty is taken for the
+// mount point of a disk: one that held the file has had files.
 func (r *root) notOpened(dir *os.Root, err error) error {
 	errno, known := errors.AsType[syscall.Errno](err)
 	switch {

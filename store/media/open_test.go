@@ -23,11 +23,13 @@ func TestOpen_NothingOutsideTheFolder(t *testing.T) {
 	outside := filepath.Join(filepath.Dir(e.cameras), "secret.jpg")
 	twin := e.cameras + "-old"
 	require.NoError(t, os.Mkdir(twin, 0o750))
-	for _, path := range []string{outside, filepath.Join(twin, "a.jpg"), filepath.Join(folder, "a.jpg"), filepath.Join(folder, "day", "ünı\nx.jpg")} {
+	for _, path := range []string{outside, filepath.Join(twin, "a.jpg"),
+		filepath.Join(folder, "a.jpg"), filepath.Join(folder, "day", "ünı\nx.jpg")} {
 		require.NoError(t, os.WriteFile(path, []byte(path), 0o600))
 	}
 	for link, target := range map[string]string{
-		"up": "../../..", "secret.jpg": "../../secret.jpg", "absolute.jpg": outside, "folder": filepath.Dir(e.cameras), "loop": "loop",
+		"up": "../../..", "secret.jpg": "../../secret.jpg", "absolute.jpg": outside,
+		"folder": filepath.Dir(e.cameras), "loop": "loop",
 		"inside.jpg": "a.jpg", "dangling.jpg": "nothing.jpg",
 	} {
 		require.NoError(t, os.Symlink(target, filepath.Join(folder, link)))
@@ -48,15 +50,19 @@ func TestOpen_NothingOutsideTheFolder(t *testing.T) {
 		require.Equal(t, want, string(content), path)
 	}
 	for _, path := range []string{
-		"", ".", "..", "/", "../secret.jpg", "front/../../secret.jpg", "front/../front/a.jpg", "./front/a.jpg", "front//a.jpg", "front/", outside,
-		filepath.Join(twin, "a.jpg"), e.cameras, e.cameras + "/", "/etc/passwd", "/dev/zero", "/proc/self/environ", "front/a.jpg\x00.png", "front\x00",
-		"front", "front/day", "front/up/secret.jpg", "front/secret.jpg", "front/absolute.jpg", "front/folder/secret.jpg", "front/loop",
+		"", ".", "..", "/", "../secret.jpg", "front/../../secret.jpg", "front/../front/a.jpg",
+		"./front/a.jpg", "front//a.jpg", "front/", outside,
+		filepath.Join(twin, "a.jpg"), e.cameras, e.cameras + "/", "/etc/passwd", "/dev/zero",
+		"/proc/self/environ", "front/a.jpg\x00.png", "front\x00",
+		"front", "front/day", "front/up/secret.jpg", "front/secret.jpg", "front/absolute.jpg",
+		"front/folder/secret.jpg", "front/loop",
 		"front/pipe.jpg", strings.Repeat("x", 300), ".hsi-media", `front\..\..\secret.jpg/..`,
 	} {
 		_, err := e.Open(t.Context(), media.Image, path)
 		require.ErrorIs(t, err, media.ErrOutside, "%.80q", path)
 	}
-	for _, path := range []string{"front/b.jpg", "back/a.jpg", "front/a.jpg/x.jpg", "front/dangling.jpg", filepath.Join(folder, "b.jpg"), `front\a.jpg`} {
+	for _, path := range []string{"front/b.jpg", "back/a.jpg", "front/a.jpg/x.jpg",
+		"front/dangling.jpg", filepath.Join(folder, "b.jpg"), `front\a.jpg`} {
 		_, err := e.Open(t.Context(), media.Image, path)
 		require.ErrorIs(t, err, fs.ErrNotExist, "%q", path)
 	}
@@ -66,7 +72,8 @@ func TestOpen_FolderAway(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	_, err := e.Open(t.Context(), media.Image, "front/a.jpg")
-	require.ErrorIs(t, err, media.ErrUnavailable, "an empty folder is taken for a disk that is not mounted")
+	require.ErrorIs(t, err, media.ErrUnavailable,
+		"an empty folder is taken for a disk that is not mounted")
 	require.NoError(t, os.Remove(e.cameras))
 	_, err = e.Open(t.Context(), media.Image, "front/a.jpg")
 	require.ErrorIs(t, err, media.ErrUnavailable)

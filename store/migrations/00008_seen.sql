@@ -14,8 +14,6 @@ CREATE INDEX events_reviewed_idx ON events (reviewed, started_at, id);
 CREATE INDEX events_camera_id_reviewed_idx ON events (camera_id, reviewed, started_at, id);
 DROP INDEX detections_camera_id_idx;
 CREATE INDEX detections_camera_id_idx ON detections (camera_id, detected_at, id);
--- A camera's newest pictures, and what became of those of a day.
-CREATE INDEX images_camera_id_idx ON images (camera_id, seen_at, id);
 
 ALTER TABLE cameras ADD COLUMN time_zone text; -- IANA name; null: the server's
 
@@ -38,6 +36,8 @@ CREATE FUNCTION named_detections(detection_ids text) RETURNS bigint[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN detection_ids ~ '^\s*\[[\s,0-9]*\]\s*$'
         THEN ARRAY(SELECT found[1]::bigint FROM regexp_matches(detection_ids, '[0-9]{1,18}', 'g') AS found) ELSE '{}' END;
+
+CREATE INDEX events_named_detections_idx ON events USING gin (named_detections(detection_ids)) WHERE detection_ids IS NOT NULL;
 
 -- +goose StatementBegin
 DO $do$
@@ -92,6 +92,11 @@ BEGIN
         DECLARE changed bigint[];
         BEGIN
             SELECT array_agg(DISTINCT event_id) INTO changed FROM new_rows WHERE event_id IS NOT NULL;
+            IF TG_OP = 'INSERT' THEN -- of another program, which may have named them before they came
+                changed := changed || (SELECT array_agg(e.id) FROM %1$s.events AS e
+                    WHERE e.detection_ids IS NOT NULL AND %1$s.named_detections(e.detection_ids) &&
+                          (SELECT array_agg(id) FROM new_rows WHERE detector IS NULL));
+            END IF;
             IF changed IS NOT NULL THEN PERFORM %1$s.note_event_objects(changed); END IF;
             RETURN NULL;
         END $b$ $f$, s);

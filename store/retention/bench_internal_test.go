@@ -28,12 +28,8 @@ func benchRows(b *testing.B) int {
 }
 
 // history fills a database and a folder with rows that are due: five detections in an event, a thumbnail each.
-func history(tb testing.TB, rows int) *env {
+func history(tb testing.TB, dir string, rows int) *env {
 	tb.Helper()
-	dir := os.Getenv("HSI_RETENTION_BENCH_DIR")           // empty: the temporary folder
-	dir, err := os.MkdirTemp(dir, "hsi-retention-bench-") //nolint:usetesting // the disk to be measured
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	e, err := newEnv(storetest.New(tb), dir, storetest.Logger(tb))
 	require.NoError(tb, err)
 	require.NoError(tb, e.media.Available(tb.Context(), false))
@@ -55,6 +51,16 @@ func history(tb testing.TB, rows int) *env {
 	return e
 }
 
+// benchDir is a folder on the disk to be measured.
+func benchDir(tb testing.TB) string {
+	tb.Helper()
+	dir := os.Getenv("HSI_RETENTION_BENCH_DIR")           // empty: the temporary folder
+	dir, err := os.MkdirTemp(dir, "hsi-retention-bench-") //nolint:usetesting // see above
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func benchPath(i int) string { return fmt.Sprintf("%02x/x-%02x%014x.jpg", i%256, i%256, i) }
 
 // BenchmarkCleanup is a real run over history; rows/s counts detections.
@@ -62,7 +68,7 @@ func BenchmarkCleanup(b *testing.B) {
 	rows := benchRows(b)
 	for range b.N {
 		b.StopTimer()
-		e := history(b, rows)
+		e := history(b, benchDir(b), rows)
 		b.StartTimer()
 		began := time.Now()
 		report, err := e.Cleanup(context.WithoutCancel(b.Context()), false)
@@ -75,7 +81,7 @@ func BenchmarkCleanup(b *testing.B) {
 // BenchmarkDryRun is a dry run over the same.
 func BenchmarkDryRun(b *testing.B) {
 	rows := benchRows(b)
-	e := history(b, rows)
+	e := history(b, benchDir(b), rows)
 	for b.Loop() {
 		began := time.Now()
 		report, err := e.Cleanup(b.Context(), true)
@@ -90,7 +96,7 @@ func BenchmarkBare(b *testing.B) {
 	rows := benchRows(b)
 	for range b.N {
 		b.StopTimer()
-		e := history(b, rows)
+		e := history(b, benchDir(b), rows)
 		b.StartTimer()
 		began := time.Now()
 		for first := int64(1); first <= int64(rows)/5+1; first += 200 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/internal/nightly"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
@@ -70,7 +71,7 @@ func TestCleanup_KilledAtEveryStep(t *testing.T) {
 		t.Run(fmt.Sprint("Worker", worker), func(t *testing.T) {
 			t.Parallel()
 			url := storetest.NewURL(t)
-			db, dir := storetest.Open(t, url), fastTemp(t)
+			db, dir := storetest.Open(t, url), embeddedtest.TempDir(t)
 			for !done.Load() && !t.Failed() {
 				step := next.Add(every) - every
 				w := prepared(t, db, dir, 42) // the same state each time, killed one step later
@@ -92,7 +93,7 @@ func TestCleanup_KilledAtEveryStep(t *testing.T) {
 func TestCleanup_KilledAnywhere(t *testing.T) {
 	t.Parallel()
 	url := storetest.NewURL(t)
-	db, dir := storetest.Open(t, url), fastTemp(t)
+	db, dir := storetest.Open(t, url), embeddedtest.TempDir(t)
 	random := rand.New(rand.NewPCG(7, 7))
 	for seed := range nightly.Pick[uint64](5, 15) {
 		w := prepared(t, db, dir, seed)

@@ -45,7 +45,7 @@ var moment = time.Date(2026, 6, 15, 12, 30, 45, 123456000, time.UTC)
 
 func setup(t *testing.T, change ...func(*Options)) *env {
 	t.Helper()
-	return setupIn(t, storetest.New(t), fastTemp(t), change...)
+	return setupIn(t, storetest.New(t), embeddedtest.TempDir(t), change...)
 }
 
 func setupIn(t *testing.T, db *store.DB, dir string, change ...func(*Options)) *env {
@@ -76,19 +76,6 @@ func newEnv(db *store.DB, dir string, log *slog.Logger, change ...func(*Options)
 	}
 	e.Service, err = New(e.options)
 	return e, err
-}
-
-// fastTemp is a temporary folder on a RAM disk where there is one.
-func fastTemp(t *testing.T) string {
-	t.Helper()
-	parent := ""
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		parent = "/dev/shm"
-	}
-	dir, err := os.MkdirTemp(parent, "hsi-retention-") //nolint:usetesting // on a RAM disk
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	return dir
 }
 
 // beKilled runs a cleanup and kills its own process at the given step.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/internal/nightly"
 	"hsi.home.arpa/store/storetest"
 )
@@ -44,7 +45,7 @@ func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest
 // most detections that one transaction deleted.
 func peak(t *testing.T, rows int, oneEvent bool) (peakBytes uint64, mostRows int64) {
 	t.Helper()
-	e := history(t, rows)
+	e := history(t, embeddedtest.TempDir(t), rows)
 	e.options.BatchSize = 100
 	e.Service.options.BatchSize = 100
 	if oneEvent {
@@ -74,6 +75,7 @@ func peak(t *testing.T, rows int, oneEvent bool) (peakBytes uint64, mostRows int
 
 func liveBytes() uint64 {
 	runtime.GC()
+	runtime.GC() // what is kept in pools, or has a finalizer, goes with the second one
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc

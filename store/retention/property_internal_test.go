@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/internal/await"
 	"hsi.home.arpa/internal/nightly"
 	"hsi.home.arpa/store/storetest"
@@ -39,7 +40,7 @@ func TestCleanup_RandomStates(t *testing.T) {
 		t.Run(fmt.Sprint("Worker", worker), func(t *testing.T) {
 			t.Parallel()
 			db := storetest.New(t)
-			dir := fastTemp(t)
+			dir := embeddedtest.TempDir(t)
 			for seed := next.Add(1); seed <= last && !t.Failed(); seed = next.Add(1) {
 				e := setupIn(t, db, dir)
 				w := newWorld(e, seed)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/storetest"
 )
@@ -307,7 +308,7 @@ func TestCleanup_BeforeTheDatabaseIsMigrated(t *testing.T) {
 	db, err := store.Open(store.Config{URL: "postgres://hsi@127.0.0.1:1/hsi", Log: storetest.Logger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	e := setupIn(t, db, fastTemp(t))
+	e := setupIn(t, db, embeddedtest.TempDir(t))
 	for _, dryRun := range []bool{true, false} {
 		report, err := e.Cleanup(t.Context(), dryRun)
 		require.ErrorIs(t, err, store.ErrUnavailable)

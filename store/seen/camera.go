@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"hsi.home.arpa/store"
 )
@@ -28,16 +29,33 @@ func (c *Camera) toUTC() {
 	utc(&c.LastSeenAt)
 }
 
-// Cameras lists all cameras by id.
-func (s *Store) Cameras(ctx context.Context) ([]Camera, error) {
-	cameras := make([]Camera, 0)
-	err := s.read(ctx, "list cameras", func(ctx context.Context, tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &cameras, `SELECT `+cameraColumns+` FROM cameras ORDER BY id`)
+// Cameras lists all cameras by id, and where the live stream stood.
+func (s *Store) Cameras(ctx context.Context) (cameras []Camera, position string, err error) {
+	cameras = make([]Camera, 0)
+	err = s.read(ctx, "list cameras", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		if position, err = streamPosition(ctx, tx); err != nil {
+			return err
+		}
+		return tx.SelectContext(ctx, &cameras, `SELECT `+cameraColumns+` FROM cameras WHERE deleted_at IS NULL ORDER BY id`)
 	})
 	for i := range cameras {
 		cameras[i].toUTC()
 	}
-	return cameras, err
+	return cameras, position, err
+}
+
+// CamerasByID reads cameras. Those that are gone are left out.
+func CamerasByID(ctx context.Context, q sqlx.QueryerContext, ids []string) ([]Camera, error) {
+	cameras := make([]Camera, 0, len(ids))
+	err := sqlx.SelectContext(ctx, q, &cameras, `
+		SELECT `+cameraColumns+` FROM cameras WHERE id = ANY ($1) AND deleted_at IS NULL`, pq.Array(ids))
+	if err != nil {
+		return nil, fmt.Errorf("read cameras: %w", err)
+	}
+	for i := range cameras {
+		cameras[i].toUTC()
+	}
+	return cameras, nil
 }
 
 // PictureCount is how many pictures had one fate.
@@ -70,7 +88,7 @@ func (s *Store) Pictures(ctx context.Context, cameraID string, since time.Time) 
 
 func oneCamera(ctx context.Context, q sqlx.QueryerContext, id string) (Camera, error) {
 	var camera Camera
-	err := sqlx.GetContext(ctx, q, &camera, `SELECT `+cameraColumns+` FROM cameras WHERE id = $1`, id)
+	err := sqlx.GetContext(ctx, q, &camera, `SELECT `+cameraColumns+` FROM cameras WHERE id = $1 AND deleted_at IS NULL`, id)
 	camera.toUTC()
 	return camera, err
 }
@@ -109,7 +127,7 @@ type CameraUpdate struct {
 func (s *Store) UpdateCamera(ctx context.Context, id string, update CameraUpdate, actor store.Actor) (Camera, error) {
 	var camera Camera
 	err := s.db.InTx(ctx, "update camera", func(ctx context.Context, tx *sqlx.Tx) error {
-		err := tx.GetContext(ctx, &camera, `SELECT `+cameraColumns+` FROM cameras WHERE id = $1 FOR NO KEY UPDATE`, id)
+		err := tx.GetContext(ctx, &camera, `SELECT `+cameraColumns+` FROM cameras WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE`, id)
 		if err != nil {
 			return fmt.Errorf("lock: %w", err)
 		}

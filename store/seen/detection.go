@@ -61,6 +61,10 @@ func detectionsByTime(ctx context.Context, q sqlx.QueryerContext, ids []int64, l
 func (s *Store) Detections(ctx context.Context, filter DetectionFilter, page Page) (Listed[Detection], error) {
 	var listed Listed[Detection]
 	err := s.read(ctx, "list detections", func(ctx context.Context, tx *sqlx.Tx) error {
+		position, err := streamPosition(ctx, tx)
+		if err != nil {
+			return err
+		}
 		f, err := run(ctx, tx, page, filter.scan)
 		if err != nil {
 			return err
@@ -68,7 +72,7 @@ func (s *Store) Detections(ctx context.Context, filter DetectionFilter, page Pag
 		rows, err := readDetections(ctx, tx, `
 			SELECT `+detectionColumns+` FROM unnest($1::bigint[]) WITH ORDINALITY AS chosen (id, place)
 			JOIN detections AS d ON d.id = chosen.id ORDER BY chosen.place`, pq.Array(f.ids))
-		listed = Listed[Detection]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum}
+		listed = Listed[Detection]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position}
 		return err
 	})
 	return listed, err
@@ -90,19 +94,21 @@ func (s *Store) Detection(ctx context.Context, id int64) (Detection, error) {
 	return detection, err
 }
 
-// DetectionsOfEvent lists some of the detections of an event, the oldest first, and how many there are.
-// ErrNotFound when there is no such event.
-func (s *Store) DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) ([]Detection, int64, error) {
-	var detections []Detection
-	var total int64
-	err := s.read(ctx, "list detections of an event", func(ctx context.Context, tx *sqlx.Tx) error {
+// DetectionsOfEvent lists some of the detections of an event, the oldest first. ErrNotFound when there is
+// no such event.
+func (s *Store) DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) (Listed[Detection], error) {
+	var listed Listed[Detection]
+	err := s.read(ctx, "list detections of an event", func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		if listed.Position, err = streamPosition(ctx, tx); err != nil {
+			return err
+		}
 		event, err := oneEvent(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		total = int64(len(event.DetectionIDs))
-		detections, err = detectionsByTime(ctx, tx, event.DetectionIDs, limit, offset)
+		listed.Count = int64(len(event.DetectionIDs))
+		listed.Rows, err = detectionsByTime(ctx, tx, event.DetectionIDs, limit, offset)
 		return err
 	})
-	return detections, total, err
+	return listed, err
 }

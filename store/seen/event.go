@@ -15,6 +15,7 @@ import (
 // Event is one scored happening. Rows of other programs may lack everything that is a pointer.
 type Event struct {
 	ID           int64          `db:"id"`
+	BatchID      *string        `db:"batch_id"` // decimal id of our batch, or whatever another program wrote
 	CameraID     string         `db:"camera_id"`
 	CameraName   *string        `db:"camera_name"`
 	StartedAt    time.Time      `db:"started_at"` // image time
@@ -44,12 +45,12 @@ const detectionsOf = `CASE WHEN e.detection_ids IS NULL
 			WHERE d.event_id = e.id AND d.id <> ALL (named_detections(e.detection_ids))
 		) AS t ORDER BY t.place, t.id) END`
 
-const eventColumns = `e.id, e.camera_id, c.name AS camera_name, e.started_at, e.ended_at, e.risk_score, e.risk_level,
+const eventColumns = `e.id, e.batch_id, e.camera_id, c.name AS camera_name, e.started_at, e.ended_at, e.risk_score, e.risk_level,
 	e.summary, e.reasoning, e.analyzer, e.reviewed, e.notes, e.created_at, ` + detectionsOf + ` AS detection_ids,
 	ARRAY(SELECT o.object_type FROM event_objects AS o WHERE o.event_id = e.id ORDER BY o.object_type) AS object_types`
 
-// eventsByID reads events in the order of the ids in $1.
-const eventsByID = `
+// queryByID reads events in the order of the ids in $1.
+const queryByID = `
 	SELECT ` + eventColumns + `
 	FROM unnest($1::bigint[]) WITH ORDINALITY AS chosen (id, place)
 	JOIN events AS e ON e.id = chosen.id LEFT JOIN cameras AS c ON c.id = e.camera_id
@@ -70,12 +71,13 @@ func utc(times ...**time.Time) {
 	}
 }
 
-func readEvents(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Event, error) {
+// EventsByID reads events in the order of the ids. Those that are gone are left out.
+func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Event, error) {
 	events := make([]Event, 0, len(ids))
 	if len(ids) == 0 {
 		return events, nil
 	}
-	if err := sqlx.SelectContext(ctx, q, &events, eventsByID, pq.Array(ids)); err != nil {
+	if err := sqlx.SelectContext(ctx, q, &events, queryByID, pq.Array(ids)); err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	for i := range events {
@@ -88,12 +90,16 @@ func readEvents(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (Listed[Event], error) {
 	var listed Listed[Event]
 	err := s.read(ctx, "list events", func(ctx context.Context, tx *sqlx.Tx) error {
+		position, err := streamPosition(ctx, tx) // before the rows: what comes in between is told again
+		if err != nil {
+			return err
+		}
 		f, err := run(ctx, tx, page, filter.scan)
 		if err != nil {
 			return err
 		}
-		rows, err := readEvents(ctx, tx, f.ids)
-		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum}
+		rows, err := EventsByID(ctx, tx, f.ids)
+		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position}
 		return err
 	})
 	return listed, err
@@ -149,7 +155,7 @@ func (s *Store) Event(ctx context.Context, id int64, maxDetections int) (EventDe
 }
 
 func oneEvent(ctx context.Context, q sqlx.QueryerContext, id int64) (Event, error) {
-	events, err := readEvents(ctx, q, []int64{id})
+	events, err := EventsByID(ctx, q, []int64{id})
 	if err == nil && len(events) == 0 {
 		err = store.ErrNotFound
 	}
@@ -221,30 +227,6 @@ func (s *Store) UpdateEvent(ctx context.Context, id int64, update EventUpdate, a
 
 func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// ReviewEvents marks events as reviewed and returns how many were not before. Ids of no event are left
-// out. All are marked in one transaction with one audit entry.
-func (s *Store) ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error) {
-	var reviewed int64
-	err := s.db.InTx(ctx, "review events", func(ctx context.Context, tx *sqlx.Tx) error {
-		// Locked in the order of their ids, so that two of these never wait for each other in a circle.
-		result, err := tx.ExecContext(ctx, `
-			WITH chosen AS (
-				SELECT id FROM events WHERE id = ANY ($1::bigint[]) AND NOT reviewed ORDER BY id FOR NO KEY UPDATE
-			)
-			UPDATE events AS e SET reviewed = true FROM chosen WHERE e.id = chosen.id`, pq.Array(ids))
-		if err != nil {
-			return fmt.Errorf("mark: %w", err)
-		}
-		if reviewed, err = result.RowsAffected(); err != nil || reviewed == 0 {
-			return err
-		}
-		return store.Audit(ctx, tx, "events_reviewed", "event", "", actor, map[string]any{
-			"ids": ids, "reviewed": reviewed,
-		})
-	})
-	return reviewed, err
-}
-
 // ExportEvents reads all events that fit, the newest first, in parts, and gives each part to write. It
 // ends with the first error of either. The audit entry is stored before the first part.
 func (s *Store) ExportEvents(
@@ -266,7 +248,7 @@ func (s *Store) ExportEvents(
 				return err
 			}
 			next = f.next
-			part, err = readEvents(ctx, tx, f.ids)
+			part, err = EventsByID(ctx, tx, f.ids)
 			return err
 		})
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
@@ -25,6 +26,7 @@ type Matches struct {
 	Rows           []Match
 	Count          int64 // up to MaxMatches
 	CountIsMinimum bool
+	Position       string // see Listed
 }
 
 // Search finds events by words, as websearch_to_tsquery reads them, in any form that a person may type.
@@ -37,8 +39,12 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
 			return fmt.Errorf("settings: %w", err)
 		}
+		var err error
+		if matches.Position, err = streamPosition(ctx, tx); err != nil {
+			return err
+		}
 		var named []string
-		err := tx.SelectContext(ctx, &named, `
+		err = tx.SelectContext(ctx, &named, `
 			SELECT id FROM cameras
 			WHERE tsvector_to_array(to_tsvector('pg_catalog.english', name)) &&
 			      tsvector_to_array(to_tsvector('pg_catalog.english', $1))`, words)
@@ -63,7 +69,7 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 				rank[row.ID] = row.Rank
 			}
 		}
-		events, err := readEvents(ctx, tx, ids)
+		events, err := EventsByID(ctx, tx, ids)
 		if err != nil {
 			return err
 		}
@@ -122,7 +128,7 @@ func searchQuery(words string, named []string, filter EventFilter, limit, offset
 		fit = newest("events AS e", "0::real", conditions...)
 	} else {
 		asked := "websearch_to_tsquery('pg_catalog.english', " + args.add(words) + "::text)"
-		all := conditions[:len(conditions):len(conditions)]
+		all := slices.Clip(conditions)
 		if len(named) > 0 {
 			cameras := args.add(pq.Array(named)) + "::text[]"
 			const both = "(e.search_vector || to_tsvector('pg_catalog.english', c.name))"

@@ -12,6 +12,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +65,19 @@ type Listed[T any] struct {
 	// Count is how many rows fit the filters, up to MaxCount; more may fit when CountIsMinimum.
 	Count          int64
 	CountIsMinimum bool
+	// Position is where the live stream stood: whoever follows it from there misses nothing.
+	Position string
+}
+
+// streamPosition is where the live stream stands, in the form that clients keep.
+func streamPosition(ctx context.Context, q sqlx.QueryerContext) (string, error) {
+	var position string
+	err := sqlx.GetContext(ctx, q, &position, `
+		SELECT s.epoch || '-' || coalesce((SELECT max(c.position) FROM live_changes AS c), s.removed) FROM live_state AS s`)
+	if err != nil {
+		return "", fmt.Errorf("position: %w", err)
+	}
+	return position, nil
 }
 
 // read runs fn in a transaction that changes nothing, with an order of the rows that an index has read
@@ -130,20 +144,22 @@ func (s *scan) merged(page Page, args *arguments, limit int) string {
 	}
 	every := s.every
 	if page.After != nil {
-		every = append(every[:len(every):len(every)], fmt.Sprintf("(%s, %s) %s (%s::timestamptz, %s::bigint)",
+		every = append(slices.Clip(every), fmt.Sprintf("(%s, %s) %s (%s::timestamptz, %s::bigint)",
 			s.at, s.id, compare, args.add(page.After.At), args.add(page.After.ID)))
 	}
 	parts := make([]string, len(s.branches))
 	for i, branch := range s.branches {
-		conditions := every
+		conditions := slices.Clip(every)
 		if branch != "" {
-			conditions = append(every[:len(every):len(every)], branch)
+			conditions = append(conditions, branch)
 		}
 		where := ""
 		if len(conditions) > 0 {
 			where = " WHERE " + strings.Join(conditions, " AND ")
 		}
-		parts[i] = fmt.Sprintf("(SELECT %s AS at, %s AS id FROM %s AS r%s)", s.at, s.id, s.table, where)
+		// Only branches that say their order are merged; others are appended and sorted.
+		parts[i] = fmt.Sprintf("(SELECT %s AS at, %s AS id FROM %s AS r%s ORDER BY %s %s, %s %s)",
+			s.at, s.id, s.table, where, s.at, direction, s.id, direction)
 	}
 	distinct := ""
 	if s.repeats && len(parts) > 1 {

@@ -46,10 +46,10 @@ func next() (name string, ended []string) {
 
 // admin has the sessions that make and drop databases. Starting a session costs more than making a database.
 var admin struct {
-	once sync.Once
-	pool *sqlx.DB
-	copy string // how a database is made from the template
-	err  error
+	once     sync.Once
+	pool     *sqlx.DB
+	strategy string // of making a database
+	err      error
 }
 
 // New returns an open, migrated, empty database. It is closed when the test ends, and dropped soon after; that of a
@@ -87,7 +87,7 @@ func NewURL(tb testing.TB) string {
 	if template.err != nil {
 		tb.Fatalf("make template database: %v", template.err)
 	}
-	return create(tb, server, admin.copy)
+	return create(tb, server, "TEMPLATE "+templateName)
 }
 
 // NewEmptyURL makes a database without any table and returns its URL.
@@ -101,11 +101,11 @@ func create(tb testing.TB, server, options string) string {
 	name, ended := next()
 	for _, earlier := range ended {
 		statement := "DROP DATABASE IF EXISTS " + pq.QuoteIdentifier(earlier) + " WITH (FORCE)"
-		if err := manage(tb.Context(), server, statement); err != nil {
+		if err := manage(tb.Context(), statement); err != nil {
 			tb.Fatalf("drop the database of an earlier test: %v", err)
 		}
 	}
-	if err := manage(tb.Context(), server, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" "+options); err != nil {
+	if err := createDatabase(tb.Context(), server, name, options); err != nil {
 		tb.Fatalf("create database: %v", err)
 	}
 	tb.Cleanup(func() {
@@ -121,16 +121,8 @@ func create(tb testing.TB, server, options string) string {
 }
 
 func makeTemplate(ctx context.Context, server string) error {
-	if err := manage(ctx, server, "CREATE DATABASE "+templateName); err != nil {
+	if err := createDatabase(ctx, server, templateName, ""); err != nil {
 		return err
-	}
-	admin.copy = "TEMPLATE " + templateName
-	var version int
-	if err := admin.pool.GetContext(ctx, &version, "SELECT current_setting('server_version_num')::int"); err != nil {
-		return err
-	}
-	if version >= 150000 { // before, there was no other way; the newer way, through the log, costs more than twice as much
-		admin.copy += " STRATEGY file_copy"
 	}
 	db, err := store.Open(store.Config{URL: withDatabase(server, templateName), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -143,18 +135,35 @@ func makeTemplate(ctx context.Context, server string) error {
 	return migrateErr
 }
 
-// manage executes one statement about databases.
-func manage(ctx context.Context, server, statement string) error {
-	admin.once.Do(func() {
-		if admin.pool, admin.err = sqlx.Open("postgres", server); admin.err == nil {
-			embeddedtest.BeforeRemoval(func() { _ = admin.pool.Close() }) // its server ends next
-		}
-	})
+func createDatabase(ctx context.Context, server, name, options string) error {
+	admin.once.Do(func() { admin.err = connectAdmin(context.WithoutCancel(ctx), server) })
 	if admin.err != nil {
 		return admin.err
 	}
+	return manage(ctx, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" "+options+admin.strategy)
+}
+
+// manage executes one statement about databases.
+func manage(ctx context.Context, statement string) error {
 	_, err := admin.pool.ExecContext(ctx, statement)
 	return err
+}
+
+func connectAdmin(ctx context.Context, server string) error {
+	pool, err := sqlx.Open("postgres", server)
+	if err != nil {
+		return err
+	}
+	admin.pool = pool
+	embeddedtest.BeforeRemoval(func() { _ = pool.Close() }) // its server ends next
+	var version int
+	if err := pool.GetContext(ctx, &version, "SELECT current_setting('server_version_num')::int"); err != nil {
+		return err
+	}
+	if version >= 150000 { // before, files were always copied; through the log it costs more than twice as much
+		admin.strategy = " STRATEGY file_copy"
+	}
+	return nil
 }
 
 func withDatabase(server, name string) string {

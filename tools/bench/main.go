@@ -90,6 +90,7 @@ var groups = []group{ //nolint:gochecknoglobals // a constant table
 	{name: "http", measure: httpRows},
 	{name: "history", measure: historyRows},
 	{name: "latency", measure: openLoop},
+	{name: "seen", measure: seenRows},
 	{name: "counters", measure: counters},
 	{name: "histogram", measure: histogram},
 	{name: "sample", measure: sample},

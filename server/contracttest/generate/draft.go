@@ -179,7 +179,9 @@ func (d *draft) expected() []int {
 	case d.badMethod:
 		return []int{http.StatusMethodNotAllowed}
 	case d.badKey && d.op.statuses[http.StatusUnauthorized] && d.settings.APIKey != "":
-		return []int{http.StatusUnauthorized}
+		return []int{http.StatusUnauthorized, http.StatusTooManyRequests}
+	case d.op.private && d.settings.APIKey == "" && d.Header.Get("X-Forwarded-For") != "": // from elsewhere
+		return []int{http.StatusForbidden}
 	}
 	tooLarge := d.badSize && d.op.statuses[http.StatusRequestEntityTooLarge]
 	wrongType := d.badType && d.op.statuses[http.StatusUnsupportedMediaType]

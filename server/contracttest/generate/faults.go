@@ -264,6 +264,8 @@ var odd = []string{"\x00", " ", "a b", "a/b", "/", ".", "..", "../x", "é", "�
 func wrongTexts(schema *openapi3.Schema) []string {
 	wrong := []string{"", "\xff", "\xc3\x28", "\xc0\x80", "\xed\xa0\x80"}
 	switch {
+	case schema.Type.Is(openapi3.TypeInteger) && len(schema.Enum) > 0:
+		wrong = append(wrong, "0", "-1", "1", "+320", "0320", "320.0", "3.2e2", " 320", "320\n", "320,640", "99999999999999999999", "null", "wide")
 	case schema.Type.Is(openapi3.TypeInteger):
 		wrong = append(wrong, wrongIntegers(schema)...)
 		wrong = append(wrong, "+5", "007", "-0", " 5", "5 ", "0x10", "1_0", "١", "５", "true", "null", "5\x00", "5\n", "1,2", "Infinity", "\"5\"")

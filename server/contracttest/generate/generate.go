@@ -81,6 +81,7 @@ type operation struct {
 	inPath, query    []*openapi3.Parameter
 	body             *openapi3.Schema // nil: takes no body
 	needsKey, reads  bool
+	private          bool         // without keys it is refused to others than this machine
 	statuses         map[int]bool // documented
 	success          []int        // answers to a right request
 }
@@ -95,6 +96,9 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 			methods = append(methods, http.MethodHead)
 		}
 		for method, specified := range item.Operations() {
+			if good := specified.Responses.Status(http.StatusOK); good != nil && good.Value.Content["text/event-stream"] != nil {
+				continue // its answer has no end
+			}
 			op, err := newOperation(method, path, item, specified)
 			if err != nil {
 				problems = append(problems, fmt.Errorf("%s: %w", specified.OperationID, err))
@@ -123,6 +127,7 @@ func newOperation(method, path string, item *openapi3.PathItem, specified *opena
 		id: specified.OperationID, method: method, path: path, reads: method == http.MethodGet,
 		needsKey: specified.Security != nil && len(*specified.Security) > 0, statuses: map[int]bool{},
 	}
+	op.private = op.needsKey && !strings.HasPrefix(path, "/api/system/") && path != "/api/session"
 	for code := range specified.Responses.Map() {
 		var status int
 		if _, err := fmt.Sscanf(code, "%d", &status); err != nil {
@@ -133,9 +138,10 @@ func newOperation(method, path string, item *openapi3.PathItem, specified *opena
 			op.success = append(op.success, status)
 		}
 	}
+	slices.Sort(op.success)
 	// A 503 with the body of the 200 is a verdict, and no failure to answer.
 	good, bad := specified.Responses.Status(http.StatusOK), specified.Responses.Status(http.StatusServiceUnavailable)
-	if good != nil && bad != nil && schemaOf(good) == schemaOf(bad) {
+	if good != nil && bad != nil && schemaOf(good) != "" && schemaOf(good) == schemaOf(bad) {
 		op.success = append(op.success, http.StatusServiceUnavailable)
 	}
 	for _, parameter := range slices.Concat(item.Parameters, specified.Parameters) {
@@ -176,7 +182,11 @@ func (op *operation) addParameter(parameter *openapi3.Parameter) error {
 }
 
 func schemaOf(response *openapi3.ResponseRef) string {
-	return response.Value.Content.Get("application/json").Schema.Ref
+	media := response.Value.Content.Get("application/json")
+	if media == nil {
+		return "" // a file
+	}
+	return media.Schema.Ref
 }
 
 // Request makes the request of a number.

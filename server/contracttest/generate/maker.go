@@ -50,6 +50,13 @@ var forms = map[string]*form{
 		},
 		wrong: append([]string{"2025-02-29", "2025-13-01", "2025-12-23T", "2025-12", "20251223"}, wrongMoments...),
 	},
+	// The id of a camera.
+	`^[^/\x00]{1,128}$`: {
+		right: func(m maker) string {
+			return m.of([]string{"front_door", "Back Door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "..", "前", "a%2Fb", "é'; --", strings.Repeat("x", 128)})
+		},
+		wrong: []string{"a/b", "/", "a\x00", "\x00", "../../etc/passwd"},
+	},
 	// A cursor.
 	`^[A-Za-z0-9_-]{8,200}$`: {
 		wrong: []string{"x", "AAAA", "eyJpZCI6MX0", strings.Repeat("A", 34), "a=", "a b", "../x", "\x00", "é"},
@@ -115,12 +122,12 @@ func (m maker) text(schema *openapi3.Schema, parameter *openapi3.Parameter) stri
 func (m maker) item(schema *openapi3.Schema, parameter *openapi3.Parameter) string {
 	form := forms[schema.Pattern]
 	switch {
+	case len(schema.Enum) > 0:
+		return fmt.Sprint(choose(m, schema.Enum))
 	case schema.Type.Is(openapi3.TypeInteger):
 		return strconv.FormatInt(m.integer(schema), 10)
 	case schema.Type.Is(openapi3.TypeBoolean):
 		return m.of([]string{"true", "false"})
-	case len(schema.Enum) > 0:
-		return fmt.Sprint(choose(m, schema.Enum))
 	case form != nil:
 		return form.right(m)
 	}
