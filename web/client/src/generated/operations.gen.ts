@@ -5,8 +5,9 @@ import { type FileOptions, type FileResult, type NotModified, requestFile, type 
 import { eachRow } from '../pages.js';
 import { request } from '../request.js';
 import type { Result } from '../result.js';
+import { type Frame, stream, type StreamOptions } from '../stream.js';
 
-import type { CreateCameraData, CreateCameraErrors, CreateCameraResponses, CreateSessionData, CreateSessionErrors, CreateSessionResponses, DeleteSessionData, DeleteSessionErrors, DeleteSessionResponses, ExportEventsData, ExportEventsErrors, ExportEventsResponses, GetCameraData, GetCameraErrors, GetCameraResponses, GetCameraSnapshotData, GetCameraSnapshotErrors, GetCameraSnapshotResponses, GetDetectionData, GetDetectionErrors, GetDetectionImageData, GetDetectionImageErrors, GetDetectionImageResponses, GetDetectionOriginalData, GetDetectionOriginalErrors, GetDetectionOriginalResponses, GetDetectionResponses, GetEventData, GetEventErrors, GetEventImageData, GetEventImageErrors, GetEventImageResponses, GetEventResponses, GetEventStatsData, GetEventStatsErrors, GetEventStatsResponses, GetEventSummaryData, GetEventSummaryErrors, GetEventSummaryResponses, GetGpuStatsData, GetGpuStatsErrors, GetGpuStatsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessData, GetLivenessResponses, GetPipelineLatencyData, GetPipelineLatencyErrors, GetPipelineLatencyResponses, GetReadinessData, GetReadinessErrors, GetReadinessProbeData, GetReadinessProbeErrors, GetReadinessProbeResponses, GetReadinessResponses, GetSeverityData, GetSeverityErrors, GetSeverityResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetStorageData, GetStorageErrors, GetStorageResponses, GetSystemConfigData, GetSystemConfigErrors, GetSystemConfigResponses, GetTelemetryData, GetTelemetryErrors, GetTelemetryResponses, ListCamerasData, ListCamerasErrors, ListCamerasResponses, ListDeadLettersData, ListDeadLettersErrors, ListDeadLettersResponses, ListDetectionsData, ListDetectionsErrors, ListDetectionsResponses, ListEventDetectionsData, ListEventDetectionsErrors, ListEventDetectionsResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListGpuHistoryData, ListGpuHistoryErrors, ListGpuHistoryResponses, RequeueDeadLettersData, RequeueDeadLettersErrors, RequeueDeadLettersResponses, ReviewEventsData, ReviewEventsErrors, ReviewEventsResponses, RunCleanupData, RunCleanupErrors, RunCleanupResponses, SearchEventsData, SearchEventsErrors, SearchEventsResponses, UpdateCameraData, UpdateCameraErrors, UpdateCameraResponses, UpdateEventData, UpdateEventErrors, UpdateEventResponses, UpdateSystemConfigData, UpdateSystemConfigErrors, UpdateSystemConfigResponses } from './types.gen.js';
+import type { CameraChange, CreateCameraData, CreateCameraErrors, CreateCameraResponses, CreateSessionData, CreateSessionErrors, CreateSessionResponses, DeleteSessionData, DeleteSessionErrors, DeleteSessionResponses, Event, EventsRemoved, ExportEventsData, ExportEventsErrors, ExportEventsResponses, GetCameraData, GetCameraErrors, GetCameraResponses, GetCameraSnapshotData, GetCameraSnapshotErrors, GetCameraSnapshotResponses, GetDetectionData, GetDetectionErrors, GetDetectionImageData, GetDetectionImageErrors, GetDetectionImageResponses, GetDetectionOriginalData, GetDetectionOriginalErrors, GetDetectionOriginalResponses, GetDetectionResponses, GetEventData, GetEventErrors, GetEventImageData, GetEventImageErrors, GetEventImageResponses, GetEventResponses, GetEventStatsData, GetEventStatsErrors, GetEventStatsResponses, GetEventSummaryData, GetEventSummaryErrors, GetEventSummaryResponses, GetGpuStatsData, GetGpuStatsErrors, GetGpuStatsResponses, GetHealthData, GetHealthErrors, GetHealthResponses, GetLivenessData, GetLivenessResponses, GetPipelineLatencyData, GetPipelineLatencyErrors, GetPipelineLatencyResponses, GetReadinessData, GetReadinessErrors, GetReadinessProbeData, GetReadinessProbeErrors, GetReadinessProbeResponses, GetReadinessResponses, GetSeverityData, GetSeverityErrors, GetSeverityResponses, GetStatsData, GetStatsErrors, GetStatsResponses, GetStorageData, GetStorageErrors, GetStorageResponses, GetSystemConfigData, GetSystemConfigErrors, GetSystemConfigResponses, GetTelemetryData, GetTelemetryErrors, GetTelemetryResponses, Lagged, ListCamerasData, ListCamerasErrors, ListCamerasResponses, ListDeadLettersData, ListDeadLettersErrors, ListDeadLettersResponses, ListDetectionsData, ListDetectionsErrors, ListDetectionsResponses, ListEventDetectionsData, ListEventDetectionsErrors, ListEventDetectionsResponses, ListEventsData, ListEventsErrors, ListEventsResponses, ListGpuHistoryData, ListGpuHistoryErrors, ListGpuHistoryResponses, RequeueDeadLettersData, RequeueDeadLettersErrors, RequeueDeadLettersResponses, Resync, ReviewEventsData, ReviewEventsErrors, ReviewEventsResponses, RunCleanupData, RunCleanupErrors, RunCleanupResponses, SearchEventsData, SearchEventsErrors, SearchEventsResponses, SystemStatus, UpdateCameraData, UpdateCameraErrors, UpdateCameraResponses, UpdateEventData, UpdateEventErrors, UpdateEventResponses, UpdateSystemConfigData, UpdateSystemConfigErrors, UpdateSystemConfigResponses } from './types.gen.js';
 
 /**
  * Liveness probe
@@ -124,7 +125,7 @@ export const getSystemConfig = (client: Client, options?: Options<GetSystemConfi
  *
  * A field that is absent or null stays as it is; `{}` changes nothing. The value, a new version and an audit entry `settings_changed`
  * are stored together, every worker follows within a second, and the answer shows the new values.
- * The API key is required when the server runs with `API_KEY_ENABLED=true`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const updateSystemConfig = (client: Client, options: Options<UpdateSystemConfigData>): Promise<Result<UpdateSystemConfigResponses, UpdateSystemConfigErrors>> => request<UpdateSystemConfigResponses, UpdateSystemConfigErrors>(client, {
     method: 'PATCH',
@@ -204,7 +205,7 @@ export const listDeadLetters = (client: Client, options?: Options<ListDeadLetter
  * brings its whole batch back, so that more may be requeued than were named. An id that is no dead letter is left out. Each
  * change is stored together with an audit entry `dead_letters_requeued`; many are done in parts with an entry each, and when the
  * answer is 503 some parts may have been done: ask again.
- * The API key is required when the server runs with `API_KEY_ENABLED=true`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const requeueDeadLetters = (client: Client, options: Options<RequeueDeadLettersData>): Promise<Result<RequeueDeadLettersResponses, RequeueDeadLettersErrors>> => request<RequeueDeadLettersResponses, RequeueDeadLettersErrors>(client, {
     method: 'POST',
@@ -229,7 +230,7 @@ export const requeueDeadLetters = (client: Client, options: Options<RequeueDeadL
  *
  * One run at a time; a dry run may go beside it. A run goes on when the client leaves. A missing or unreadable media folder deletes
  * nothing. The request has no body: one that is sent is refused, so that a `dry_run` in it is not taken for a real run.
- * The API key is required when the server runs with `API_KEY_ENABLED=true`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const runCleanup = (client: Client, options?: Options<RunCleanupData>): Promise<Result<RunCleanupResponses, RunCleanupErrors>> => request<RunCleanupResponses, RunCleanupErrors>(client, {
     method: 'POST',
@@ -787,4 +788,69 @@ export const createSession = (client: Client, options?: Options<CreateSessionDat
         503
     ],
     secured: true
+}, options);
+
+/**
+ * One frame of streamEvents: its kind decides the type of its data.
+ */
+export type StreamEventsFrame = Frame<{
+    event: Event;
+    event_changed: Event;
+    events_removed: EventsRemoved;
+    camera: CameraChange;
+    resync: Resync;
+    system_status: SystemStatus;
+    lagged: Lagged;
+}>;
+
+/**
+ * Follow what changes
+ *
+ * Server-sent events, as browsers' `EventSource` reads them, until either side hangs up: one frame for each committed change of an
+ * event or camera, also by other programs, in the order of the commits. `x-sse-events` below names the schema of each kind's data.
+ *
+ * - The id of a frame is a position, `<epoch>-<number>`. Sent back as `Last-Event-ID`, which `EventSource` does by itself, or as
+ *   `last_event_id`, the stream goes on right behind it, also after a restart of the server: nothing is missed and nothing told
+ *   twice. Without a position it begins now, and says where that is: a frame with an id and no data, which readers of server-sent
+ *   events keep without showing it.
+ * - `event` and `event_changed` carry the event as it is when the frame is made: one that is gone by then has no frame but its
+ *   `events_removed`.
+ * - `resync` means that changes cannot be told one by one: read the lists anew. Its id is where the stream goes on. It comes once
+ *   for a position whose changes are no longer kept (7 days, 500,000 changes), that is of another database, or was never given;
+ *   and for a single statement that changed more than 1,000 events.
+ * - `system_status` comes at once, then every 5 s and when it changes, and `lagged` when the client did not keep up; what it has
+ *   not got then follows. Neither has an id.
+ * - A comment comes every 15 s when nothing else does. A server that stops ends the stream after a `retry`.
+ *
+ * Two WebSockets stand beside it, for clients of the server that this one replaces; being upgrades they are no operations of this
+ * contract. `/ws/events` sends `{"type":"event","data":{id, event_id, batch_id, camera_id, risk_score, risk_level, summary,
+ * reasoning, started_at}}` for each new event, `/ws/system` sends `{"type":"system_status","data":{gpu, cameras, queue, health},
+ * "timestamp"}` with the fields of `SystemStatus`, and `service_status` when a service changes. Both send `{"type":"ping"}` every
+ * 30 s and answer one with `{"type":"pong"}`, close with 1000 after 300 s without a message of the client, and answer what they
+ * cannot read with `{"type":"error", error, message, details}`. Pages of other origins are refused with 403. A key is sent as the
+ * subprotocol `api-key.<key>` with a second one, `hsi`, which is what the server answers.
+ */
+export const streamEvents = (client: Client, options?: StreamOptions): AsyncGenerator<StreamEventsFrame, void, undefined> => stream<StreamEventsFrame>(client, {
+    method: 'GET',
+    path: '/api/events/stream',
+    statuses: [
+        200,
+        401,
+        403,
+        421,
+        422,
+        429,
+        500,
+        503
+    ],
+    secured: true,
+    kinds: [
+        'event',
+        'event_changed',
+        'events_removed',
+        'camera',
+        'resync',
+        'system_status',
+        'lagged'
+    ]
 }, options);

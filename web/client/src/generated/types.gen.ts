@@ -1436,6 +1436,133 @@ export type SessionEnd = {
 };
 
 /**
+ * A camera that is new, changed, or gone. A new picture alone is no change.
+ */
+export type CameraChange = {
+    /**
+     * The camera.
+     */
+    id: string;
+    /**
+     * Its name; null when it is gone.
+     */
+    name: string | null;
+    /**
+     * Null when it is gone, or unless `CAMERA_OFFLINE_AFTER_SECONDS` is set.
+     */
+    status: CameraStatus | null;
+    /**
+     * Time of its newest picture.
+     */
+    last_seen_at: string | null;
+    /**
+     * Whether it is gone.
+     */
+    removed: boolean;
+};
+
+/**
+ * Events that are gone, by one statement.
+ */
+export type EventsRemoved = {
+    /**
+     * Which.
+     */
+    ids: Array<number>;
+};
+
+/**
+ * Changes are missing here; read the lists anew.
+ */
+export type Resync = {
+    /**
+     * `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+     */
+    reason: 'expired' | 'foreign' | 'ahead' | 'many_changes';
+};
+
+/**
+ * The client did not keep up. What it has not got follows.
+ */
+export type Lagged = {
+    /**
+     * How many positions it is behind.
+     */
+    behind: number;
+};
+
+/**
+ * How the system is doing. Null is what is not known.
+ */
+export type SystemStatus = {
+    gpu: GPUStatus;
+    cameras: CameraCounts;
+    queue: QueueStatus;
+    /**
+     * The verdict of `/api/system/health`.
+     */
+    health: 'healthy' | 'degraded' | 'unhealthy';
+    /**
+     * When it was found.
+     */
+    timestamp: string;
+};
+
+/**
+ * The GPU now.
+ */
+export type GPUStatus = {
+    /**
+     * Utilization in percent.
+     */
+    utilization: number | null;
+    /**
+     * Memory used in MiB.
+     */
+    memory_used: number | null;
+    /**
+     * Total memory in MiB.
+     */
+    memory_total: number | null;
+    /**
+     * Temperature in degrees Celsius.
+     */
+    temperature: number | null;
+    /**
+     * Images run through the detector per second over the last minute.
+     */
+    inference_fps: number | null;
+};
+
+/**
+ * How many cameras there are.
+ */
+export type CameraCounts = {
+    /**
+     * Those that are online.
+     */
+    active: number | null;
+    /**
+     * All.
+     */
+    total: number | null;
+};
+
+/**
+ * What waits in the pipeline.
+ */
+export type QueueStatus = {
+    /**
+     * Images that are not yet detected.
+     */
+    pending: number | null;
+    /**
+     * Closed batches that have no event yet.
+     */
+    processing: number | null;
+};
+
+/**
  * Most rows to return.
  */
 export type PageLimit = number;
@@ -1779,7 +1906,7 @@ export type UpdateSystemConfigData = {
 
 export type UpdateSystemConfigErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -1965,7 +2092,7 @@ export type RequeueDeadLettersData = {
 
 export type RequeueDeadLettersErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2027,7 +2154,7 @@ export type RunCleanupData = {
 
 export type RunCleanupErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2159,7 +2286,7 @@ export type ListCamerasData = {
 
 export type ListCamerasErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2208,7 +2335,7 @@ export type CreateCameraData = {
 
 export type CreateCameraErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2274,7 +2401,7 @@ export type GetCameraData = {
 
 export type GetCameraErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2332,7 +2459,7 @@ export type UpdateCameraData = {
 
 export type UpdateCameraErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2456,7 +2583,7 @@ export type ListEventsData = {
 
 export type ListEventsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2524,7 +2651,7 @@ export type GetEventStatsData = {
 
 export type GetEventStatsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2600,7 +2727,7 @@ export type GetEventSummaryData = {
 
 export type GetEventSummaryErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2698,7 +2825,7 @@ export type SearchEventsData = {
 
 export type SearchEventsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2788,7 +2915,7 @@ export type ExportEventsData = {
 
 export type ExportEventsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2837,7 +2964,7 @@ export type ReviewEventsData = {
 
 export type ReviewEventsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2899,7 +3026,7 @@ export type GetEventData = {
 
 export type GetEventErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -2957,7 +3084,7 @@ export type UpdateEventData = {
 
 export type UpdateEventErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3032,7 +3159,7 @@ export type ListEventDetectionsData = {
 
 export type ListEventDetectionsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3136,7 +3263,7 @@ export type ListDetectionsData = {
 
 export type ListDetectionsErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3190,7 +3317,7 @@ export type GetDetectionData = {
 
 export type GetDetectionErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3248,7 +3375,7 @@ export type GetCameraSnapshotData = {
 
 export type GetCameraSnapshotErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3318,7 +3445,7 @@ export type GetDetectionImageData = {
 
 export type GetDetectionImageErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3393,7 +3520,7 @@ export type GetEventImageData = {
 
 export type GetEventImageErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3463,7 +3590,7 @@ export type GetDetectionOriginalData = {
 
 export type GetDetectionOriginalErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3528,7 +3655,7 @@ export type DeleteSessionData = {
 
 export type DeleteSessionErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3581,7 +3708,7 @@ export type CreateSessionData = {
 
 export type CreateSessionErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -3624,3 +3751,63 @@ export type CreateSessionResponses = {
 };
 
 export type CreateSessionResponse = CreateSessionResponses[keyof CreateSessionResponses];
+
+export type StreamEventsData = {
+    body?: never;
+    headers?: {
+        /**
+         * The id of the last frame that was received. Whatever is no position of this database gets a `resync`.
+         */
+        'Last-Event-ID'?: string;
+    };
+    path?: never;
+    query?: {
+        /**
+         * The same, for clients that cannot set a header. The header comes first.
+         */
+        last_event_id?: string;
+    };
+    url: '/api/events/stream';
+};
+
+export type StreamEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type StreamEventsError = StreamEventsErrors[keyof StreamEventsErrors];
+
+export type StreamEventsResponses = {
+    /**
+     * Frames of server-sent events.
+     */
+    200: string;
+};
+
+export type StreamEventsResponse = StreamEventsResponses[keyof StreamEventsResponses];
