@@ -493,8 +493,10 @@ export const exportEvents = (client: Client, options?: FileOptions<ExportEventsD
 /**
  * Mark several events as reviewed
  *
- * Those that are reviewed already are left as they are, an id that is no event is left out. Stored together with one audit entry
- * `events_reviewed`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+ * Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
+ * are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
+ * how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
+ * one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const reviewEvents = (client: Client, options: Options<ReviewEventsData>): Promise<Result<ReviewEventsResponses, ReviewEventsErrors>> => request<ReviewEventsResponses, ReviewEventsErrors>(client, {
     method: 'POST',

@@ -791,6 +791,10 @@ export type CameraList = {
      * How many.
      */
     count: number;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
 };
 
 /**
@@ -935,6 +939,10 @@ export type EventPage = {
      * The time zone in which days and hours were meant; null when none was needed.
      */
     time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
 };
 
 /**
@@ -1061,13 +1069,52 @@ export type EventUpdate = {
 };
 
 /**
- * Which events.
+ * Which events: those with some ids, or those that fit a filter and were there when a list was read.
  */
 export type EventSelection = {
     /**
      * Those with these ids.
      */
-    ids: Array<number>;
+    ids?: Array<number>;
+    matching?: EventsMatching;
+};
+
+/**
+ * All events that fit, as in the list of events, and were there at a position of the live stream.
+ */
+export type EventsMatching = {
+    /**
+     * The `position` of the list that was looked at: what came later is not marked.
+     */
+    position: string;
+    /**
+     * Only events of these cameras.
+     */
+    camera_id?: Array<string>;
+    /**
+     * Only events of these risk levels.
+     */
+    risk_level?: Array<Severity>;
+    /**
+     * Only what has one of these object types, or kinds of them.
+     */
+    object_type?: Array<string>;
+    /**
+     * Only events of at least this risk score.
+     */
+    min_score?: number;
+    /**
+     * Only events at or after this RFC 3339 time, or from the beginning of this day.
+     */
+    start_date?: string;
+    /**
+     * Only events at or before this RFC 3339 time, or until the end of this day.
+     */
+    end_date?: string;
+    /**
+     * The IANA time zone of the days; without it the server's.
+     */
+    time_zone?: string;
 };
 
 /**
@@ -1211,6 +1258,10 @@ export type EventSearch = {
      * The time zone in which days were meant; null when none was needed.
      */
     time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
 };
 
 /**
@@ -1409,6 +1460,10 @@ export type DetectionPage = {
      * The time zone in which days were meant; null when none was needed.
      */
     time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
 };
 
 /**
