@@ -114,8 +114,11 @@ describe('against live servers', () => {
 
   after(() => Promise.all([server?.stop(), down?.stop(), detector?.stop()]));
 
-  /** @param {string} script */
-  function runScript(script) {
+  /**
+   * @param {string} script
+   * @param {string[]} args
+   */
+  function runScript(script, ...args) {
     const env = {
       ...process.env,
       HSI_URL: server.baseUrl,
@@ -123,7 +126,7 @@ describe('against live servers', () => {
       HSI_API_KEY: apiKey,
       HSI_CAMERAS: path.join(server.dataDir, 'cameras'),
     };
-    return run(process.execPath, [path.join('out', script)], { cwd: project, env });
+    return run(process.execPath, [path.join('out', script), ...args], { cwd: project, env });
   }
 
   test('every operation is answered with each status that can be brought about', async () => {
@@ -146,6 +149,12 @@ describe('against live servers', () => {
 
   test('the README and the examples do what they say', async () => {
     assert.match(await runScript('readme-1.js'), /^200 healthy Database operational$/m);
+    assert.match(await runScript('readme-2.js'), /^\d{4}-\d\d-\d\dT.* .*(person|car)/m);
+    assert.match(await runScript('readme-3.js'), /^1 events so far$/m);
+    assert.match(await runScript('readme-4.js'), /^image\/png 84\n304$/m);
+    assert.match(await runScript('examples/follow.js', '1'), /^event \d+: .* Porch: /m);
+    assert.match(await runScript('examples/export-events.js'), /^events\.csv is written.*attachment/m);
+    assert.match(await readFile(path.join(project, 'events.csv'), 'utf8'), /^event_id,/);
     assert.match(await runScript('examples/health.js'), /^healthy\n[^]* {2}database: healthy, /m);
     assert.match(await runScript('examples/gpu-history.js'), /\d+ samples/);
     assert.match(await runScript('examples/change-retention.js'), /retention_days: number must be at most 365[^]*kept for 14 days/);
