@@ -189,7 +189,7 @@ func (s *Server) GetEventSummary(
 	if err != nil {
 		return nil, err
 	}
-	before := s.now()
+	before := list.StartOfDay(s.now(), 1, t.zone) // of a whole day the sum is kept
 	if t.Before != nil {
 		before = *t.Before
 	}

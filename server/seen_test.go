@@ -194,9 +194,9 @@ func TestEventSummary_Bounds(t *testing.T) {
 		"start_date=2025-03-29&end_date=2025-03-31&time_zone=Europe/Berlin": { // the second day has 23 hours
 			"2025-03-28T23:00:00Z", "2025-03-29T23:00:00Z", "2025-03-30T22:00:00Z", "2025-03-31T22:00:00Z",
 		},
-		"start_date=2025-10-26&end_date=2025-10-26&time_zone=Europe/Berlin": {"2025-10-25T22:00:00Z", "2025-10-26T23:00:00Z"},
-		"start_date=2025-12-23T09:30:00Z&bucket=hour":                       {"2025-12-23T09:30:00Z", "2025-12-23T10:00:00Z", "2025-12-23T10:30:00Z"},
-		"start_date=2025-12-23T09:30:00Z&bucket=hour&time_zone=Asia/Kathmandu": {
+		"start_date=2025-10-26&end_date=2025-10-26&time_zone=Europe/Berlin":                {"2025-10-25T22:00:00Z", "2025-10-26T23:00:00Z"},
+		"start_date=2025-12-23T09:30:00Z&end_date=2025-12-23T10:29:59.999999Z&bucket=hour": {"2025-12-23T09:30:00Z", "2025-12-23T10:00:00Z", "2025-12-23T10:30:00Z"},
+		"start_date=2025-12-23T09:30:00Z&end_date=2025-12-23T10:29:59.999999Z&bucket=hour&time_zone=Asia/Kathmandu": {
 			"2025-12-23T09:30:00Z", "2025-12-23T10:15:00Z", "2025-12-23T10:30:00Z",
 		},
 	} {
@@ -275,7 +275,7 @@ func TestReviewEvents(t *testing.T) {
 	f := newFakes(t)
 	s := start(t, f)
 	review := func(body string) answer { return s.send(t, http.MethodPost, "/api/events/review", body) }
-	got := review(`{"matching":{"position":"` + examplePosition + `","camera_id":["garden"],"end_date":"2025-12-23"}}`).want(t, 200)
+	got := review(`{"matching":{"position":"`+examplePosition+`","camera_id":["garden"],"end_date":"2025-12-23"}}`).want(t, 200)
 	require.JSONEq(t, `{"reviewed":2}`, string(got.body))
 	require.Equal(t, []string{"garden"}, f.seen.filter.CameraIDs)
 	require.Equal(t, at(t, "2025-12-23T23:00:00Z"), *f.seen.filter.Before, "the end of the day where the camera is")

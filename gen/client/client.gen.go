@@ -2247,7 +2247,7 @@ type ClientInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// now.
+	// with today.
 	//
 	// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 	GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2812,7 +2812,7 @@ func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, r
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// now.
+// with today.
 //
 // Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 func (c *Client) GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5669,7 +5669,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// now.
+	// with today.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10034,7 +10034,7 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// now.
+// with today.
 //
 // Returns a wrapper object for the known response body format(s).
 //

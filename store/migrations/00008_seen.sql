@@ -31,6 +31,15 @@ CREATE TABLE event_objects (
 CREATE INDEX event_objects_object_type_idx ON event_objects (object_type, started_at, event_id);
 CREATE INDEX event_objects_camera_id_idx ON event_objects (camera_id, object_type, started_at, event_id);
 
+-- A mark for each day in UTC that moves with every committed change of what the summary counts of it, whoever makes it: the sum over
+-- the slots, which are those of the counters. Whoever reads it before the rows never keeps rows that are older than it.
+CREATE TABLE event_days (
+    day      date     NOT NULL,
+    slot     smallint NOT NULL,
+    revision bigint   NOT NULL DEFAULT 1,
+    CONSTRAINT event_days_pkey PRIMARY KEY (day, slot)
+) WITH (fillfactor = 50);
+
 -- Other programs keep the ids of an event's detections as a JSON array in a text. What is none has none.
 CREATE FUNCTION named_detections(detection_ids text) RETURNS bigint[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -104,6 +113,43 @@ BEGIN
         FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_detections();
     CREATE TRIGGER event_objects_updated AFTER UPDATE ON detections REFERENCING NEW TABLE AS new_rows
         FOR EACH STATEMENT EXECUTE FUNCTION event_objects_of_detections();
+
+    EXECUTE format($f$
+        CREATE FUNCTION note_event_days() RETURNS trigger LANGUAGE plpgsql AS $b$
+        DECLARE days date[]; free_slot integer;
+        BEGIN
+            CASE TG_OP
+            WHEN 'INSERT' THEN
+                SELECT array_agg(DISTINCT (started_at AT TIME ZONE 'UTC')::date) INTO days FROM new_rows;
+            WHEN 'DELETE' THEN
+                SELECT array_agg(DISTINCT (started_at AT TIME ZONE 'UTC')::date) INTO days FROM old_rows;
+            WHEN 'UPDATE' THEN
+                SELECT array_agg(DISTINCT (started_at AT TIME ZONE 'UTC')::date) INTO days FROM (
+                    (SELECT id, started_at, camera_id, risk_level, reviewed FROM new_rows
+                     EXCEPT SELECT id, started_at, camera_id, risk_level, reviewed FROM old_rows)
+                    UNION ALL
+                    (SELECT id, started_at, camera_id, risk_level, reviewed FROM old_rows
+                     EXCEPT SELECT id, started_at, camera_id, risk_level, reviewed FROM new_rows)) AS changed;
+            ELSE
+                UPDATE %1$s.event_days SET revision = revision + 1;
+                RETURN NULL;
+            END CASE;
+            IF days IS NULL THEN RETURN NULL; END IF;
+            FOR i IN 0..15 LOOP
+                free_slot := (pg_backend_pid() + i) %% 16;
+                EXIT WHEN pg_try_advisory_xact_lock(TG_RELID::integer, free_slot);
+            END LOOP;
+            INSERT INTO %1$s.event_days AS d (day, slot) SELECT day, free_slot FROM unnest(days) AS day ORDER BY day
+            ON CONFLICT (day, slot) DO UPDATE SET revision = d.revision + 1;
+            RETURN NULL;
+        END $b$ $f$, s);
+    CREATE TRIGGER event_days_inserted AFTER INSERT ON events REFERENCING NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION note_event_days();
+    CREATE TRIGGER event_days_updated AFTER UPDATE ON events REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION note_event_days();
+    CREATE TRIGGER event_days_deleted AFTER DELETE ON events REFERENCING OLD TABLE AS old_rows
+        FOR EACH STATEMENT EXECUTE FUNCTION note_event_days();
+    CREATE TRIGGER event_days_truncated AFTER TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION note_event_days();
 
     -- The words of an event.
     EXECUTE format($f$

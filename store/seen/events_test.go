@@ -339,6 +339,40 @@ func TestStatsAndSummary(t *testing.T) {
 	require.Empty(t, buckets)
 }
 
+// TestSummary_Changes: what any program changes shows at once, in sums that were asked for before.
+func TestSummary_Changes(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	day := base().Truncate(24 * time.Hour)
+	bounds := []time.Time{day.Add(-2 * time.Hour), day.Add(22 * time.Hour), day.Add(46 * time.Hour)} // two UTC days each
+	sums := func() (sums [2][2]int64) {
+		t.Helper()
+		buckets, err := e.Summary(t.Context(), bounds, nil)
+		require.NoError(t, err)
+		for _, bucket := range buckets {
+			sums[bucket.Index][0] += bucket.Events
+			sums[bucket.Index][1] += bucket.Unreviewed
+		}
+		return sums
+	}
+	require.Equal(t, [2][2]int64{}, sums())
+	id := e.insert(row{camera: "front", startedAt: day.Add(-time.Hour)})
+	other := e.insert(row{camera: "front", startedAt: day.Add(23 * time.Hour)})
+	require.Equal(t, [2][2]int64{{1, 1}, {1, 1}}, sums())
+	e.exec(`UPDATE events SET reviewed = true WHERE id = $1`, id)
+	require.Equal(t, [2][2]int64{{1, 0}, {1, 1}}, sums())
+	e.exec(`UPDATE events SET started_at = started_at + interval '1 day' WHERE id = $1`, id)
+	require.Equal(t, [2][2]int64{{0, 0}, {2, 1}}, sums())
+	e.exec(`UPDATE events SET notes = 'x'`)
+	require.Equal(t, [2][2]int64{{0, 0}, {2, 1}}, sums())
+	e.exec(`DELETE FROM events WHERE id = $1`, other)
+	require.Equal(t, [2][2]int64{{0, 0}, {1, 0}}, sums())
+	e.exec(`TRUNCATE events CASCADE`)
+	require.Equal(t, [2][2]int64{}, sums())
+	e.insert(row{camera: "front", startedAt: day.Add(23 * time.Hour)})
+	require.Equal(t, [2][2]int64{{0, 0}, {1, 1}}, sums())
+}
+
 // TestExportEvents: every event that fits is written once, in parts, and asking is in the audit.
 func TestExportEvents(t *testing.T) {
 	t.Parallel()

@@ -38,10 +38,13 @@ const (
 const callTimeout = 30 * time.Second
 
 // Store reads and changes what the cameras saw.
-type Store struct{ db *store.DB }
+type Store struct {
+	db        *store.DB
+	summaries summaries
+}
 
 // New returns a Store on the database.
-func New(db *store.DB) *Store { return &Store{db: db} }
+func New(db *store.DB) *Store { return &Store{db: db, summaries: newSummaries()} }
 
 // Position is a row's place in a list.
 type Position struct {

@@ -65,39 +65,3 @@ func (s *Store) EventStats(ctx context.Context, from, before *time.Time) (Stats,
 	})
 	return stats, err
 }
-
-// Bucket is how many events of a camera and level began between two bounds.
-type Bucket struct {
-	Index      int     `db:"bucket"` // of its lower bound
-	CameraID   string  `db:"camera_id"`
-	RiskLevel  *string `db:"risk_level"`
-	Events     int64   `db:"events"`
-	Unreviewed int64   `db:"unreviewed"`
-}
-
-// Summary counts the events between each two bounds, which rise, by camera and level. Without cameras
-// it counts those of all.
-func (s *Store) Summary(ctx context.Context, bounds []time.Time, cameraIDs []string) ([]Bucket, error) {
-	buckets := make([]Bucket, 0)
-	err := s.read(ctx, "sum up events", func(ctx context.Context, tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
-			return fmt.Errorf("settings: %w", err)
-		}
-		return tx.SelectContext(ctx, &buckets, `
-			SELECT width_bucket(started_at, $1::timestamptz[]) - 1 AS bucket, camera_id, risk_level, count(*) AS events,
-			       count(*) FILTER (WHERE NOT reviewed) AS unreviewed
-			FROM events
-			WHERE started_at >= $2 AND started_at < $3 AND ($4::text[] IS NULL OR camera_id = ANY ($4::text[]))
-			GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
-			pq.Array(bounds), bounds[0], bounds[len(bounds)-1], nilArray(cameraIDs))
-	})
-	return buckets, err
-}
-
-// nilArray is null for no values.
-func nilArray(values []string) any {
-	if len(values) == 0 {
-		return nil
-	}
-	return pq.Array(values)
-}
