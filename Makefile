@@ -58,7 +58,7 @@ web-test: web/node_modules/.package-lock.json ## Check the dashboard's types, st
 	@cd web && node_modules/.bin/vitest run
 
 .PHONY: browser-test
-browser-test: deps web build ## Drive the dashboard of bin/hsi in Chromium; HSI_SCREENSHOTS=1 also renews docs/screenshots
+browser-test: deps web build client ## Drive the dashboard of bin/hsi and the client in Chromium; HSI_SCREENSHOTS=1 also renews docs/screenshots
 	@scripts/browser.sh >/dev/null
 	@cd web && node_modules/.bin/vitest run --config vitest.browser.config.ts
 

@@ -20,6 +20,7 @@ const client = path.resolve(import.meta.dirname, '..');
 before(async () => {
   work = await mkdtemp(path.join(tmpdir(), 'hsi-generator-'));
   await cp(path.join(client, 'dist'), work, { recursive: true }); // the runtime that generated code imports
+  await writeFile(path.join(work, 'package.json'), '{ "type": "module" }');
 });
 
 after(() => rm(work, { recursive: true, force: true }));
@@ -40,7 +41,11 @@ async function generate(name, operation, route = '/things') {
       paths: { [route]: { post: { operationId: 'makeThing', summary: 'Make', responses, ...operation } } },
       components: {
         schemas: { Level: { type: 'string', enum: ['low', 'high'] }, Point: { type: 'object', properties: { x: { type: 'integer' } } } },
-        securitySchemes: { Key: { type: 'apiKey', in: 'header', name: 'X-Other-Key' } },
+        securitySchemes: {
+          Key: { type: 'apiKey', in: 'header', name: 'X-Other-Key' },
+          ApiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+          Session: { type: 'apiKey', in: 'cookie', name: 'session' },
+        },
       },
     },
     output: { path: output, entryFile: false, module: { extension: '.js' } },
@@ -48,6 +53,25 @@ async function generate(name, operation, route = '/things') {
     logs: { level: 'silent', file: false },
   });
   return readFile(path.join(output, 'operations.gen.ts'), 'utf8');
+}
+
+/** @type {string[]} */
+const uses = [];
+
+/**
+ * Writes code that uses what was generated; all of it is compiled at once, at the end.
+ * @param {string} name
+ * @param {string} code
+ * @param {string} [operation]
+ */
+async function use(name, code, operation = 'makeThing') {
+  const head = `import { createClient } from '../client.js';
+import { ${operation} } from './operations.gen.js';
+
+const client = createClient({ baseUrl: 'http://127.0.0.1:1' });
+`;
+  await writeFile(path.join(work, name, 'use.ts'), head + code);
+  uses.push(`${name}/use.ts`);
 }
 
 /** @param {string} type */
@@ -63,9 +87,103 @@ test('options are required when the contract requires one of them', async () => 
   assert.match(await generate('query', { parameters }), /makeThing = \(client: Client, options: Options<MakeThingData>\)/);
 });
 
-test('304 is for the cache below fetch and no answer that a caller sees', async () => {
+test('304 of JSON is for the cache below fetch and no answer that a caller sees', async () => {
   const responses = { 200: { description: 'Done.', ...content('application/json') }, 304: { description: 'Nothing has changed.' } };
   assert.match(await generate('cached', { responses }), /statuses: \[200\]/);
+});
+
+/** @param {Record<string, string[]>} types of each status */
+const files = (types) =>
+  Object.fromEntries(
+    Object.entries(types).map(([status, names]) => [
+      status,
+      {
+        description: 'A file.',
+        content: Object.fromEntries(
+          names.map((name) => [name, { schema: { type: 'string', ...(name !== 'text/csv' && { format: 'binary' }) } }]),
+        ),
+      },
+    ]),
+  );
+
+test('a file is told by its media types; one with an ETag can be asked for again and in parts', async () => {
+  const unchanged = { 304: { description: 'Nothing has changed.' } };
+  const picture = await generate('picture', {
+    responses: { ...files({ 200: ['image/*', 'video/*'], 206: ['image/*', 'video/*'] }), ...unchanged },
+  });
+  assert.match(picture, /options\?: StoredFileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown & NotModified>>/);
+  assert.match(picture, /statuses: \[\s*200,\s*206,\s*304\s*\],\s*files: \['image\/\*', 'video\/\*'\]/);
+  const table = await generate('table', { responses: files({ 200: ['text/csv'] }) });
+  assert.match(table, /options\?: FileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown>>/);
+});
+
+const anyKeyOrSession = [{ ApiKey: [] }, { Session: [] }, {}];
+
+test('a key goes in its header, and the cookie of a session is for the browser', async () => {
+  assert.match(await generate('secured', { security: anyKeyOrSession }), /secured: true/);
+});
+
+/** @param {object} events */
+const streamed = (events, parameters = /** @type {object[]} */ ([])) => ({
+  parameters,
+  security: anyKeyOrSession,
+  responses: {
+    200: { description: 'A stream.', content: { 'text/event-stream': { schema: { type: 'string' }, 'x-sse-events': events } } },
+  },
+});
+const position = [
+  { name: 'Last-Event-ID', in: 'header', schema: { type: 'string' } },
+  { name: 'last_event_id', in: 'query', schema: { type: 'string' } },
+];
+
+test('a stream is an iterator of frames whose kind decides the type of their data', async () => {
+  const code = await generate(
+    'streamed',
+    streamed({ point: { schema: 'Point', id: true }, level: { schema: 'Level', id: false } }, position),
+  );
+  assert.match(code, /secured: true,\s*kinds: \['point', 'level'\]/);
+  await use(
+    'streamed',
+    `for await (const frame of makeThing(client, { lastEventId: 'e-1', signal: AbortSignal.timeout(1) })) {
+  if (frame.kind === 'point') void frame.data.x?.toFixed();
+  // @ts-expect-error a kind that is none
+  if (frame.kind === 'line') continue;
+  // @ts-expect-error only a point has it
+  void frame.data.x;
+}
+// @ts-expect-error a key is no option of a stream
+void makeThing(client, { query: { last_event_id: 'e-1' } });
+`,
+  );
+});
+
+/** @param {object} properties */
+const pageOf = (properties) => ({
+  operationId: 'listThings',
+  parameters: [{ name: 'cursor', in: 'query', schema: { type: 'string' } }],
+  responses: {
+    200: {
+      description: 'A page.',
+      content: { 'application/json': { schema: { type: 'object', required: Object.keys(properties), properties } } },
+    },
+  },
+});
+const nextCursor = { type: 'string', nullable: true };
+const points = { type: 'array', items: { $ref: '#/components/schemas/Point' } };
+
+test('a list with a cursor can be read row by row', async () => {
+  await generate('rows', pageOf({ points, count: { type: 'integer' }, next_cursor: nextCursor }));
+  await use(
+    'rows',
+    `for await (const point of eachThing(client, { query: { cursor: 'x' } })) {
+  void point.x?.toFixed();
+  // @ts-expect-error no such key
+  void point.y;
+}
+for await (const _ of eachThing(client)) break;
+`,
+    'eachThing',
+  );
 });
 
 const things = '/things/{thing_id}/parts/{part}';
@@ -79,13 +197,9 @@ const thingParameters = [
 
 test('parameters of the path and lists with commas have their types, and are required where the contract says so', async () => {
   assert.match(await generate('typed', { parameters: thingParameters }, things), /\(client: Client, options: Options<MakeThingData>\)/);
-  await writeFile(
-    path.join(work, 'typed/use.ts'),
-    `import { createClient } from '../client.js';
-import { makeThing } from './operations.gen.js';
-
-const client = createClient({ baseUrl: 'http://127.0.0.1:1' });
-void makeThing(client, { path: { thing_id: 'a', part: 1 } });
+  await use(
+    'typed',
+    `void makeThing(client, { path: { thing_id: 'a', part: 1 } });
 void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: ['low', 'high'], ids: [1], least: 'low' } });
 // @ts-expect-error the path is missing
 void makeThing(client);
@@ -103,10 +217,6 @@ void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: 'low'
 void makeThing(client, { path: { thing_id: 'a', part: 1 }, query: { level: ['lowest'] } });
 `,
   );
-  const flags = '--noEmit --strict --target ES2022 --lib ES2023,DOM --module NodeNext --exactOptionalPropertyTypes'.split(' ');
-  await run(process.execPath, [path.join(client, 'node_modules/typescript/bin/tsc'), ...flags, 'use.ts'], {
-    cwd: path.join(work, 'typed'),
-  });
 });
 
 test('parameters of the path and lists with commas reach the server as they are', async () => {
@@ -195,7 +305,17 @@ const refused = [
     /response default is not one status/,
   ],
   ['a redirect', { responses: { 302: { description: 'Elsewhere.' } } }, /response 302 is not one status of/],
-  ['another key', { security: [{ Key: [] }] }, /security is not the X-API-Key header/],
+  ['another key', { security: [{ Key: [] }] }, /security is neither the X-API-Key header nor a cookie/],
+  ['a file beside JSON', { responses: files({ 200: ['image/*', 'application/json'] }) }, /response 200 is JSON or something else/],
+  ['a file that is a failure', { responses: files({ 200: ['image/*'], 404: ['image/*'] }) }, /response 404 is image\/\*/],
+  ['a stream without kinds', streamed({}), /x-sse-events names no kind/],
+  [
+    'a stream with a filter',
+    streamed({ a: { schema: 'Point' } }, [{ name: 'level', in: 'query', schema: { type: 'string' } }]),
+    /level of a stream/,
+  ],
+  ['a frame without a schema', streamed({ a: { schema: 'Line' } }), /the data of a has no schema Line/],
+  ['a page of two lists', pageOf({ points, others: points, next_cursor: nextCursor }), /a page has 2 lists/],
 ];
 
 for (const [name, operation, why, route] of refused) {
@@ -204,6 +324,12 @@ for (const [name, operation, why, route] of refused) {
     await assert.rejects(generate(name, operation, route), (error) => why.test(/** @type {any} */ (error).originalError.error.message));
   });
 }
+
+test('the uses above compile, and what is wrong in them does not', async () => {
+  assert.ok(uses.length > 0);
+  const flags = '--noEmit --strict --target ES2022 --lib ES2023,DOM --module NodeNext --exactOptionalPropertyTypes'.split(' ');
+  await run(process.execPath, [path.join(client, 'node_modules/typescript/bin/tsc'), ...flags, ...uses], { cwd: work });
+});
 
 test('a bundle has only the operations that are used', async () => {
   const contents = `import { createClient, getHealth } from './dist/index.js'; console.log(await getHealth(createClient()));`;
@@ -218,5 +344,6 @@ test('a bundle has only the operations that are used', async () => {
   assert.match(code, /\/api\/system\/health/);
   assert.doesNotMatch(code, /\/api\/system\/(stats|cleanup|config)/);
   assert.doesNotMatch(code, /StatusError/, 'unwrap is not used either');
+  assert.doesNotMatch(code, /event-stream|getWriter|next_cursor/, 'nor are streams, files and pages');
   console.log(`one operation: ${gzipSync(code).length} bytes gzipped`);
 });

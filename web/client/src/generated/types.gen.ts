@@ -685,6 +685,939 @@ export type ValidationErrorItem = {
 };
 
 /**
+ * `online`: a picture came within the time after which the owner wants a camera to count as offline. `offline`: none came.
+ */
+export type CameraStatus = 'online' | 'offline';
+
+/**
+ * One folder of pictures.
+ */
+export type Camera = {
+    /**
+     * Made of the folder's name.
+     */
+    id: string;
+    /**
+     * For people.
+     */
+    name: string;
+    /**
+     * Its folder, as seen from the camera root; null when it lies elsewhere.
+     */
+    folder_path: string | null;
+    /**
+     * Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+     */
+    status: CameraStatus | null;
+    /**
+     * When it was added.
+     */
+    created_at: string;
+    /**
+     * When its newest picture came.
+     */
+    last_seen_at: string | null;
+    /**
+     * Its IANA time zone; null: the server's.
+     */
+    time_zone: string | null;
+};
+
+/**
+ * A camera, and what became of its pictures.
+ */
+export type CameraDetail = {
+    /**
+     * Made of the folder's name.
+     */
+    id: string;
+    /**
+     * For people.
+     */
+    name: string;
+    /**
+     * Its folder, as seen from the camera root; null when it lies elsewhere.
+     */
+    folder_path: string | null;
+    /**
+     * Null unless `CAMERA_OFFLINE_AFTER_SECONDS` is set, since many cameras send only what moves.
+     */
+    status: CameraStatus | null;
+    /**
+     * When it was added.
+     */
+    created_at: string;
+    /**
+     * When its newest picture came.
+     */
+    last_seen_at: string | null;
+    /**
+     * Its IANA time zone; null: the server's.
+     */
+    time_zone: string | null;
+    /**
+     * How many pictures came in the last 24 hours, by what became of them.
+     */
+    pictures_24h: Array<PictureCount>;
+};
+
+/**
+ * Pictures of one fate.
+ */
+export type PictureCount = {
+    /**
+     * `seen`, `queued`, `detecting`, `batched`, `analyzed`, `filtered`, `dead_lettered` or `expired`.
+     */
+    state: string;
+    /**
+     * Why, for what was filtered or given up.
+     */
+    reason: string | null;
+    /**
+     * How many.
+     */
+    count: number;
+};
+
+/**
+ * All cameras.
+ */
+export type CameraList = {
+    /**
+     * The cameras, by id.
+     */
+    cameras: Array<Camera>;
+    /**
+     * How many.
+     */
+    count: number;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
+};
+
+/**
+ * A camera to add.
+ */
+export type NewCamera = {
+    /**
+     * For people.
+     */
+    name: string;
+    /**
+     * Its folder directly below the camera root, as its name or as a whole path.
+     */
+    folder_path: string;
+    /**
+     * Taken for the sake of older clients, and ignored: it is what the pictures say.
+     */
+    status?: 'online' | 'offline' | 'error' | 'unknown';
+    /**
+     * Its IANA time zone; null: the server's.
+     */
+    time_zone?: string | null;
+};
+
+/**
+ * What to change.
+ */
+export type CameraUpdate = {
+    /**
+     * For people.
+     */
+    name?: string;
+    /**
+     * Its IANA time zone; null: the server's.
+     */
+    time_zone?: string | null;
+};
+
+/**
+ * One scored happening at one camera. Events of other programs may lack whatever is nullable.
+ */
+export type Event = {
+    /**
+     * Id of the event.
+     */
+    id: number;
+    /**
+     * Id of its camera.
+     */
+    camera_id: string;
+    /**
+     * Name of its camera.
+     */
+    camera_name: string | null;
+    /**
+     * When its first picture was taken.
+     */
+    started_at: string;
+    /**
+     * When its last picture was taken.
+     */
+    ended_at: string | null;
+    /**
+     * 0: no concern, 100: the greatest.
+     */
+    risk_score: number | null;
+    /**
+     * `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+     */
+    risk_level: string | null;
+    /**
+     * What happened.
+     */
+    summary: string | null;
+    /**
+     * Why it was judged so.
+     */
+    reasoning: string | null;
+    /**
+     * What judged it: `nemotron` or `rules`; null for events of other programs.
+     */
+    analyzer: string | null;
+    /**
+     * Whether somebody has looked at it.
+     */
+    reviewed: boolean;
+    /**
+     * What somebody noted.
+     */
+    notes: string | null;
+    /**
+     * How many detections it has.
+     */
+    detection_count: number;
+    /**
+     * Its detections.
+     */
+    detection_ids: Array<number>;
+    /**
+     * What was detected, by name.
+     */
+    object_types: Array<string>;
+    /**
+     * Where its best picture is; null without detections.
+     */
+    thumbnail_url: string | null;
+    /**
+     * When it was stored.
+     */
+    created_at: string;
+};
+
+/**
+ * One page of events.
+ */
+export type EventPage = {
+    /**
+     * The events.
+     */
+    events: Array<Event>;
+    /**
+     * How many events fit the filters.
+     */
+    count: number;
+    /**
+     * Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+     */
+    count_is_minimum: boolean;
+    /**
+     * The limit asked for.
+     */
+    limit: number;
+    /**
+     * The offset asked for.
+     */
+    offset: number;
+    /**
+     * Where the next page begins; null when there is none.
+     */
+    next_cursor: string | null;
+    /**
+     * The time zone in which days and hours were meant; null when none was needed.
+     */
+    time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
+};
+
+/**
+ * An event with what led to it.
+ */
+export type EventDetail = {
+    /**
+     * Id of the event.
+     */
+    id: number;
+    /**
+     * Id of its camera.
+     */
+    camera_id: string;
+    /**
+     * Name of its camera.
+     */
+    camera_name: string | null;
+    /**
+     * When its first picture was taken.
+     */
+    started_at: string;
+    /**
+     * When its last picture was taken.
+     */
+    ended_at: string | null;
+    /**
+     * 0: no concern, 100: the greatest.
+     */
+    risk_score: number | null;
+    /**
+     * `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+     */
+    risk_level: string | null;
+    /**
+     * What happened.
+     */
+    summary: string | null;
+    /**
+     * Why it was judged so.
+     */
+    reasoning: string | null;
+    /**
+     * What judged it: `nemotron` or `rules`; null for events of other programs.
+     */
+    analyzer: string | null;
+    /**
+     * Whether somebody has looked at it.
+     */
+    reviewed: boolean;
+    /**
+     * What somebody noted.
+     */
+    notes: string | null;
+    /**
+     * How many detections it has.
+     */
+    detection_count: number;
+    /**
+     * Its detections.
+     */
+    detection_ids: Array<number>;
+    /**
+     * What was detected, by name.
+     */
+    object_types: Array<string>;
+    /**
+     * Where its best picture is; null without detections.
+     */
+    thumbnail_url: string | null;
+    /**
+     * When it was stored.
+     */
+    created_at: string;
+    /**
+     * The first 1,000 detections, the oldest first.
+     */
+    detections: Array<Detection>;
+    /**
+     * Whether there are more: the event's detections are a list of their own.
+     */
+    detections_goes_on: boolean;
+    stages: EventStages;
+};
+
+/**
+ * When each stage was reached. Null where it is not known, as for events of other programs.
+ */
+export type EventStages = {
+    /**
+     * When the first picture came.
+     */
+    first_picture_seen_at: string | null;
+    /**
+     * When the detector was done with the last picture.
+     */
+    last_picture_detected_at: string | null;
+    /**
+     * When no picture could join any more.
+     */
+    batch_closed_at: string | null;
+    /**
+     * When the analyzer took it up.
+     */
+    analysis_started_at: string | null;
+    /**
+     * When the analyzer was done.
+     */
+    analyzed_at: string | null;
+};
+
+/**
+ * What to change.
+ */
+export type EventUpdate = {
+    /**
+     * Whether somebody has looked at it.
+     */
+    reviewed?: boolean | null;
+    /**
+     * What somebody noted.
+     */
+    notes?: string | null;
+};
+
+/**
+ * Which events: those with some ids, or those that fit a filter and were there when a list was read.
+ */
+export type EventSelection = {
+    /**
+     * Those with these ids.
+     */
+    ids?: Array<number>;
+    matching?: EventsMatching;
+};
+
+/**
+ * All events that fit, as in the list of events, and were there at a position of the live stream.
+ */
+export type EventsMatching = {
+    /**
+     * The `position` of the list that was looked at: what came later is not marked.
+     */
+    position: string;
+    /**
+     * Only events of these cameras.
+     */
+    camera_id?: Array<string>;
+    /**
+     * Only events of these risk levels.
+     */
+    risk_level?: Array<Severity>;
+    /**
+     * Only what has one of these object types, or kinds of them.
+     */
+    object_type?: Array<string>;
+    /**
+     * Only events of at least this risk score.
+     */
+    min_score?: number;
+    /**
+     * Only events at or after this RFC 3339 time, or from the beginning of this day.
+     */
+    start_date?: string;
+    /**
+     * Only events at or before this RFC 3339 time, or until the end of this day.
+     */
+    end_date?: string;
+    /**
+     * The IANA time zone of the days; without it the server's.
+     */
+    time_zone?: string;
+};
+
+/**
+ * What was marked.
+ */
+export type ReviewResult = {
+    /**
+     * How many events were not reviewed before and are now.
+     */
+    reviewed: number;
+};
+
+/**
+ * Counts of events.
+ */
+export type EventStats = {
+    /**
+     * All events.
+     */
+    total_events: number;
+    events_by_risk_level: EventsByRiskLevel;
+    /**
+     * By falling count.
+     */
+    events_by_camera: Array<EventsOfCamera>;
+    /**
+     * The time zone in which days were meant; null when none was needed.
+     */
+    time_zone: string | null;
+};
+
+/**
+ * Events of each level.
+ */
+export type EventsByRiskLevel = {
+    /**
+     * Critical events.
+     */
+    critical: number;
+    /**
+     * High events.
+     */
+    high: number;
+    /**
+     * Medium events.
+     */
+    medium: number;
+    /**
+     * Low events.
+     */
+    low: number;
+};
+
+/**
+ * Events of one camera.
+ */
+export type EventsOfCamera = {
+    /**
+     * Id of the camera.
+     */
+    camera_id: string;
+    /**
+     * Its name.
+     */
+    camera_name: string;
+    /**
+     * How many.
+     */
+    event_count: number;
+};
+
+/**
+ * Events by bucket, camera and level.
+ */
+export type EventSummary = {
+    /**
+     * The rows, by time, camera and level; a bucket without events has none.
+     */
+    buckets: Array<EventBucket>;
+    /**
+     * The length of one row.
+     */
+    bucket: 'day' | 'hour';
+    /**
+     * The time zone of the days.
+     */
+    time_zone: string;
+};
+
+/**
+ * Events of one bucket, camera and level.
+ */
+export type EventBucket = {
+    /**
+     * Where the bucket begins.
+     */
+    starts_at: string;
+    /**
+     * Id of the camera.
+     */
+    camera_id: string;
+    /**
+     * The level as it was stored.
+     */
+    risk_level: string | null;
+    /**
+     * How many events.
+     */
+    events: number;
+    /**
+     * How many of them nobody has looked at.
+     */
+    unreviewed: number;
+};
+
+/**
+ * One page of what fits the words.
+ */
+export type EventSearch = {
+    /**
+     * The best first.
+     */
+    results: Array<EventSearchResult>;
+    /**
+     * How many events fit.
+     */
+    total_count: number;
+    /**
+     * Whether more fit than the newest 2,000.
+     */
+    total_count_is_minimum: boolean;
+    /**
+     * The limit asked for.
+     */
+    limit: number;
+    /**
+     * The offset asked for.
+     */
+    offset: number;
+    /**
+     * The time zone in which days were meant; null when none was needed.
+     */
+    time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
+};
+
+/**
+ * An event and how well it fits.
+ */
+export type EventSearchResult = {
+    /**
+     * Id of the event.
+     */
+    id: number;
+    /**
+     * Id of its camera.
+     */
+    camera_id: string;
+    /**
+     * Name of its camera.
+     */
+    camera_name: string | null;
+    /**
+     * When its first picture was taken.
+     */
+    started_at: string;
+    /**
+     * When its last picture was taken.
+     */
+    ended_at: string | null;
+    /**
+     * 0: no concern, 100: the greatest.
+     */
+    risk_score: number | null;
+    /**
+     * `low`, `medium`, `high` or `critical`; other programs may have stored another text.
+     */
+    risk_level: string | null;
+    /**
+     * What happened.
+     */
+    summary: string | null;
+    /**
+     * Why it was judged so.
+     */
+    reasoning: string | null;
+    /**
+     * What judged it: `nemotron` or `rules`; null for events of other programs.
+     */
+    analyzer: string | null;
+    /**
+     * Whether somebody has looked at it.
+     */
+    reviewed: boolean;
+    /**
+     * What somebody noted.
+     */
+    notes: string | null;
+    /**
+     * How many detections it has.
+     */
+    detection_count: number;
+    /**
+     * Its detections.
+     */
+    detection_ids: Array<number>;
+    /**
+     * What was detected, by name.
+     */
+    object_types: Array<string>;
+    /**
+     * Where its best picture is; null without detections.
+     */
+    thumbnail_url: string | null;
+    /**
+     * When it was stored.
+     */
+    created_at: string;
+    /**
+     * How well it fits; more is better, 0 when only a camera's name fits.
+     */
+    relevance_score: number;
+};
+
+/**
+ * One object in one picture. Rows of other programs may lack whatever is nullable.
+ */
+export type Detection = {
+    /**
+     * Id of the detection.
+     */
+    id: number;
+    /**
+     * Id of its camera.
+     */
+    camera_id: string;
+    /**
+     * The event that it led to; null while there is none.
+     */
+    event_id: number | null;
+    /**
+     * Its picture, as seen from the camera root; only the name when it lies elsewhere.
+     */
+    file_path: string;
+    /**
+     * MIME type of the picture.
+     */
+    file_type: string | null;
+    /**
+     * When the picture was taken.
+     */
+    detected_at: string;
+    /**
+     * What it is: a name of COCO, or `motion`.
+     */
+    object_type: string | null;
+    /**
+     * 0 to 1.
+     */
+    confidence: number | null;
+    /**
+     * Pixels of the picture from its left edge.
+     */
+    bbox_x: number | null;
+    /**
+     * Pixels of the picture from its top.
+     */
+    bbox_y: number | null;
+    /**
+     * Pixels of the picture.
+     */
+    bbox_width: number | null;
+    /**
+     * Pixels of the picture.
+     */
+    bbox_height: number | null;
+    /**
+     * Width of the picture in pixels, which boxes are measured in.
+     */
+    picture_width: number | null;
+    /**
+     * Height of the picture in pixels.
+     */
+    picture_height: number | null;
+    /**
+     * `image` or `video`.
+     */
+    media_type: string | null;
+    /**
+     * What looked: `rtdetr` or `motion`; null for rows of other programs.
+     */
+    detector: string | null;
+    /**
+     * Seconds of the video.
+     */
+    duration: number | null;
+    /**
+     * Codec of the video.
+     */
+    video_codec: string | null;
+    /**
+     * Width of the video in pixels.
+     */
+    video_width: number | null;
+    /**
+     * Height of the video in pixels.
+     */
+    video_height: number | null;
+};
+
+/**
+ * One page of detections.
+ */
+export type DetectionPage = {
+    /**
+     * The detections.
+     */
+    detections: Array<Detection>;
+    /**
+     * How many detections fit the filters.
+     */
+    count: number;
+    /**
+     * Whether more than `count` may fit: counting stops at 10,000, or when a bounded search ends.
+     */
+    count_is_minimum: boolean;
+    /**
+     * The limit asked for.
+     */
+    limit: number;
+    /**
+     * The offset asked for.
+     */
+    offset: number;
+    /**
+     * Where the next page begins; null when there is none.
+     */
+    next_cursor: string | null;
+    /**
+     * The time zone in which days were meant; null when none was needed.
+     */
+    time_zone: string | null;
+    /**
+     * Where the live stream stood when this was read: follow it from here and nothing is missed.
+     */
+    position: string;
+};
+
+/**
+ * A session of a browser.
+ */
+export type Session = {
+    /**
+     * Whether the server wants a key or a session at all.
+     */
+    key_required: boolean;
+    /**
+     * When the session ends; null without one.
+     */
+    expires_at: string | null;
+};
+
+/**
+ * What was ended.
+ */
+export type SessionEnd = {
+    /**
+     * Whether there was a session to end.
+     */
+    ended: boolean;
+};
+
+/**
+ * A camera that is new, changed, or gone. A new picture alone is no change.
+ */
+export type CameraChange = {
+    /**
+     * The camera.
+     */
+    id: string;
+    /**
+     * Its name; null when it is gone.
+     */
+    name: string | null;
+    /**
+     * Null when it is gone, or unless `CAMERA_OFFLINE_AFTER_SECONDS` is set.
+     */
+    status: CameraStatus | null;
+    /**
+     * Time of its newest picture.
+     */
+    last_seen_at: string | null;
+    /**
+     * Whether it is gone.
+     */
+    removed: boolean;
+};
+
+/**
+ * Events that are gone, by one statement.
+ */
+export type EventsRemoved = {
+    /**
+     * Which.
+     */
+    ids: Array<number>;
+};
+
+/**
+ * Changes are missing here; read the lists anew.
+ */
+export type Resync = {
+    /**
+     * `expired`: the changes are no longer kept; `foreign`: the position is none of this database; `ahead`: it was never given; `many_changes`: one statement changed more than can be told.
+     */
+    reason: 'expired' | 'foreign' | 'ahead' | 'many_changes';
+};
+
+/**
+ * The client did not keep up. What it has not got follows.
+ */
+export type Lagged = {
+    /**
+     * How many positions it is behind.
+     */
+    behind: number;
+};
+
+/**
+ * How the system is doing. Null is what is not known.
+ */
+export type SystemStatus = {
+    gpu: GPUStatus;
+    cameras: CameraCounts;
+    queue: QueueStatus;
+    /**
+     * The verdict of `/api/system/health`.
+     */
+    health: 'healthy' | 'degraded' | 'unhealthy';
+    /**
+     * When it was found.
+     */
+    timestamp: string;
+};
+
+/**
+ * The GPU now.
+ */
+export type GPUStatus = {
+    /**
+     * Utilization in percent.
+     */
+    utilization: number | null;
+    /**
+     * Memory used in MiB.
+     */
+    memory_used: number | null;
+    /**
+     * Total memory in MiB.
+     */
+    memory_total: number | null;
+    /**
+     * Temperature in degrees Celsius.
+     */
+    temperature: number | null;
+    /**
+     * Images run through the detector per second over the last minute.
+     */
+    inference_fps: number | null;
+};
+
+/**
+ * How many cameras there are.
+ */
+export type CameraCounts = {
+    /**
+     * Those that are online.
+     */
+    active: number | null;
+    /**
+     * All.
+     */
+    total: number | null;
+};
+
+/**
+ * What waits in the pipeline.
+ */
+export type QueueStatus = {
+    /**
+     * Images that are not yet detected.
+     */
+    pending: number | null;
+    /**
+     * Closed batches that have no event yet.
+     */
+    processing: number | null;
+};
+
+/**
  * Most rows to return.
  */
 export type PageLimit = number;
@@ -709,6 +1642,70 @@ export type StartDate = string;
  *
  */
 export type EndDate = string;
+
+/**
+ * How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+ */
+export type PageOffset = number;
+
+/**
+ * The newest first, or the oldest.
+ */
+export type Order = 'desc' | 'asc';
+
+/**
+ * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+ * that has one, else the server's. The answer names the zone that was used.
+ *
+ */
+export type TimeZone = string;
+
+/**
+ * Only rows that began at or after the first time of the day and before the second, also across midnight.
+ */
+export type HoursOfDay = string;
+
+/**
+ * Id of the camera.
+ */
+export type CameraID = string;
+
+/**
+ * Id of the event.
+ */
+export type EventID = number;
+
+/**
+ * Id of the detection.
+ */
+export type DetectionID = number;
+
+/**
+ * Only rows of these cameras.
+ */
+export type CameraIDs = Array<string>;
+
+/**
+ * Only events of these risk levels, as they were stored.
+ */
+export type RiskLevels = Array<Severity>;
+
+/**
+ * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+ * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+ *
+ */
+export type ObjectTypes = Array<string>;
+
+/**
+ * Only events that are reviewed, or only those that are not.
+ */
+export type Reviewed = boolean;
+
+/**
+ * Only events of at least this risk score.
+ */
+export type MinScore = number;
 
 export type GetLivenessData = {
     body?: never;
@@ -964,7 +1961,7 @@ export type UpdateSystemConfigData = {
 
 export type UpdateSystemConfigErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -987,6 +1984,10 @@ export type UpdateSystemConfigErrors = {
      * The request does not fit the contract. Each entry names the field.
      */
     422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
     /**
      * An error on our side. Its cause is in the server's log under the request id.
      */
@@ -1146,7 +2147,7 @@ export type RequeueDeadLettersData = {
 
 export type RequeueDeadLettersErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -1169,6 +2170,10 @@ export type RequeueDeadLettersErrors = {
      * The request does not fit the contract. Each entry names the field.
      */
     422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
     /**
      * An error on our side. Its cause is in the server's log under the request id.
      */
@@ -1204,7 +2209,7 @@ export type RunCleanupData = {
 
 export type RunCleanupErrors = {
     /**
-     * The API key is missing or wrong.
+     * The API key is missing or wrong, or the session has ended.
      */
     401: ErrorBody;
     /**
@@ -1227,6 +2232,10 @@ export type RunCleanupErrors = {
      * The request does not fit the contract. Each entry names the field.
      */
     422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
     /**
      * An error on our side. Its cause is in the server's log under the request id.
      */
@@ -1317,3 +2326,1543 @@ export type GetStorageResponses = {
 };
 
 export type GetStorageResponse = GetStorageResponses[keyof GetStorageResponses];
+
+export type ListCamerasData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only cameras of this status.
+         */
+        status?: CameraStatus;
+    };
+    url: '/api/cameras';
+};
+
+export type ListCamerasErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ListCamerasError = ListCamerasErrors[keyof ListCamerasErrors];
+
+export type ListCamerasResponses = {
+    /**
+     * The cameras.
+     */
+    200: CameraList;
+};
+
+export type ListCamerasResponse = ListCamerasResponses[keyof ListCamerasResponses];
+
+export type CreateCameraData = {
+    body: NewCamera;
+    path?: never;
+    query?: never;
+    url: '/api/cameras';
+};
+
+export type CreateCameraErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is a camera of this folder already, or its folder cannot be made.
+     */
+    409: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The content type is missing or is not application/json.
+     */
+    415: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type CreateCameraError = CreateCameraErrors[keyof CreateCameraErrors];
+
+export type CreateCameraResponses = {
+    /**
+     * The camera.
+     */
+    201: Camera;
+};
+
+export type CreateCameraResponse = CreateCameraResponses[keyof CreateCameraResponses];
+
+export type GetCameraData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the camera.
+         */
+        camera_id: string;
+    };
+    query?: never;
+    url: '/api/cameras/{camera_id}';
+};
+
+export type GetCameraErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such camera.
+     */
+    404: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetCameraError = GetCameraErrors[keyof GetCameraErrors];
+
+export type GetCameraResponses = {
+    /**
+     * The camera.
+     */
+    200: CameraDetail;
+};
+
+export type GetCameraResponse = GetCameraResponses[keyof GetCameraResponses];
+
+export type UpdateCameraData = {
+    body: CameraUpdate;
+    path: {
+        /**
+         * Id of the camera.
+         */
+        camera_id: string;
+    };
+    query?: never;
+    url: '/api/cameras/{camera_id}';
+};
+
+export type UpdateCameraErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such camera.
+     */
+    404: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The content type is missing or is not application/json.
+     */
+    415: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type UpdateCameraError = UpdateCameraErrors[keyof UpdateCameraErrors];
+
+export type UpdateCameraResponses = {
+    /**
+     * The camera after the change.
+     */
+    200: Camera;
+};
+
+export type UpdateCameraResponse = UpdateCameraResponses[keyof UpdateCameraResponses];
+
+export type ListEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only rows of these cameras.
+         */
+        camera_id?: Array<string>;
+        /**
+         * Only events of these risk levels, as they were stored.
+         */
+        risk_level?: Array<Severity>;
+        /**
+         * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+         * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+         *
+         */
+        object_type?: Array<string>;
+        /**
+         * Only events that are reviewed, or only those that are not.
+         */
+        reviewed?: boolean;
+        /**
+         * Only events of at least this risk score.
+         */
+        min_score?: number;
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * Only rows that began at or after the first time of the day and before the second, also across midnight.
+         */
+        hours?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+        /**
+         * The newest first, or the oldest.
+         */
+        order?: 'desc' | 'asc';
+        /**
+         * Most rows to return.
+         */
+        limit?: number;
+        /**
+         * How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+         */
+        offset?: number;
+        /**
+         * Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+         * nothing: no other row is skipped or shown twice.
+         *
+         */
+        cursor?: string;
+    };
+    url: '/api/events';
+};
+
+export type ListEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ListEventsError = ListEventsErrors[keyof ListEventsErrors];
+
+export type ListEventsResponses = {
+    /**
+     * One page of events.
+     */
+    200: EventPage;
+};
+
+export type ListEventsResponse = ListEventsResponses[keyof ListEventsResponses];
+
+export type GetEventStatsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+    };
+    url: '/api/events/stats';
+};
+
+export type GetEventStatsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetEventStatsError = GetEventStatsErrors[keyof GetEventStatsErrors];
+
+export type GetEventStatsResponses = {
+    /**
+     * The counts. Events without a level are in the total only; cameras by falling count, those without events are left out.
+     */
+    200: EventStats;
+};
+
+export type GetEventStatsResponse = GetEventStatsResponses[keyof GetEventStatsResponses];
+
+export type GetEventSummaryData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+        /**
+         * Only rows of these cameras.
+         */
+        camera_id?: Array<string>;
+        /**
+         * The length of one row.
+         */
+        bucket?: 'day' | 'hour';
+    };
+    url: '/api/events/summary';
+};
+
+export type GetEventSummaryErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetEventSummaryError = GetEventSummaryErrors[keyof GetEventSummaryErrors];
+
+export type GetEventSummaryResponses = {
+    /**
+     * The rows.
+     */
+    200: EventSummary;
+};
+
+export type GetEventSummaryResponse = GetEventSummaryResponses[keyof GetEventSummaryResponses];
+
+export type SearchEventsData = {
+    body?: never;
+    path?: never;
+    query: {
+        /**
+         * The words. Only spaces fit all events, the newest first.
+         */
+        q: string;
+        /**
+         * Only rows of these cameras.
+         */
+        camera_id?: Array<string>;
+        /**
+         * Only events of these risk levels.
+         */
+        severity?: Array<Severity>;
+        /**
+         * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+         * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+         *
+         */
+        object_type?: Array<string>;
+        /**
+         * Only events that are reviewed, or only those that are not.
+         */
+        reviewed?: boolean;
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+        /**
+         * Most rows to return.
+         */
+        limit?: number;
+        /**
+         * How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+         */
+        offset?: number;
+    };
+    url: '/api/events/search';
+};
+
+export type SearchEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type SearchEventsError = SearchEventsErrors[keyof SearchEventsErrors];
+
+export type SearchEventsResponses = {
+    /**
+     * One page of what fits.
+     */
+    200: EventSearch;
+};
+
+export type SearchEventsResponse = SearchEventsResponses[keyof SearchEventsResponses];
+
+export type ExportEventsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only rows of these cameras.
+         */
+        camera_id?: Array<string>;
+        /**
+         * Only events of these risk levels, as they were stored.
+         */
+        risk_level?: Array<Severity>;
+        /**
+         * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+         * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+         *
+         */
+        object_type?: Array<string>;
+        /**
+         * Only events that are reviewed, or only those that are not.
+         */
+        reviewed?: boolean;
+        /**
+         * Only events of at least this risk score.
+         */
+        min_score?: number;
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+    };
+    url: '/api/events/export';
+};
+
+export type ExportEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ExportEventsError = ExportEventsErrors[keyof ExportEventsErrors];
+
+export type ExportEventsResponses = {
+    /**
+     * The file.
+     */
+    200: string;
+};
+
+export type ExportEventsResponse = ExportEventsResponses[keyof ExportEventsResponses];
+
+export type ReviewEventsData = {
+    body: EventSelection;
+    path?: never;
+    query?: never;
+    url: '/api/events/review';
+};
+
+export type ReviewEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The content type is missing or is not application/json.
+     */
+    415: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ReviewEventsError = ReviewEventsErrors[keyof ReviewEventsErrors];
+
+export type ReviewEventsResponses = {
+    /**
+     * How many were marked.
+     */
+    200: ReviewResult;
+};
+
+export type ReviewEventsResponse = ReviewEventsResponses[keyof ReviewEventsResponses];
+
+export type GetEventData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the event.
+         */
+        event_id: number;
+    };
+    query?: never;
+    url: '/api/events/{event_id}';
+};
+
+export type GetEventErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such event.
+     */
+    404: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetEventError = GetEventErrors[keyof GetEventErrors];
+
+export type GetEventResponses = {
+    /**
+     * The event.
+     */
+    200: EventDetail;
+};
+
+export type GetEventResponse = GetEventResponses[keyof GetEventResponses];
+
+export type UpdateEventData = {
+    body: EventUpdate;
+    path: {
+        /**
+         * Id of the event.
+         */
+        event_id: number;
+    };
+    query?: never;
+    url: '/api/events/{event_id}';
+};
+
+export type UpdateEventErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such event.
+     */
+    404: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The content type is missing or is not application/json.
+     */
+    415: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type UpdateEventError = UpdateEventErrors[keyof UpdateEventErrors];
+
+export type UpdateEventResponses = {
+    /**
+     * The event after the change.
+     */
+    200: Event;
+};
+
+export type UpdateEventResponse = UpdateEventResponses[keyof UpdateEventResponses];
+
+export type ListEventDetectionsData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the event.
+         */
+        event_id: number;
+    };
+    query?: {
+        /**
+         * Most rows to return.
+         */
+        limit?: number;
+        /**
+         * How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+         */
+        offset?: number;
+    };
+    url: '/api/events/{event_id}/detections';
+};
+
+export type ListEventDetectionsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such event.
+     */
+    404: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ListEventDetectionsError = ListEventDetectionsErrors[keyof ListEventDetectionsErrors];
+
+export type ListEventDetectionsResponses = {
+    /**
+     * One page of detections. One that is deleted is left out.
+     */
+    200: DetectionPage;
+};
+
+export type ListEventDetectionsResponse = ListEventDetectionsResponses[keyof ListEventDetectionsResponses];
+
+export type ListDetectionsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Only rows of these cameras.
+         */
+        camera_id?: Array<string>;
+        /**
+         * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+         * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+         *
+         */
+        object_type?: Array<string>;
+        /**
+         * Only detections of at least this confidence.
+         */
+        min_confidence?: number;
+        /**
+         * Only rows at or after this RFC 3339 time, or from the beginning of this day. Without a zone a time is read as UTC. Write the `+`
+         * of an offset as `%2B`.
+         *
+         */
+        start_date?: string;
+        /**
+         * Only rows at or before this RFC 3339 time, or until the end of this day. Without a zone a time is read as UTC. Write the `+` of an
+         * offset as `%2B`.
+         *
+         */
+        end_date?: string;
+        /**
+         * The IANA time zone in which days and hours of the day are meant. Without it that of the camera where the filter names exactly one
+         * that has one, else the server's. The answer names the zone that was used.
+         *
+         */
+        time_zone?: string;
+        /**
+         * The newest first, or the oldest.
+         */
+        order?: 'desc' | 'asc';
+        /**
+         * Most rows to return.
+         */
+        limit?: number;
+        /**
+         * How many rows to pass over, the slow way to a page far down; not together with `cursor`.
+         */
+        offset?: number;
+        /**
+         * Where to read on: the cursor of the answer before, as it is and with the same filters. Rows that came or went meanwhile move
+         * nothing: no other row is skipped or shown twice.
+         *
+         */
+        cursor?: string;
+    };
+    url: '/api/detections';
+};
+
+export type ListDetectionsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type ListDetectionsError = ListDetectionsErrors[keyof ListDetectionsErrors];
+
+export type ListDetectionsResponses = {
+    /**
+     * One page of detections.
+     */
+    200: DetectionPage;
+};
+
+export type ListDetectionsResponse = ListDetectionsResponses[keyof ListDetectionsResponses];
+
+export type GetDetectionData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the detection.
+         */
+        detection_id: number;
+    };
+    query?: never;
+    url: '/api/detections/{detection_id}';
+};
+
+export type GetDetectionErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such detection.
+     */
+    404: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetDetectionError = GetDetectionErrors[keyof GetDetectionErrors];
+
+export type GetDetectionResponses = {
+    /**
+     * The detection.
+     */
+    200: Detection;
+};
+
+export type GetDetectionResponse = GetDetectionResponses[keyof GetDetectionResponses];
+
+export type GetCameraSnapshotData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the camera.
+         */
+        camera_id: string;
+    };
+    query?: never;
+    url: '/api/cameras/{camera_id}/snapshot';
+};
+
+export type GetCameraSnapshotErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such row, or it names no file that is served.
+     */
+    404: ErrorBody;
+    /**
+     * The file was deleted, or another one has taken its name.
+     */
+    410: ErrorBody;
+    /**
+     * The range lies outside of the file.
+     */
+    416: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetCameraSnapshotError = GetCameraSnapshotErrors[keyof GetCameraSnapshotErrors];
+
+export type GetCameraSnapshotResponses = {
+    /**
+     * The file, with the type that its content has.
+     */
+    200: Blob | File;
+    /**
+     * The part of the file that `Range` asked for.
+     */
+    206: Blob | File;
+};
+
+export type GetCameraSnapshotResponse = GetCameraSnapshotResponses[keyof GetCameraSnapshotResponses];
+
+export type GetDetectionImageData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the detection.
+         */
+        detection_id: number;
+    };
+    query?: never;
+    url: '/api/detections/{detection_id}/image';
+};
+
+export type GetDetectionImageErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such row, or it names no file that is served.
+     */
+    404: ErrorBody;
+    /**
+     * The file was deleted, or another one has taken its name.
+     */
+    410: ErrorBody;
+    /**
+     * The range lies outside of the file.
+     */
+    416: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetDetectionImageError = GetDetectionImageErrors[keyof GetDetectionImageErrors];
+
+export type GetDetectionImageResponses = {
+    /**
+     * The file, with the type that its content has.
+     */
+    200: Blob | File;
+    /**
+     * The part of the file that `Range` asked for.
+     */
+    206: Blob | File;
+};
+
+export type GetDetectionImageResponse = GetDetectionImageResponses[keyof GetDetectionImageResponses];
+
+export type GetEventImageData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the event.
+         */
+        event_id: number;
+    };
+    query?: {
+        /**
+         * Largest width in pixels.
+         */
+        width?: 160 | 320 | 640;
+    };
+    url: '/api/events/{event_id}/image';
+};
+
+export type GetEventImageErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such row, or it names no file that is served.
+     */
+    404: ErrorBody;
+    /**
+     * The file was deleted, or another one has taken its name.
+     */
+    410: ErrorBody;
+    /**
+     * The range lies outside of the file.
+     */
+    416: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetEventImageError = GetEventImageErrors[keyof GetEventImageErrors];
+
+export type GetEventImageResponses = {
+    /**
+     * The file, with the type that its content has.
+     */
+    200: Blob | File;
+    /**
+     * The part of the file that `Range` asked for.
+     */
+    206: Blob | File;
+};
+
+export type GetEventImageResponse = GetEventImageResponses[keyof GetEventImageResponses];
+
+export type GetDetectionOriginalData = {
+    body?: never;
+    path: {
+        /**
+         * Id of the detection.
+         */
+        detection_id: number;
+    };
+    query?: never;
+    url: '/api/media/detections/{detection_id}';
+};
+
+export type GetDetectionOriginalErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * There is no such row, or it names no file that is served.
+     */
+    404: ErrorBody;
+    /**
+     * The file was deleted, or another one has taken its name.
+     */
+    410: ErrorBody;
+    /**
+     * The range lies outside of the file.
+     */
+    416: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type GetDetectionOriginalError = GetDetectionOriginalErrors[keyof GetDetectionOriginalErrors];
+
+export type GetDetectionOriginalResponses = {
+    /**
+     * The file, with the type that its content has.
+     */
+    200: Blob | File;
+    /**
+     * The part of the file that `Range` asked for.
+     */
+    206: Blob | File;
+};
+
+export type GetDetectionOriginalResponse = GetDetectionOriginalResponses[keyof GetDetectionOriginalResponses];
+
+export type DeleteSessionData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/session';
+};
+
+export type DeleteSessionErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * A browser sent this write from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type DeleteSessionError = DeleteSessionErrors[keyof DeleteSessionErrors];
+
+export type DeleteSessionResponses = {
+    /**
+     * Whether a session was ended.
+     */
+    200: SessionEnd;
+};
+
+export type DeleteSessionResponse = DeleteSessionResponses[keyof DeleteSessionResponses];
+
+export type CreateSessionData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/session';
+};
+
+export type CreateSessionErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * A browser sent this write from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The body is larger than 64 kB.
+     */
+    413: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type CreateSessionError = CreateSessionErrors[keyof CreateSessionErrors];
+
+export type CreateSessionResponses = {
+    /**
+     * The session, whose cookie is in `Set-Cookie`; or no session is needed.
+     */
+    200: Session;
+};
+
+export type CreateSessionResponse = CreateSessionResponses[keyof CreateSessionResponses];
+
+export type StreamEventsData = {
+    body?: never;
+    headers?: {
+        /**
+         * The id of the last frame that was received. Whatever is no position of this database gets a `resync`.
+         */
+        'Last-Event-ID'?: string;
+    };
+    path?: never;
+    query?: {
+        /**
+         * The same, for clients that cannot set a header. The header comes first.
+         */
+        last_event_id?: string;
+    };
+    url: '/api/events/stream';
+};
+
+export type StreamEventsErrors = {
+    /**
+     * The API key is missing or wrong, or the session has ended.
+     */
+    401: ErrorBody;
+    /**
+     * The server can be reached from elsewhere and no key is set; or a write by cookie came from another origin.
+     */
+    403: ErrorBody;
+    /**
+     * The Host header names a host that this server does not answer for.
+     */
+    421: ErrorBody;
+    /**
+     * The request does not fit the contract. Each entry names the field.
+     */
+    422: ValidationErrorBody;
+    /**
+     * This client has sent too many wrong keys. A right one of another client is not affected.
+     */
+    429: ErrorBody;
+    /**
+     * An error on our side. Its cause is in the server's log under the request id.
+     */
+    500: ErrorBody;
+    /**
+     * A service that this operation needs is not available, or did not answer in time. Try again later.
+     */
+    503: ErrorBody;
+};
+
+export type StreamEventsError = StreamEventsErrors[keyof StreamEventsErrors];
+
+export type StreamEventsResponses = {
+    /**
+     * Frames of server-sent events.
+     */
+    200: string;
+};
+
+export type StreamEventsResponse = StreamEventsResponses[keyof StreamEventsResponses];

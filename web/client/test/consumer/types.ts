@@ -2,6 +2,10 @@
 import * as api from '@hsi/client';
 import {
   createClient,
+  eachDetection,
+  eachEvent,
+  exportEvents,
+  getEventImage,
   getGPUStats,
   getHealth,
   getLiveness,
@@ -12,12 +16,16 @@ import {
   listGPUHistory,
   requeueDeadLetters,
   runCleanup,
+  streamEvents,
   unwrap,
   updateSystemConfig,
   type DeadLetter,
+  type Detection,
   type ErrorBody,
+  type Event,
   type Health,
   type HealthState,
+  type StreamEventsFrame,
   type SystemConfig,
   type ValidationErrorBody,
 } from '@hsi/client';
@@ -122,6 +130,7 @@ switch (change.status) {
   case 413:
   case 415:
   case 421:
+  case 429:
   case 500:
   case 503:
     is<Equal<typeof change.data, ErrorBody>>();
@@ -143,6 +152,47 @@ const letters = unwrap(await listDeadLetters(client, { query: { after_id: 3 } })
 is<Equal<(typeof letters.dead_letters)[number], DeadLetter>>();
 is<Equal<DeadLetter['kind'], 'image' | 'batch'>>();
 
-// No any in what any operation returns.
+// Rows, files and frames.
+for await (const event of eachEvent(client, { query: { risk_level: ['high'] } })) is<Equal<typeof event, Event>>();
+for await (const detection of eachDetection(client)) is<Equal<typeof detection, Detection>>();
+// @ts-expect-error an unknown level
+void eachEvent(client, { query: { risk_level: ['higher'] } });
+
+const picture = await getEventImage(client, { path: { event_id: 1 }, ifNoneMatch: '"a"' });
+is<Equal<typeof picture.headers, Headers>>();
+if (picture.status === 304) is<Equal<typeof picture.data, undefined>>();
+if (picture.ok) void picture.data.arrayBuffer();
+if (picture.status === 410) is<Equal<typeof picture.data, ErrorBody>>();
+const table = await exportEvents(client);
+if (table.ok) is<Equal<typeof table.data, string>>();
+// @ts-expect-error an export has no ETag
+void exportEvents(client, { ifNoneMatch: '"a"' });
+// @ts-expect-error what is no file goes nowhere
+void getSeverity(client, { to: new WritableStream<Uint8Array>() });
+
+for await (const frame of streamEvents(client, { lastEventId: 'e-1' })) {
+  is<Equal<typeof frame.lastEventId, string | null>>();
+  switch (frame.kind) {
+    case 'event':
+    case 'event_changed':
+      is<Equal<typeof frame.data, Event>>();
+      break;
+    case 'events_removed':
+      is<Equal<typeof frame.data.ids, number[]>>();
+      break;
+    case 'camera':
+    case 'resync':
+    case 'system_status':
+    case 'lagged':
+      break;
+    default: {
+      const never: never = frame; // every kind is above
+      void never;
+    }
+  }
+}
+
+// No any in what any operation returns, nor in the rows and frames.
 type Answers = { [Name in keyof typeof api]: (typeof api)[Name] extends (...args: never[]) => Promise<infer R> ? R : null };
 is<Equal<HasAny<Answers>, false>>();
+is<Equal<HasAny<[Event, Detection, StreamEventsFrame]>, false>>();

@@ -76,13 +76,22 @@ export async function startServer(binary, env) {
   };
 }
 
-/** Starts an object detector that is healthy and can read no picture, so that each becomes a dead letter. */
-export async function startRefusingDetector() {
-  const server = createServer((request, response) => {
-    const [status, body] =
-      request.url === '/health' ? [200, { status: 'healthy', model_loaded: true }] : [422, { detail: 'cannot be read' }];
-    request.resume();
-    response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
+/** Starts an object detector that sees a person and a car in every picture, but can read none named refused.png, which becomes a dead letter. */
+export async function startDetector() {
+  const healthy = { status: 'healthy', model_loaded: true };
+  const found = [
+    { class: 'person', confidence: 0.9, bbox: { x: 4, y: 4, width: 20, height: 40 } },
+    { class: 'car', confidence: 0.8, bbox: { x: 30, y: 20, width: 30, height: 20 } },
+  ];
+  const server = createServer(async (request, response) => {
+    const pieces = [];
+    for await (const piece of request) pieces.push(piece);
+    const isRefused = Buffer.concat(pieces).includes('filename="refused.png"');
+    const picture = isRefused
+      ? [422, { detail: 'cannot be read' }]
+      : [200, { detections: found, inference_time_ms: 1, image_width: 64, image_height: 64 }];
+    const [status, body] = request.url === '/health' ? [200, healthy] : picture;
+    response.writeHead(Number(status), { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
