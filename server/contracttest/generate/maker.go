@@ -104,7 +104,7 @@ var zoneForm = &form{
 		})
 	},
 	wrong: []string{
-		"Nowhere", "Europe/Nowhere", "Local", "Europe", "Europe/", "/Europe/Berlin", "../UTC", "a b", "+02:00", "UTC+2", "Europe//Berlin", "é", "\x00",
+		"Nowhere", "Europe/Nowhere", "Local", "Europe", "Europe/", "/Europe/Berlin", "../UTC", "a b", "+02:00", "UTC+2", "Europe//Berlin", "Europe/./Berlin", "posix/UTC", "right/UTC", "localtime", "é", "\x00",
 		"UTC\x00", " UTC", "'UTC'",
 	},
 }
