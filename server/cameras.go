@@ -18,6 +18,8 @@ type CameraFolder struct {
 	CameraID string
 	// Path is of the server's file system.
 	Path string
+	// IsNew: it was not there before.
+	IsNew bool
 }
 
 // What may be wrong with a folder that a camera is to have.
@@ -104,6 +106,7 @@ func (s *Server) CreateCamera(
 	}
 	camera, err := s.options.Seen.CreateCamera(ctx, seen.NewCamera{
 		ID: folder.CameraID, Name: body.Name, FolderPath: folder.Path, TimeZone: body.TimeZone,
+		FolderIsNew: folder.IsNew,
 	}, toActor(requesterOf(ctx)))
 	if errors.Is(err, store.ErrConflict) {
 		return nil, &problem{

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"path"
 	"strings"
 	"time"
 
@@ -40,10 +41,20 @@ type seenStore interface {
 // zoneNamed returns the time zone of an IANA name. The error is a ParameterError.
 func zoneNamed(parameter, name string) (*time.Location, error) {
 	zone, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" {
+	if err != nil || !isZoneName(name) {
 		return nil, &list.ParameterError{Name: parameter, Err: list.ErrNoSuchZone}
 	}
 	return zone, nil
+}
+
+// isZoneName tells names of time zones from other paths to the files that they are read from: what is stored and what the database is
+// asked with must mean the same on every machine.
+func isZoneName(name string) bool {
+	switch first, _, _ := strings.Cut(name, "/"); first {
+	case "", "Local", "localtime", "posix", "posixrules", "right":
+		return false
+	}
+	return path.Clean(name) == name
 }
 
 // zoneFor chooses the time zone of a request: the one asked for, else that of the one camera that the

@@ -72,7 +72,8 @@ func TestListEvents_Parameters(t *testing.T) {
 	for query, place := range map[string]string{
 		"risk_level=grave": "query risk_level 0", "camera_id=": "query camera_id", "min_score=101": "query min_score",
 		"hours=22-6": "query hours", "hours=24:00-01:00": "query hours", "time_zone=Mars/Olympus": "query time_zone",
-		"time_zone=Local": "query time_zone", "limit=0": "query limit", "limit=1001": "query limit", "offset=-1": "query offset",
+		"time_zone=Local": "query time_zone", "time_zone=Europe//Berlin": "query time_zone", "time_zone=posix/UTC": "query time_zone",
+		"time_zone=localtime": "query time_zone", "time_zone=/UTC": "query time_zone", "limit=0": "query limit", "limit=1001": "query limit", "offset=-1": "query offset",
 		"order=up": "query order", "start_date=2025-02-30": "query start_date", "skip=5": "query skip", "cursor=abcdefgh": "query cursor",
 	} {
 		s.get(t, "/api/events?"+query).wantInvalid(t, place)
@@ -161,7 +162,7 @@ func TestCameras(t *testing.T) {
 		require.Equal(t, want, f.seen.cameraUpdate, body)
 	}
 	for body, place := range map[string]string{
-		`{"name":""}`: "body name", `{"name":" "}`: "body name", `{"time_zone":"Mars"}`: "body time_zone", `{"id":"x"}`: "body id",
+		`{"name":""}`: "body name", `{"name":" "}`: "body name", `{"time_zone":"Mars"}`: "body time_zone", `{"time_zone":"Europe/./Berlin"}`: "body time_zone", `{"id":"x"}`: "body id",
 	} {
 		s.send(t, "PATCH", "/api/cameras/garden", body).wantInvalid(t, place)
 	}

@@ -58,12 +58,12 @@ type cameraFolders struct{ root string }
 
 // MakeCameraFolder makes the folder where it is not there yet.
 func (f cameraFolders) MakeCameraFolder(asked string) (server.CameraFolder, error) {
-	path, err := intake.MakeFolder(f.root, asked)
+	path, isNew, err := intake.MakeFolder(f.root, asked)
 	switch {
 	case errors.Is(err, intake.ErrNoCameraFolder):
 		err = fmt.Errorf("%w: %w", server.ErrNoCameraFolder, err)
 	case errors.Is(err, intake.ErrReadOnlyRoot):
 		err = fmt.Errorf("%w: %w", server.ErrReadOnlyRoot, err)
 	}
-	return server.CameraFolder{CameraID: intake.CameraID(filepath.Base(path)), Path: path}, err
+	return server.CameraFolder{CameraID: intake.CameraID(filepath.Base(path)), Path: path, IsNew: isNew}, err
 }

@@ -79,6 +79,7 @@ func newRequester(t *testing.T, seed uint64, key string) *requester {
 	model.SetBehaviour(aitest.Hang())
 	require.NoError(t, os.MkdirAll(filepath.Join(cameras, "front"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(cameras, "front", "note.txt"), []byte("not empty"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(cameras, pictureFolder), 0o755))
 	settings := generate.Settings{APIKey: key, AllowedHost: "cams.example.net", TrustedOrigin: "https://dash.example.com"}
 	databaseURL := storetest.NewEmptyURL(t)
 	env := []string{
@@ -92,18 +93,41 @@ func newRequester(t *testing.T, seed uint64, key string) *requester {
 	require.NoError(t, err)
 	r := &requester{t: t, seed: seed, database: sqlx.MustOpen("postgres", databaseURL), statuses: map[int]int{}}
 	t.Cleanup(func() { _ = r.database.Close() })
-	r.generator, err = generate.New(doc, settings)
-	require.NoError(t, err)
 	r.process = serve(t, env...)
 	// Who has shown the right key once is not taken for a guesser when wrong ones follow.
 	r.eventually("a session", func() bool {
-		status, _ := r.request(http.MethodPost, "/api/session", http.Header{"X-Api-Key": {key}}, nil)
-		return status == http.StatusOK
+		settings.Session, err = r.signIn(key)
+		return err == nil
 	})
+	require.Equal(t, key == "", settings.Session == "")
+	r.generator, err = generate.New(doc, settings)
+	require.NoError(t, err)
 	for _, path := range []string{"/ready", "/api/system/health", "/api/system/storage", "/api/system/pipeline-latency"} {
 		r.eventually(path, func() bool { status, _ := r.get(path); return status == http.StatusOK })
 	}
+	r.addPictures(cameras)
 	return r
+}
+
+// signIn returns a cookie that stands for a key; none when none is needed.
+func (r *requester) signIn(key string) (cookie string, err error) {
+	request, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, r.BaseURL+"/api/session", http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("X-Api-Key", key)
+	response, err := r.client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("status %d", response.StatusCode)
+	}
+	for _, each := range response.Cookies() {
+		cookie = each.Name + "=" + each.Value
+	}
+	return cookie, nil
 }
 
 // part sends some requests: first, together, those that must change nothing, and then, one after the other, those that may.

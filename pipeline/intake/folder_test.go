@@ -18,9 +18,10 @@ func TestMakeFolder(t *testing.T) {
 	require.NoError(t, os.Mkdir(root, 0o750))
 	require.NoError(t, os.WriteFile(filepath.Join(root, "file"), nil, 0o600))
 	require.NoError(t, os.Symlink(t.TempDir(), filepath.Join(root, "link")))
-	for _, asked := range []string{"Front Door", "Front Door", "./shed/", filepath.Join(root, "garden"), "ä"} {
-		path, err := intake.MakeFolder(root, asked)
+	for i, asked := range []string{"Front Door", "Front Door", "./shed/", filepath.Join(root, "garden"), "ä"} {
+		path, isNew, err := intake.MakeFolder(root, asked)
 		require.NoError(t, err, asked)
+		require.Equal(t, i != 1, isNew, asked)
 		require.DirExists(t, path)
 		require.Equal(t, root, filepath.Dir(path))
 		require.Equal(t, filepath.Base(filepath.Clean(asked)), filepath.Base(path))
@@ -29,11 +30,11 @@ func TestMakeFolder(t *testing.T) {
 		"..", ".", "/", "../x", "a/b", "/etc", root, root + "/a/b", root + "/../x", ".hidden", "@eaDir", "file", "link",
 		strings.Repeat("x", 300),
 	} {
-		_, err := intake.MakeFolder(root, asked)
+		_, _, err := intake.MakeFolder(root, asked)
 		require.ErrorIs(t, err, intake.ErrNoCameraFolder, asked)
 	}
 	require.NoDirExists(t, filepath.Join(filepath.Dir(root), "x"))
-	_, err := intake.MakeFolder(filepath.Join(root, "missing"), "a")
+	_, _, err := intake.MakeFolder(filepath.Join(root, "missing"), "a")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, intake.ErrNoCameraFolder)
 }

@@ -130,6 +130,24 @@ func RangeOf(startDate, endDate *string, zone *time.Location) (Range, error) {
 	return r, nil
 }
 
+// firstInstant and lastInstant are the earliest and the latest bound that make sense: nothing was recorded before or is after them,
+// and every way to write times has room for them.
+var (
+	firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastInstant  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
+
+// inBounds moves a time between the earliest and the latest that make sense.
+func inBounds(at time.Time) time.Time {
+	switch {
+	case at.Before(firstInstant):
+		return firstInstant
+	case at.After(lastInstant):
+		return lastInstant
+	}
+	return at
+}
+
 // bounds are the first microsecond of a day or time and the first one behind it.
 func bounds(text string, zone *time.Location) (first, behind time.Time, err error) {
 	if len(text) == len(time.DateOnly) {
@@ -137,7 +155,7 @@ func bounds(text string, zone *time.Location) (first, behind time.Time, err erro
 		if err != nil {
 			return first, behind, ErrNoSuchTime
 		}
-		return startOfDay(day, zone), startOfDay(day.AddDate(0, 0, 1), zone), nil
+		return inBounds(startOfDay(day, zone)), inBounds(startOfDay(day.AddDate(0, 0, 1), zone)), nil
 	}
 	at, err := Time(text)
 	if err != nil {
@@ -147,7 +165,7 @@ func bounds(text string, zone *time.Location) (first, behind time.Time, err erro
 	if first = whole; whole.Before(at) {
 		first = whole.Add(time.Microsecond)
 	}
-	return first, whole.Add(time.Microsecond), nil
+	return inBounds(first), inBounds(whole.Add(time.Microsecond)), nil
 }
 
 // StartOfDay is the first instant of the day in the zone that is some days behind the one of a time.
@@ -175,9 +193,6 @@ func startOfDay(day time.Time, zone *time.Location) time.Time {
 // isOn tells whether a time is on a day, as the clocks of its zone show it.
 func isOn(at, day time.Time) bool { return at.Format(time.DateOnly) == day.Format(time.DateOnly) }
 
-// firstInstant is the earliest bound that makes sense; nothing was recorded before it.
-var firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // Time reads an RFC 3339 time, in UTC without a zone. A leap second means the second after it. What
 // is left to refuse here are days that do not exist, with ErrNoSuchTime.
 func Time(text string) (time.Time, error) {
@@ -196,10 +211,7 @@ func Time(text string) (time.Time, error) {
 	if leap {
 		at = at.Truncate(time.Second).Add(time.Second)
 	}
-	if at.Before(firstInstant) {
-		at = firstInstant
-	}
-	return at.UTC(), nil
+	return inBounds(at.UTC()), nil
 }
 
 // Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range. There

@@ -116,7 +116,13 @@ func TestRangeOf(t *testing.T) {
 		"end of a year": {end: "2025-12-31", before: "2026-01-01T00:00:00Z"},
 		"wrong order":   {"2025-12-24", "2025-12-22", "", "2025-12-24T00:00:00Z", "2025-12-23T00:00:00Z"},
 		"leap second":   {start: "2016-12-31T23:59:60Z", from: "2017-01-01T00:00:00Z"},
-		"year 0":        {start: "0000-02-29T00:00:00Z", from: "0001-01-01T00:00:00Z"},
+		"the last day":  {end: "9999-12-31", before: "9999-12-31T23:59:59.999999Z"},
+		"the last one elsewhere": {
+			"9999-12-31T23:00:00-12:00", "9999-12-31", "America/New_York", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z",
+		},
+		"the last second": {end: "9999-12-31T23:59:60Z", before: "9999-12-31T23:59:59.999999Z"},
+		"the first day":   {"0000-01-01", "0000-01-01", "Asia/Tokyo", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"},
+		"year 0":          {start: "0000-02-29T00:00:00Z", from: "0001-01-01T00:00:00Z"},
 	} {
 		zone, err := time.LoadLocation(test.zone)
 		require.NoError(t, err)
@@ -124,6 +130,7 @@ func TestRangeOf(t *testing.T) {
 		require.NoError(t, err, name)
 		require.Equal(t, test.from, written(got.From), name)
 		require.Equal(t, test.before, written(got.Before), name)
+		require.NotPanics(t, func() { list.CursorsOf("listThings", got) }, name)
 	}
 	for _, text := range []string{
 		"2025-02-29", "2025-04-31", "2025-02-29T00:00:00Z", "2025-04-31T00:00:00", "2025-13-01", "yesterday!", "",

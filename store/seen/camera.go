@@ -2,6 +2,7 @@ package seen
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -98,15 +99,28 @@ type NewCamera struct {
 	ID, Name   string
 	FolderPath string // of the server's file system
 	TimeZone   *string
+	// FolderIsNew: it was made for this camera a moment ago.
+	FolderIsNew bool
 }
 
-// CreateCamera adds a camera, together with an audit entry. ErrConflict when its id exists.
+// takeoverWithin is how old a camera may be that was stored for a new folder before the one who made the folder came to it.
+const takeoverWithin = 10 * time.Second
+
+// CreateCamera adds a camera, together with an audit entry. ErrConflict when its id exists. The pipeline stores a camera for each new
+// folder that it sees, maybe before this one: of a folder that was made for this camera, that row is it.
 func (s *Store) CreateCamera(ctx context.Context, added NewCamera, actor store.Actor) (Camera, error) {
 	var camera Camera
 	err := s.db.InTx(ctx, "create camera", func(ctx context.Context, tx *sqlx.Tx) error {
 		err := tx.GetContext(ctx, &camera, `
-			INSERT INTO cameras (id, name, folder_path, time_zone) VALUES ($1, $2, $3, $4) RETURNING `+cameraColumns,
-			added.ID, added.Name, added.FolderPath, added.TimeZone)
+			INSERT INTO cameras AS c (id, name, folder_path, time_zone) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone
+				WHERE $5 AND c.folder_path = excluded.folder_path AND c.last_seen_at IS NULL
+				  AND c.created_at > clock_timestamp() - $6 * interval '1 second'
+			RETURNING `+cameraColumns,
+			added.ID, added.Name, added.FolderPath, added.TimeZone, added.FolderIsNew, takeoverWithin.Seconds())
+		if errors.Is(err, sql.ErrNoRows) {
+			return store.ErrConflict
+		}
 		if err != nil {
 			return fmt.Errorf("insert: %w", err)
 		}

@@ -423,6 +423,29 @@ func TestDetections(t *testing.T) {
 }
 
 // TestCameras: adding, changing, counting.
+// TestCreateCamera_OfANewFolder: the pipeline may see the folder first.
+func TestCreateCamera_OfANewFolder(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	seenFirst := store.Camera{ID: "loft", Name: "Loft window", FolderPath: "/cameras/Loft window"}
+	require.NoError(t, e.db.EnsureCamera(t.Context(), seenFirst))
+	added := seen.NewCamera{ID: "loft", Name: "Under the roof", FolderPath: seenFirst.FolderPath, TimeZone: new("Asia/Tokyo")}
+	_, err := e.CreateCamera(t.Context(), added, actor)
+	require.ErrorIs(t, err, store.ErrConflict, "the folder was there before")
+	require.Empty(t, e.audited())
+
+	added.FolderIsNew = true
+	camera, err := e.CreateCamera(t.Context(), added, actor)
+	require.NoError(t, err)
+	require.Equal(t, "Under the roof", camera.Name)
+	require.Equal(t, "Asia/Tokyo", *camera.TimeZone)
+	require.Len(t, e.audited(), 1)
+
+	e.exec(`UPDATE cameras SET created_at = now() - interval '1 hour' WHERE id = 'loft'`)
+	_, err = e.CreateCamera(t.Context(), added, actor)
+	require.ErrorIs(t, err, store.ErrConflict, "an old camera whose folder was made again")
+}
+
 func TestCameras(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
@@ -431,6 +454,8 @@ func TestCameras(t *testing.T) {
 	require.Equal(t, "Shed", camera.Name)
 	_, err = e.CreateCamera(t.Context(), seen.NewCamera{ID: "shed", Name: "Shed", FolderPath: "/cameras/shed"}, actor)
 	require.ErrorIs(t, err, store.ErrConflict)
+	_, err = e.CreateCamera(t.Context(), seen.NewCamera{ID: "shed", Name: "Shed", FolderPath: "/cameras/Shed", FolderIsNew: true}, actor)
+	require.ErrorIs(t, err, store.ErrConflict, "of another folder")
 	zone, err := e.ZoneOf(t.Context(), "shed")
 	require.NoError(t, err)
 	require.Equal(t, "Asia/Tokyo", zone)

@@ -34,7 +34,7 @@ func (d *draft) breakBody() {
 		if d.op.body.MaxProps != nil { // too many keys would be another fault
 			d.fields = nil
 		}
-		value, place := d.wrongValue(d.op.body.Properties[key].Value)
+		value, place := d.wrongValue(key, d.op.body.Properties[key].Value)
 		d.fields = append(d.fields, member{key, value})
 		d.Field = slices.Concat([]string{"body", key}, place)
 		if strings.Contains(value, "e400") || len(value) > 400 && value[0] == '1' { // no number that anybody can hold: the whole text is no use
@@ -55,21 +55,28 @@ func (d *draft) notOneObject() []string {
 	}
 }
 
-// breakKeys adds a key that nobody knows, writes one in another case or twice, or sends too few or too many.
+// breakKeys adds a key that nobody knows, writes one in another case or twice, leaves one out that must be there, or sends too few or too
+// many.
 func (d *draft) breakKeys() {
 	schema := d.op.body
 	keys := keysOf(schema)
+	if len(schema.Required) > 0 && d.one(4) {
+		key := d.of(schema.Required)
+		d.fields = slices.DeleteFunc(d.fields, func(m member) bool { return m.key == key })
+		d.Field = []string{"body", key}
+		return
+	}
 	switch d.IntN(4) {
 	case 0:
 		key := d.of(keys)
 		other := string(unicode.ToUpper(rune(key[0]))) + key[1:]
-		d.fields = append(d.fields, member{other, d.value(schema.Properties[key].Value)})
+		d.fields = append(d.fields, member{other, d.value(key, schema.Properties[key].Value)})
 		d.Field = []string{"body", other}
 	case 1:
 		key := d.of(keys)
-		value := d.value(schema.Properties[key].Value)
+		value := d.value(key, schema.Properties[key].Value)
 		d.fields = slices.DeleteFunc(d.fields, func(m member) bool { return m.key == key || schema.MaxProps != nil })
-		d.fields = append(d.fields, member{key, value}, member{key, d.of([]string{value, "null", d.value(schema.Properties[key].Value)})})
+		d.fields = append(d.fields, member{key, value}, member{key, d.of([]string{value, "null", d.value(key, schema.Properties[key].Value)})})
 		d.Field = []string{"body", key}
 	case 2:
 		if schema.MinProps > 0 && d.one(2) {
@@ -79,7 +86,7 @@ func (d *draft) breakKeys() {
 		if most := schema.MaxProps; most != nil {
 			d.fields = nil
 			for _, key := range keys[:*most+1] {
-				d.fields = append(d.fields, member{key, d.value(schema.Properties[key].Value)})
+				d.fields = append(d.fields, member{key, d.value(key, schema.Properties[key].Value)})
 			}
 			return
 		}
@@ -91,8 +98,8 @@ func (d *draft) breakKeys() {
 	}
 }
 
-// wrongValue is a JSON text that does not fit the schema, and where in it the fault is.
-func (d *draft) wrongValue(schema *openapi3.Schema) (value string, place []string) {
+// wrongValue is a JSON text that does not fit the schema of a key, and where in it the fault is.
+func (d *draft) wrongValue(key string, schema *openapi3.Schema) (value string, place []string) {
 	var wrong []string
 	if !schema.Nullable {
 		wrong = append(wrong, "null")
@@ -116,14 +123,22 @@ func (d *draft) wrongValue(schema *openapi3.Schema) (value string, place []strin
 		wrong = append(wrong, "-0.000001", "1.0000000000000002", "2", "-1", "1e400", "1e300", "1"+strings.Repeat("0", 400))
 	case schema.Type.Is(openapi3.TypeArray):
 		if d.one(2) {
-			bad, inner := d.wrongValue(schema.Items.Value)
-			good := d.value(schema.Items.Value)
+			bad, inner := d.wrongValue(key, schema.Items.Value)
+			good := d.value(key, schema.Items.Value)
 			return "[" + good + "," + bad + "]", append([]string{"1"}, inner...)
 		}
 		most := int(*schema.MaxItems)                              //nolint:gosec // small
 		wrong = append(wrong, "["+strings.Repeat("1,", most)+"1]") // one more than it may have
 	case schema.Type.Is(openapi3.TypeString):
-		wrong = append(wrong, `""`, `"`+strings.Repeat("x", maxLength(schema)+1)+`"`, `"`+strings.Repeat("é", maxLength(schema)+1)+`"`)
+		wrong = append(wrong, `"`+strings.Repeat("x", maxLength(schema)+1)+`"`, `"`+strings.Repeat("é", maxLength(schema)+1)+`"`)
+		if schema.MinLength > 0 || len(schema.Enum) > 0 {
+			wrong = append(wrong, `""`)
+		}
+		if form := formOf(key, schema); form != nil {
+			for _, text := range form.wrong {
+				wrong = append(wrong, d.quoted(text))
+			}
+		}
 	}
 	return d.of(wrong), nil
 }

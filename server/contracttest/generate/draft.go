@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -29,6 +30,8 @@ type draft struct {
 	badHost, badOrigin, badPath, badMethod, badKey, badSize, badType, badQuery, badBody, preflight bool
 
 	badParameter bool // in the path
+	badRange     bool
+	byCookie     bool // a session does instead of the key
 }
 
 // start makes a right request.
@@ -44,6 +47,9 @@ func (d *draft) start() {
 			d.pairs = append(d.pairs, pair{parameter.Name, d.text(parameter.Schema.Value, parameter)})
 		}
 	}
+	if d.op.isSpan {
+		d.setSpan(30 * 24 * time.Hour) // short enough for both lengths of a row
+	}
 	if d.op.body != nil {
 		d.fields = d.members(d.op.body)
 		d.Header.Set("Content-Type", d.of([]string{
@@ -51,10 +57,48 @@ func (d *draft) start() {
 		}))
 		d.Chunked = d.one(4)
 	}
-	if d.op.needsKey && d.settings.APIKey != "" {
-		d.Header.Set("X-Api-Key", d.settings.APIKey)
-	}
 	d.decorate()
+	if d.op.needsKey && d.settings.APIKey != "" {
+		d.identify()
+	}
+}
+
+// identify sends the key, or the session that stands for it.
+func (d *draft) identify() {
+	if d.settings.Session == "" || !d.op.takesSession || d.one(2) {
+		d.Header.Set("X-Api-Key", d.settings.APIKey)
+		return
+	}
+	d.byCookie = true
+	d.Header.Set("Cookie", d.settings.Session)
+	if d.op.reads {
+		return
+	}
+	d.Header.Del("Origin")
+	d.Header.Set("Sec-Fetch-Site", "same-origin")
+	if d.Host != "" && d.one(2) {
+		d.Header.Del("Sec-Fetch-Site")
+		d.Header.Set("Origin", "http://"+d.Host)
+	}
+}
+
+// setSpan replaces the times of a request by two that are as far apart, or closer, or in the wrong order; or it drops the first one.
+// One without an end would end now, which nobody knows here.
+func (d *draft) setSpan(longest time.Duration) {
+	hasEnd := slices.ContainsFunc(d.pairs, func(p pair) bool { return p.name == "end_date" })
+	hasStart := slices.ContainsFunc(d.pairs, func(p pair) bool { return p.name == "start_date" })
+	d.pairs = slices.DeleteFunc(d.pairs, func(p pair) bool { return p.name == "start_date" })
+	if !hasStart || !hasEnd {
+		return
+	}
+	d.pairs = slices.DeleteFunc(d.pairs, func(p pair) bool { return p.name == "end_date" })
+	end := time.Date(1+d.IntN(9_998), time.Month(1+d.IntN(12)), 1+d.IntN(28), 12, 0, 0, 0, time.UTC)
+	start := end.Add(time.Duration(d.Int64N(int64(longest))) - longest + 24*time.Hour) // days are whole
+	if d.one(6) {
+		start = end.Add(time.Duration(d.Int64N(int64(longest))))
+	}
+	layout := d.of([]string{time.DateOnly, "2006-01-02T15:04:05Z"})
+	d.pairs = append(d.pairs, pair{"start_date", start.Format(layout)}, pair{"end_date", end.Format(layout)})
 }
 
 // decorate adds what changes nothing.
@@ -107,8 +151,17 @@ func (d *draft) decorate() {
 		{"X-Http-Method-Override", []string{"DELETE"}},
 		{"Content-Language", []string{"tlh"}},
 	} {
+		if header.name == "X-Forwarded-For" && d.op.private && d.settings.APIKey == "" {
+			continue // from elsewhere nobody gets these without a key
+		}
 		if d.one(12) {
 			d.Header.Set(header.name, d.of(header.values))
+		}
+	}
+	if d.op.statuses[http.StatusPartialContent] && d.one(2) {
+		d.Header.Set("Range", d.of([]string{"bytes=0-", "bytes=0-1", "bytes=1-1", "bytes=-5", "bytes=0-99999999999", "bytes=0-1,3-4", "lines=1-2"}))
+		if d.one(4) {
+			d.Header.Set("If-Range", d.of([]string{`"x"`, "rubbish"}))
 		}
 	}
 	if d.op.reads && d.one(10) { // a body that nobody asked for is not read
@@ -157,14 +210,45 @@ func (d *draft) finish() {
 	}
 	if slices.Equal(d.Statuses, d.op.success) {
 		d.Faults = nil // what is wrong is nobody's business here
-		d.Writes = !d.op.reads
-		if d.op.statuses[http.StatusNotModified] && d.Header.Get("If-None-Match") == "*" {
-			d.Statuses = append(slices.Clone(d.Statuses), http.StatusNotModified)
-		}
+		d.Writes = !d.op.reads || d.op.records
+		d.Statuses = d.ofConditions()
 	}
 }
 
-// expected goes through the order that the contract promises: Host, cross-origin, 404, 405, 401, 413 and 415, 422.
+// ofConditions are the answers to a right request with conditions.
+func (d *draft) ofConditions() []int {
+	isKnown := d.op.statuses[http.StatusNotModified] && d.Header.Get("If-None-Match") == "*"
+	if !d.op.statuses[http.StatusPartialContent] {
+		if isKnown {
+			return append(slices.Clone(d.op.success), http.StatusNotModified)
+		}
+		return d.op.success
+	}
+	answer := http.StatusOK
+	asked := d.Header.Get("Range")
+	isOne := strings.HasPrefix(asked, "bytes=") && !strings.Contains(asked, ",")
+	switch {
+	case isKnown:
+		answer = http.StatusNotModified
+	case isOne && d.Header.Get("If-Range") == "":
+		answer = http.StatusPartialContent
+	}
+	return []int{answer, http.StatusNotFound, http.StatusGone}
+}
+
+// refused are the answers to a request without the right key.
+func (d *draft) refused() []int {
+	if d.settings.APIKey == "" {
+		return []int{http.StatusForbidden}
+	}
+	if keys := d.Header["X-Api-Key"]; len(keys) > 1 || len(keys) == 1 && keys[0] != "" {
+		return []int{http.StatusUnauthorized, http.StatusTooManyRequests} // how many came before is not known here
+	}
+	return []int{http.StatusUnauthorized}
+}
+
+// expected goes through the order that the contract promises: Host, cross-origin, 404, 405, 401, 413 and 415, 422,
+// and a part that the file does not have last.
 func (d *draft) expected() []int {
 	isProbe := !d.op.statuses[http.StatusMisdirectedRequest] && !d.badPath
 	switch {
@@ -178,10 +262,8 @@ func (d *draft) expected() []int {
 		return []int{http.StatusNotFound}
 	case d.badMethod:
 		return []int{http.StatusMethodNotAllowed}
-	case d.badKey && d.op.statuses[http.StatusUnauthorized] && d.settings.APIKey != "":
-		return []int{http.StatusUnauthorized, http.StatusTooManyRequests}
-	case d.op.private && d.settings.APIKey == "" && d.Header.Get("X-Forwarded-For") != "": // from elsewhere
-		return []int{http.StatusForbidden}
+	case d.badKey && d.op.needsKey && (d.settings.APIKey != "" || d.op.private):
+		return d.refused()
 	}
 	tooLarge := d.badSize && d.op.statuses[http.StatusRequestEntityTooLarge]
 	wrongType := d.badType && d.op.statuses[http.StatusUnsupportedMediaType]
@@ -194,6 +276,8 @@ func (d *draft) expected() []int {
 		return []int{http.StatusUnsupportedMediaType}
 	case (d.badParameter || d.badQuery || d.badBody) && d.op.statuses[http.StatusUnprocessableEntity]:
 		return []int{http.StatusUnprocessableEntity}
+	case d.badRange:
+		return []int{http.StatusRequestedRangeNotSatisfiable, http.StatusNotFound, http.StatusGone}
 	}
 	return d.op.success
 }

@@ -14,7 +14,7 @@ import (
 
 // breakSomething makes one more thing wrong, unless that kind of thing is wrong already.
 func (d *draft) breakSomething() {
-	switch d.IntN(16) {
+	switch d.IntN(17) {
 	case 0:
 		d.breakHost()
 	case 1:
@@ -31,7 +31,9 @@ func (d *draft) breakSomething() {
 		d.breakSize()
 	case 7:
 		d.breakType()
-	case 8, 9, 10, 11:
+	case 8:
+		d.breakRange()
+	case 9, 10, 11, 12:
 		if len(d.op.inPath) > 0 && d.one(2) {
 			d.breakParameter()
 			return
@@ -141,22 +143,42 @@ func (d *draft) askBeforehand() {
 	d.Header.Set("Access-Control-Request-Method", d.of([]string{"PATCH", "POST", "DELETE"}))
 }
 
+// breakKey sends no key or a wrong one; where none is needed, the request comes from elsewhere.
 func (d *draft) breakKey() {
 	if !d.fault(&d.badKey, "key") {
 		return
 	}
 	key := d.settings.APIKey
+	if key == "" {
+		if d.op.private {
+			d.Header.Set(d.of([]string{"X-Forwarded-For", "Forwarded", "Via", "X-Real-Ip", "X-Forwarded-Host"}), d.of([]string{"192.0.2.7", "", "rubbish"}))
+		}
+		return
+	}
 	d.Header.Del("X-Api-Key")
-	switch d.IntN(4) {
+	d.Header.Del("Cookie")
+	switch d.IntN(5) {
 	case 0:
 	case 1:
 		d.Header["X-Api-Key"] = []string{key, key}
 	case 2:
 		d.Header.Set("Authorization", "Bearer "+key)
 		d.Header.Set("Cookie", "X-API-Key="+key)
+	case 3:
+		d.Header.Set("Cookie", d.of([]string{"hsi_session=x", "hsi_session_00000000=" + strings.Repeat("A", 43), "hsi_session_=" + key}))
 	default:
 		d.Header.Set("X-Api-Key", d.of([]string{"", "wrong", key + "x", strings.ToUpper(key), "\xff", strings.Repeat("k", 4000)}))
 	}
+}
+
+// breakRange asks for a part of a file that no file has.
+func (d *draft) breakRange() {
+	if !d.op.statuses[http.StatusPartialContent] || !d.fault(&d.badRange, "range") {
+		return
+	}
+	d.Header.Del("If-None-Match") // it comes first
+	d.Header.Del("If-Range")
+	d.Header.Set("Range", d.of([]string{"bytes=99999999999-", "bytes=99999999999-99999999999", "bytes=9007199254740991-"}))
 }
 
 // breakSize makes the body too large; where nobody reads it that does not matter.
@@ -242,14 +264,17 @@ func (d *draft) breakQuery() {
 func (m maker) wrongTexts(parameter *openapi3.Parameter) []string {
 	schema := parameter.Schema.Value
 	if !schema.Type.Is(openapi3.TypeArray) {
-		return wrongTexts(schema)
+		return wrongTexts(parameter.Name, schema)
 	}
 	good := m.item(schema.Items.Value, parameter)
-	wrong := []string{"", ",", good + ",", "," + good, good + ",," + good, good + ", " + good}
+	wrong := []string{"", ",", good + ",", "," + good, good + ",," + good}
+	if pattern := schema.Items.Value.Pattern; pattern == "" || !regexp.MustCompile(pattern).MatchString(" ") {
+		wrong = append(wrong, good+", "+good)
+	}
 	if schema.UniqueItems {
 		wrong = append(wrong, good+","+good)
 	}
-	for _, bad := range wrongTexts(schema.Items.Value) {
+	for _, bad := range wrongTexts(parameter.Name, schema.Items.Value) {
 		if bad != "" && !strings.Contains(bad, ",") {
 			wrong = append(wrong, bad, good+","+bad)
 		}
@@ -260,21 +285,25 @@ func (m maker) wrongTexts(parameter *openapi3.Parameter) []string {
 // odd are texts of which a pattern should refuse most.
 var odd = []string{"\x00", " ", "a b", "a/b", "/", ".", "..", "../x", "é", "😀", "%", "%2f", "a?b", "a#b", "a;b", "\n", "-", "A"}
 
-// wrongTexts are values that do not fit a plain schema.
-func wrongTexts(schema *openapi3.Schema) []string {
+// wrongTexts are values of a name that do not fit a plain schema.
+func wrongTexts(name string, schema *openapi3.Schema) []string {
 	wrong := []string{"", "\xff", "\xc3\x28", "\xc0\x80", "\xed\xa0\x80"}
+	form := formOf(name, schema)
 	switch {
 	case schema.Type.Is(openapi3.TypeInteger) && len(schema.Enum) > 0:
 		wrong = append(wrong, "0", "-1", "1", "+320", "0320", "320.0", "3.2e2", " 320", "320\n", "320,640", "99999999999999999999", "null", "wide")
 	case schema.Type.Is(openapi3.TypeInteger):
 		wrong = append(wrong, wrongIntegers(schema)...)
 		wrong = append(wrong, "+5", "007", "-0", " 5", "5 ", "0x10", "1_0", "١", "５", "true", "null", "5\x00", "5\n", "1,2", "Infinity", "\"5\"")
+	case schema.Type.Is(openapi3.TypeNumber):
+		wrong = append(wrong, "-0.000001", "1.0000000000000002", "2", "1e400", "NaN", "nan", "Infinity", "-inf", "0x1p-2", "0x.8p0", "1_0", "x", "0,5",
+			" 0.5", "0.5 ", "0.5\n", "true", "null", "\"0.5\"", "٠")
 	case schema.Type.Is(openapi3.TypeBoolean):
 		wrong = append(wrong, "1", "0", "True", "FALSE", "yes", "no", "t", " true", "true\n", "null", "\"true\"", "truefalse", "on")
 	case len(schema.Enum) > 0:
 		wrong = append(wrong, slices.DeleteFunc(slices.Clone(odd), func(text string) bool { return slices.Contains(schema.Enum, any(text)) })...)
-	case forms[schema.Pattern] != nil:
-		wrong = append(wrong, forms[schema.Pattern].wrong...)
+	case form != nil:
+		wrong = append(wrong, form.wrong...)
 	case schema.Pattern != "":
 		wrong = append(wrong, slices.DeleteFunc(slices.Clone(odd), regexp.MustCompile(schema.Pattern).MatchString)...)
 	}

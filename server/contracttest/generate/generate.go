@@ -18,6 +18,8 @@ import (
 type Settings struct {
 	// APIKey is the key that the server asks for; empty when it asks for none.
 	APIKey string
+	// Session is a cookie, name=value, that stands for the key; empty when there is none.
+	Session string
 	// AllowedHost is an extra name that the server answers for.
 	AllowedHost string
 	// TrustedOrigin is an origin that browsers may write from.
@@ -84,6 +86,10 @@ type operation struct {
 	private          bool         // without keys it is refused to others than this machine
 	statuses         map[int]bool // documented
 	success          []int        // answers to a right request
+
+	takesSession bool // instead of the key, and it does not end it
+	records      bool // it leaves an audit entry, also where it only reads
+	isSpan       bool // its two times must not be far apart
 }
 
 // New reads the contract. It fails on something that it cannot make requests for.
@@ -114,7 +120,7 @@ func New(doc *openapi3.T, settings Settings) (*Generator, error) {
 		switch {
 		case op.body != nil:
 			chances = 4
-		case len(op.query)+len(op.inPath) > 0:
+		case len(op.query)+len(op.inPath) > 0 || op.needsKey:
 			chances = 2
 		}
 		g.chances = append(g.chances, slices.Repeat([]*operation{op}, chances)...)
@@ -152,13 +158,34 @@ func newOperation(method, path string, item *openapi3.PathItem, specified *opena
 	if len(op.inPath) > 0 && op.statuses[http.StatusNotFound] { // the right id of nothing
 		op.success = append(op.success, http.StatusNotFound)
 	}
+	if op.statuses[http.StatusCreated] && op.statuses[http.StatusConflict] { // it may be there already
+		op.success = append(op.success, http.StatusConflict)
+	}
+	op.readWords(specified)
 	if specified.RequestBody != nil {
 		op.body = specified.RequestBody.Value.Content.Get("application/json").Schema.Value
-		if !op.body.Type.Is(openapi3.TypeObject) || len(op.body.Required) > 0 {
-			return nil, errors.New("cannot make bodies other than objects of optional keys")
+		if !op.body.Type.Is(openapi3.TypeObject) {
+			return nil, errors.New("cannot make bodies other than objects")
+		}
+		for key, property := range op.body.Properties {
+			if property.Value.Pattern != "" && formOf(key, property.Value) == nil {
+				return nil, fmt.Errorf("key %s: cannot make texts of the form %s", key, property.Value.Pattern)
+			}
 		}
 	}
 	return op, nil
+}
+
+// readWords notes what the contract says about an operation in other ways than by schemas.
+func (op *operation) readWords(specified *openapi3.Operation) {
+	if specified.Security != nil {
+		for _, way := range *specified.Security {
+			_, withSession := way["SessionCookie"]
+			op.takesSession = op.takesSession || withSession && op.id != "deleteSession"
+		}
+	}
+	op.records = op.id == "exportEvents"
+	op.isSpan = op.id == "getEventSummary"
 }
 
 // addParameter refuses what the maker cannot make.
@@ -167,7 +194,7 @@ func (op *operation) addParameter(parameter *openapi3.Parameter) error {
 	if schema.Items != nil {
 		schema = schema.Items.Value
 	}
-	if schema.Pattern != "" && forms[schema.Pattern] == nil && len(parameter.Examples) == 0 && parameter.Example == nil {
+	if schema.Pattern != "" && formOf(parameter.Name, schema) == nil && len(parameter.Examples) == 0 && parameter.Example == nil {
 		return fmt.Errorf("cannot make texts of the form %s, and there is no example", schema.Pattern)
 	}
 	switch {

@@ -3,7 +3,6 @@ package generate
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var locked = Settings{APIKey: "correct-horse", AllowedHost: "cams.example.net", TrustedOrigin: "https://dash.example.com"}
+var locked = Settings{APIKey: "correct-horse", Session: "hsi_session_1=x", AllowedHost: "cams.example.net", TrustedOrigin: "https://dash.example.com"}
 
 // newGenerator makes requests from the contract and from the operations of the tests.
 func newGenerator(t *testing.T, settings Settings) (*openapi3.T, *Generator) {
@@ -48,10 +47,14 @@ func TestRequest_IsRepeated(t *testing.T) {
 func TestRequest_ReachesEverything(t *testing.T) {
 	t.Parallel()
 	doc, g := newGenerator(t, locked)
+	_, open := newGenerator(t, Settings{AllowedHost: locked.AllowedHost, TrustedOrigin: locked.TrustedOrigin})
 	answers := map[string]map[int]int{}
 	fields := map[string]int{}
-	for number := range uint64(tried) {
+	for number := range uint64(2 * tried) {
 		r := g.Request(1, number)
+		if number >= tried {
+			r = open.Request(1, number)
+		}
 		if answers[r.OperationID] == nil {
 			answers[r.OperationID] = map[int]int{}
 		}
@@ -61,22 +64,24 @@ func TestRequest_ReachesEverything(t *testing.T) {
 		if len(r.Field) > 1 {
 			fields[r.OperationID+" "+strings.Join(r.Field[:2], ".")]++
 		}
-		require.Equal(t, r.IsValid(), slices.Contains(r.Statuses, 200), r.String())
+		isDone := slices.ContainsFunc(r.Statuses, func(status int) bool { return status < 400 && status != 204 })
+		require.Equal(t, r.IsValid(), isDone, r.String())
 		require.False(t, r.Writes && !r.IsValid())
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			got := answers[operation.OperationID]
-			if got == nil && operation.Responses.Status(200).Value.Content["text/event-stream"] != nil {
-				continue // no request is made for it
+			if operation.OperationID == "streamEvents" { // no request is made for it: its answer has no end
+				require.Empty(t, got)
+				continue
 			}
 			for code := range operation.Responses.Map() {
 				switch code {
-				case "409", "500", "410", "416": // they depend on what is stored
+				case "500":
+				case "409": // of a cleanup, while another one runs
+					require.Equal(t, operation.OperationID == "createCamera", got[409] > 0, operation.OperationID)
 				case "503":
 					require.Equal(t, strings.Contains(path, "health") || path == "/ready", got[503] > 0, operation.OperationID)
-				case "403": // a read is refused without keys only
-					require.True(t, method == http.MethodGet || got[403] > 0, operation.OperationID)
 				default:
 					var status int
 					_, err := fmt.Sscan(code, &status)
@@ -138,7 +143,8 @@ func TestRequest_AgreesWithAnotherReader(t *testing.T) {
 			right++
 			continue
 		}
-		require.True(t, err != nil || onlyInTheText(r.Body), "nothing is wrong with it: %s", r.String())
+		inWords := len(r.Field) == 2 && (r.Field[1] == "time_zone" || r.Field[1] == "folder_path") // no schema says it
+		require.True(t, err != nil || onlyInTheText(r.Body) || inWords, "nothing is wrong with it: %s", r.String())
 		wrong++
 	}
 	t.Logf("%d right bodies, %d wrong ones", right, wrong)

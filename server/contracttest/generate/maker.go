@@ -33,15 +33,16 @@ type pair struct{ name, value string }
 // member is one key of an object, its value as JSON text.
 type member struct{ key, value string }
 
-// forms make texts that fit a pattern, and texts that do not. A pattern that is not here must be added.
+// forms make texts that fit a pattern, and texts that do not. A pattern that is not here must be added. A name is here where
+// the contract says the rest in words alone.
 var forms = map[string]*form{
 	`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$`: {
-		right: maker.moment,
+		right: func(m maker, _ *openapi3.Schema) string { return m.moment() },
 		wrong: append([]string{"2025-12-23"}, wrongMoments...),
 	},
 	// The same, or a date alone.
 	`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])([Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?$`: {
-		right: func(m maker) string {
+		right: func(m maker, _ *openapi3.Schema) string {
 			text := m.moment()
 			if m.one(2) {
 				return text[:len("2006-01-02")]
@@ -52,10 +53,35 @@ var forms = map[string]*form{
 	},
 	// The id of a camera.
 	`^[^/\x00]{1,128}$`: {
-		right: func(m maker) string {
+		right: func(m maker, schema *openapi3.Schema) string {
+			if m.one(2) {
+				return m.wordsWithout("/\x00", schema)
+			}
 			return m.of([]string{"front_door", "Back Door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "..", "前", "a%2Fb", "é'; --", strings.Repeat("x", 128)})
 		},
 		wrong: []string{"a/b", "/", "a\x00", "\x00", "../../etc/passwd"},
+	},
+	// Hours of the day.
+	`^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$`: {
+		right: func(m maker, _ *openapi3.Schema) string {
+			return fmt.Sprintf("%02d:%02d-%02d:%02d", m.IntN(24), m.IntN(60), m.IntN(24), m.IntN(60))
+		},
+		wrong: []string{
+			"22:00", "22:00-", "-06:00", "24:00-06:00", "22:60-06:00", "22-06", "9:00-10:00", "22:00-24:00", "22:00 - 06:00", "22:00–06:00",
+			"22:00-06:00\n", "22:00-06:00-07:00", "２2:00-06:00",
+		},
+	},
+	"time_zone": zoneForm,
+	// Everything but some characters.
+	`^[^\x00]*$`:                 {right: without("\x00"), wrong: []string{"\x00", "a\x00b"}},
+	`^[^\x00,]+$`:                {right: without("\x00,"), wrong: []string{"\x00", "a\x00b"}},
+	`^[^\x00]*[^\x00 ][^\x00]*$`: {right: maker.name, wrong: []string{"\x00", "a\x00b", " ", "   "}},
+	"folder_path": {
+		right: maker.folder,
+		wrong: []string{
+			".", "..", "../x", "a/b", "./a/b", "/", "/etc", "/etc/passwd", "../../x", ".hidden", "@eaDir", "#recycle", "lost+found", "x/../..",
+			"\x00", "a\x00b", strings.Repeat("x", 256), strings.Repeat("é", 128),
+		},
 	},
 	// A cursor.
 	`^[A-Za-z0-9_-]{8,200}$`: {
@@ -65,13 +91,72 @@ var forms = map[string]*form{
 
 // form makes texts of a pattern. Without right ones it is for what only an answer can give, a cursor.
 type form struct {
-	right func(maker) string
+	right func(maker, *openapi3.Schema) string
 	wrong []string
+}
+
+// zoneForm are time zones of the IANA database.
+var zoneForm = &form{
+	right: func(m maker, _ *openapi3.Schema) string {
+		return m.of([]string{
+			"UTC", "Europe/Berlin", "America/New_York", "America/Argentina/Buenos_Aires", "America/St_Johns", "Asia/Kathmandu", "Africa/Casablanca",
+			"Pacific/Kiritimati", "Pacific/Pago_Pago", "Australia/Lord_Howe", "Antarctica/Troll", "Etc/GMT+12", "Etc/GMT-14", "EST5EDT",
+		})
+	},
+	wrong: []string{
+		"Nowhere", "Europe/Nowhere", "Local", "Europe", "Europe/", "/Europe/Berlin", "../UTC", "a b", "+02:00", "UTC+2", "Europe//Berlin", "Europe/./Berlin", "posix/UTC", "right/UTC", "localtime", "é", "\x00",
+		"UTC\x00", " UTC", "'UTC'",
+	},
+}
+
+// formOf returns the form of the texts of a name, nil when any will do.
+func formOf(name string, schema *openapi3.Schema) *form {
+	if named := forms[name]; named != nil {
+		return named
+	}
+	return forms[schema.Pattern]
+}
+
+// without makes texts of anything but some characters.
+func without(excluded string) func(maker, *openapi3.Schema) string {
+	return func(m maker, schema *openapi3.Schema) string { return m.wordsWithout(excluded, schema) }
+}
+
+func (m maker) wordsWithout(excluded string, schema *openapi3.Schema) string {
+	drop := func(r rune) rune {
+		if strings.ContainsRune(excluded, r) {
+			return -1
+		}
+		return r
+	}
+	text := strings.Map(drop, m.words(int(schema.MinLength), maxLength(schema))) //nolint:gosec // small
+	if text == "" && schema.Pattern != `^[^\x00]*$` {
+		return "x"
+	}
+	return text
+}
+
+// name is a text with more than spaces.
+func (m maker) name(schema *openapi3.Schema) string {
+	text := m.wordsWithout("\x00", schema)
+	if strings.Trim(text, " ") == "" {
+		return "x"
+	}
+	return text
+}
+
+// folder is the name of a folder, new or not, that every file system takes.
+func (m maker) folder(*openapi3.Schema) string {
+	if m.one(2) {
+		return m.of([]string{"shed", "Front Door", "front-door", "Türe", "カメラ", "a b", "shed/", "./shed", "c" + strings.Repeat("x", 254)})
+	}
+	text := "k" + m.wordsWithout("/\x00", &openapi3.Schema{MinLength: 1, MaxLength: new(uint64(60))})
+	return strings.ToValidUTF8(text[:min(len(text), 200)], "")
 }
 
 // canMake tells whether right values of a parameter can be made up.
 func canMake(parameter *openapi3.Parameter) bool {
-	form := forms[parameter.Schema.Value.Pattern]
+	form := formOf(parameter.Name, parameter.Schema.Value)
 	return form == nil || form.right != nil
 }
 
@@ -86,6 +171,11 @@ var wrongMoments = []string{
 
 // moment is an RFC 3339 time, with or without zone.
 func (m maker) moment() string {
+	if m.one(8) { // the first and the last ones that can be written
+		return m.of([]string{
+			"9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-23:59", "0000-01-01T00:00:00+23:59", "0000-01-01t00:00:00",
+		})
+	}
 	at := time.Date(m.IntN(10_000), time.Month(1+m.IntN(12)), 1+m.IntN(28), m.IntN(24), m.IntN(60), m.IntN(60), 0, time.UTC)
 	text := at.Format("2006-01-02") + m.of([]string{"T", "t"}) + at.Format("15:04:05")
 	if m.one(10) {
@@ -120,16 +210,18 @@ func (m maker) text(schema *openapi3.Schema, parameter *openapi3.Parameter) stri
 
 // item is a plain value, or one of a list.
 func (m maker) item(schema *openapi3.Schema, parameter *openapi3.Parameter) string {
-	form := forms[schema.Pattern]
+	form := formOf(parameter.Name, schema)
 	switch {
 	case len(schema.Enum) > 0:
 		return fmt.Sprint(choose(m, schema.Enum))
 	case schema.Type.Is(openapi3.TypeInteger):
 		return strconv.FormatInt(m.integer(schema), 10)
+	case schema.Type.Is(openapi3.TypeNumber):
+		return m.number(*schema.Min, *schema.Max)
 	case schema.Type.Is(openapi3.TypeBoolean):
 		return m.of([]string{"true", "false"})
-	case form != nil:
-		return form.right(m)
+	case form != nil && (len(examplesOf(parameter)) == 0 || !m.one(3)):
+		return form.right(m, schema)
 	}
 	if examples := examplesOf(parameter); len(examples) > 0 && (schema.Pattern != "" || m.one(3)) {
 		return m.of(examples)
@@ -234,20 +326,34 @@ func units(text string) (n int) {
 	return n
 }
 
-// members make an object that fits the schema: any of its keys, as many as it may have.
+// members make an object that fits the schema: the keys that it must have and any of the others, as many as it may have.
 func (m maker) members(schema *openapi3.Schema) []member {
 	keys := keysOf(schema)
 	m.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	slices.SortStableFunc(keys, func(a, b string) int { // those that it must have are chosen first
+		return requiredFirst(slices.Contains(schema.Required, a), slices.Contains(schema.Required, b))
+	})
 	most := len(keys)
 	if schema.MaxProps != nil {
 		most = min(most, int(*schema.MaxProps)) //nolint:gosec // small
 	}
-	least := int(schema.MinProps) //nolint:gosec // small
+	least := max(int(schema.MinProps), len(schema.Required)) //nolint:gosec // small
 	chosen := make([]member, 0, most)
 	for _, key := range keys[:least+m.IntN(most-least+1)] {
-		chosen = append(chosen, member{key, m.value(schema.Properties[key].Value)})
+		chosen = append(chosen, member{key, m.value(key, schema.Properties[key].Value)})
 	}
+	m.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 	return chosen
+}
+
+func requiredFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 func keysOf(schema *openapi3.Schema) []string {
@@ -259,8 +365,8 @@ func keysOf(schema *openapi3.Schema) []string {
 	return keys
 }
 
-// value is a JSON text that fits the schema.
-func (m maker) value(schema *openapi3.Schema) string {
+// value is a JSON text that fits the schema of a key.
+func (m maker) value(key string, schema *openapi3.Schema) string {
 	if schema.Nullable && m.one(5) {
 		return "null"
 	}
@@ -281,9 +387,11 @@ func (m maker) value(schema *openapi3.Schema) string {
 		}
 		items := make([]string, n)
 		for i := range items {
-			items[i] = m.value(schema.Items.Value)
+			items[i] = m.value(key, schema.Items.Value)
 		}
 		return "[" + strings.Join(items, ",") + "]"
+	case formOf(key, schema) != nil:
+		return m.quoted(formOf(key, schema).right(m, schema))
 	default:
 		return m.quoted(m.words(int(schema.MinLength), maxLength(schema))) //nolint:gosec // small
 	}
