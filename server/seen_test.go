@@ -33,6 +33,9 @@ func TestSeen_NotFound(t *testing.T) {
 		got := s.send(t, test.method, test.target, test.body).want(t, http.StatusNotFound)
 		require.JSONEq(t, fmt.Sprintf(`{"detail":%q}`, test.detail), string(got.body))
 	}
+	// A folder's name has up to 255 bytes, and an id is made of it.
+	s.get(t, "/api/cameras/"+strings.Repeat("x", 255)).want(t, http.StatusNotFound)
+	s.get(t, "/api/cameras/"+strings.Repeat("x", 256)).wantInvalid(t, "path camera_id")
 	for _, id := range []string{"x", "0", "-1", "1.5", "9007199254740992"} {
 		s.get(t, "/api/events/"+id).wantInvalid(t, "path event_id")
 		s.get(t, "/api/detections/"+id).wantInvalid(t, "path detection_id")
@@ -72,8 +75,9 @@ func TestListEvents_Parameters(t *testing.T) {
 	for query, place := range map[string]string{
 		"risk_level=grave": "query risk_level 0", "camera_id=": "query camera_id", "min_score=101": "query min_score",
 		"hours=22-6": "query hours", "hours=24:00-01:00": "query hours", "time_zone=Mars/Olympus": "query time_zone",
-		"time_zone=Local": "query time_zone", "time_zone=Europe//Berlin": "query time_zone", "time_zone=posix/UTC": "query time_zone",
-		"time_zone=localtime": "query time_zone", "time_zone=/UTC": "query time_zone", "limit=0": "query limit", "limit=1001": "query limit", "offset=-1": "query offset",
+		"time_zone=Local": "query time_zone", "time_zone=/UTC": "query time_zone",
+		"time_zone=Europe//Berlin": "query time_zone", "time_zone=posix/UTC": "query time_zone",
+		"time_zone=localtime": "query time_zone", "limit=0": "query limit", "limit=1001": "query limit", "offset=-1": "query offset",
 		"order=up": "query order", "start_date=2025-02-30": "query start_date", "skip=5": "query skip", "cursor=abcdefgh": "query cursor",
 	} {
 		s.get(t, "/api/events?"+query).wantInvalid(t, place)

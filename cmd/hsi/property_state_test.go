@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/jpeg"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (r *requester) addPictures(root string) {
 		"/api/cameras/front_door/snapshot": 200, "/api/detections/2/image": 200, "/api/events/3/image?width=640": 200,
 		"/api/media/detections/2": 200, "/api/media/detections/1": 410, "/api/media/detections/4": 404, "/api/events/20/image": 404,
 	} {
-		status, body := r.request(http.MethodGet, path, http.Header{"X-Api-Key": {lastValue(r.Env, "API_KEYS")}}, nil)
+		status, body := r.request(http.MethodGet, path, r.key(), nil)
 		require.Equal(r.t, want, status, "%s: %.200s", path, body)
 	}
 }
@@ -167,6 +168,13 @@ func (r *requester) newCamera(number uint64, body []byte) {
 	require.Equal(r.t, sent.Name, got.Name, "request %d: %s", number, body)
 	require.EqualValues(r.t, 1, r.count(`SELECT count(*) FROM cameras WHERE id = $1 AND name = $2`, got.ID, got.Name), "request %d: %s", number, body)
 	require.Equal(r.t, entries+1, r.entries("camera_created"), "request %d: %s", number, body)
+	status, found := r.request(http.MethodGet, "/api/cameras/"+url.PathEscape(got.ID), r.key(), nil)
+	require.Equal(r.t, http.StatusOK, status, "request %d: %s: %s", number, body, found)
+}
+
+// key is the header with the key.
+func (r *requester) key() http.Header {
+	return http.Header{"X-Api-Key": {lastValue(r.Env, "API_KEYS")}}
 }
 
 // change: the answer has what was sent, an empty text as null, and something changed with one audit entry, or nothing with none.

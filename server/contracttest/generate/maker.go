@@ -52,12 +52,12 @@ var forms = map[string]*form{
 		wrong: append([]string{"2025-02-29", "2025-13-01", "2025-12-23T", "2025-12", "20251223"}, wrongMoments...),
 	},
 	// The id of a camera.
-	`^[^/\x00]{1,128}$`: {
+	`^[^/\x00]{1,255}$`: {
 		right: func(m maker, schema *openapi3.Schema) string {
 			if m.one(2) {
 				return m.wordsWithout("/\x00", schema)
 			}
-			return m.of([]string{"front_door", "Back Door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "..", "前", "a%2Fb", "é'; --", strings.Repeat("x", 128)})
+			return m.of([]string{"front_door", "Back Door", "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "..", "前", "a%2Fb", "é'; --", strings.Repeat("x", 255)})
 		},
 		wrong: []string{"a/b", "/", "a\x00", "\x00", "../../etc/passwd"},
 	},
