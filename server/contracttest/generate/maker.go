@@ -83,13 +83,16 @@ var forms = map[string]*form{
 			"\x00", "a\x00b", strings.Repeat("x", 256), strings.Repeat("é", 128),
 		},
 	},
+	// A position of the live stream.
+	`^[0-9A-Za-z]{1,64}-[0-9]{1,19}$`: {wrong: []string{"x", "-1", "a-", "a-b", "a-1 ", "\x00", "é-1"}},
 	// A cursor.
 	`^[A-Za-z0-9_-]{8,200}$`: {
 		wrong: []string{"x", "AAAA", "eyJpZCI6MX0", strings.Repeat("A", 34), "a=", "a b", "../x", "\x00", "é"},
 	},
 }
 
-// form makes texts of a pattern. Without right ones it is for what only an answer can give, a cursor.
+// form makes texts of a pattern. Without right ones it is for what only an answer can give, such as a
+// cursor.
 type form struct {
 	right func(maker, *openapi3.Schema) string
 	wrong []string
@@ -157,6 +160,17 @@ func (m maker) folder(*openapi3.Schema) string {
 // canMake tells whether right values of a parameter can be made up.
 func canMake(parameter *openapi3.Parameter) bool {
 	form := formOf(parameter.Name, parameter.Schema.Value)
+	return form == nil || form.right != nil
+}
+
+// canMakeKey tells whether right values of a key can be made up.
+func canMakeKey(key string, schema *openapi3.Schema) bool {
+	for _, required := range schema.Required {
+		if !canMakeKey(required, schema.Properties[required].Value) {
+			return false
+		}
+	}
+	form := formOf(key, schema)
 	return form == nil || form.right != nil
 }
 
@@ -328,12 +342,12 @@ func units(text string) (n int) {
 
 // members make an object that fits the schema: the keys that it must have and any of the others, as many as it may have.
 func (m maker) members(schema *openapi3.Schema) []member {
-	keys := keysOf(schema)
+	keys := slices.DeleteFunc(keysOf(schema), func(key string) bool { return !canMakeKey(key, schema.Properties[key].Value) })
 	m.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	slices.SortStableFunc(keys, func(a, b string) int { // those that it must have are chosen first
 		return requiredFirst(slices.Contains(schema.Required, a), slices.Contains(schema.Required, b))
 	})
-	most := len(keys)
+	most := len(keys) // no answer's own key is required
 	if schema.MaxProps != nil {
 		most = min(most, int(*schema.MaxProps)) //nolint:gosec // small
 	}
@@ -390,6 +404,9 @@ func (m maker) value(key string, schema *openapi3.Schema) string {
 			items[i] = m.value(key, schema.Items.Value)
 		}
 		return "[" + strings.Join(items, ",") + "]"
+	case schema.Type.Is(openapi3.TypeObject):
+		members := m.members(schema)
+		return strings.TrimSpace(m.object(members))
 	case formOf(key, schema) != nil:
 		return m.quoted(formOf(key, schema).right(m, schema))
 	default:
