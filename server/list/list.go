@@ -212,7 +212,10 @@ func Time(text string) (time.Time, error) {
 	if leap {
 		at = at.Truncate(time.Second).Add(time.Second)
 	}
-	return inBounds(at.UTC()), nil
+	if at.Before(firstInstant) {
+		at = firstInstant
+	}
+	return at.UTC(), nil
 }
 
 // Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range. There
