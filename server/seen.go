@@ -47,8 +47,8 @@ func zoneNamed(parameter, name string) (*time.Location, error) {
 	return zone, nil
 }
 
-// isZoneName tells names of time zones from other paths to the files that they are read from: what is stored and what the database is
-// asked with must mean the same on every machine.
+// isZoneName tells names of time zones from other paths to the files that they are read from: what
+// is stored and what the database is asked with must mean the same on every machine.
 func isZoneName(name string) bool {
 	switch first, _, _ := strings.Cut(name, "/"); first {
 	case "", "Local", "localtime", "posix", "posixrules", "right":

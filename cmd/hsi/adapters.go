@@ -65,5 +65,6 @@ func (f cameraFolders) MakeCameraFolder(asked string) (server.CameraFolder, erro
 	case errors.Is(err, intake.ErrReadOnlyRoot):
 		err = fmt.Errorf("%w: %w", server.ErrReadOnlyRoot, err)
 	}
-	return server.CameraFolder{CameraID: intake.CameraID(filepath.Base(path)), Path: path, IsNew: isNew}, err
+	id := intake.CameraID(filepath.Base(path))
+	return server.CameraFolder{CameraID: id, Path: path, IsNew: isNew}, err
 }

@@ -22,9 +22,10 @@ import (
 // pictureFolder is the folder of the camera front_door, which the examples of the contract name.
 const pictureFolder = "Front Door"
 
-// addPictures puts in what reads find: events with detections, of which some have a picture, others one that is gone, lies outside of
-// the folders, or none. The ledger knows the picture before it is there, so that the server has nothing to do about it. Their ids are those
-// that are asked for most; rows that come later get others.
+// addPictures puts in what reads find: events with detections, of which some have a picture, others
+// one that is gone, lies outside of the folders, or none. The ledger knows the picture before it is
+// there, so that the server has nothing to do about it. Their ids are those that are asked for
+// most; rows that come later get others.
 func (r *requester) addPictures(root string) {
 	r.t.Helper()
 	var data bytes.Buffer
@@ -150,7 +151,8 @@ func (r *requester) count(query string, args ...any) (n int64) {
 	return n
 }
 
-// newCamera: there is one camera more, with the name that was sent and an audit entry, or nothing changed.
+// newCamera: there is one camera more, with the name that was sent and an audit entry, or nothing
+// changed.
 func (r *requester) newCamera(number uint64, body []byte) {
 	r.t.Helper()
 	before, entries := r.stored(), r.entries("camera_created")
@@ -177,7 +179,8 @@ func (r *requester) key() http.Header {
 	return http.Header{"X-Api-Key": {lastValue(r.Env, "API_KEYS")}}
 }
 
-// change: the answer has what was sent, an empty text as null, and something changed with one audit entry, or nothing with none.
+// change: the answer has what was sent, an empty text as null, and something changed with one audit
+// entry, or nothing with none.
 func (r *requester) change(number uint64, body []byte, actions ...string) {
 	r.t.Helper()
 	before, entries := r.stored(), r.entries(actions...)

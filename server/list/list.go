@@ -130,8 +130,8 @@ func RangeOf(startDate, endDate *string, zone *time.Location) (Range, error) {
 	return r, nil
 }
 
-// firstInstant and lastInstant are the earliest and the latest bound that make sense: nothing was recorded before or is after them,
-// and every way to write times has room for them.
+// firstInstant and lastInstant are the earliest and the latest bound that make sense: nothing was
+// recorded before or is after them, and every way to write times has room for them.
 var (
 	firstInstant = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	lastInstant  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
@@ -155,7 +155,8 @@ func bounds(text string, zone *time.Location) (first, behind time.Time, err erro
 		if err != nil {
 			return first, behind, ErrNoSuchTime
 		}
-		return inBounds(startOfDay(day, zone)), inBounds(startOfDay(day.AddDate(0, 0, 1), zone)), nil
+		next := startOfDay(day.AddDate(0, 0, 1), zone)
+		return inBounds(startOfDay(day, zone)), inBounds(next), nil
 	}
 	at, err := Time(text)
 	if err != nil {
@@ -211,7 +212,10 @@ func Time(text string) (time.Time, error) {
 	if leap {
 		at = at.Truncate(time.Second).Add(time.Second)
 	}
-	return inBounds(at.UTC()), nil
+	if at.Before(firstInstant) {
+		at = firstInstant
+	}
+	return at.UTC(), nil
 }
 
 // Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range. There

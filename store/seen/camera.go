@@ -103,11 +103,13 @@ type NewCamera struct {
 	FolderIsNew bool
 }
 
-// takeoverWithin is how old a camera may be that was stored for a new folder before the one who made the folder came to it.
+// takeoverWithin is how old a camera may be that was stored for a new folder before the one who
+// made the folder came to it.
 const takeoverWithin = 10 * time.Second
 
-// CreateCamera adds a camera, together with an audit entry. ErrConflict when its id exists. The pipeline stores a camera for each new
-// folder that it sees, maybe before this one: of a folder that was made for this camera, that row is it.
+// CreateCamera adds a camera, together with an audit entry. ErrConflict when its id exists. The
+// pipeline stores a camera for each new folder that it sees, maybe before this one: of a folder
+// that was made for this camera, that row is it.
 func (s *Store) CreateCamera(ctx context.Context, added NewCamera, actor store.Actor) (Camera, error) {
 	var camera Camera
 	err := s.db.InTx(ctx, "create camera", func(ctx context.Context, tx *sqlx.Tx) error {
@@ -117,7 +119,8 @@ func (s *Store) CreateCamera(ctx context.Context, added NewCamera, actor store.A
 				WHERE $5 AND c.folder_path = excluded.folder_path AND c.last_seen_at IS NULL
 				  AND c.created_at > clock_timestamp() - $6 * interval '1 second'
 			RETURNING `+cameraColumns,
-			added.ID, added.Name, added.FolderPath, added.TimeZone, added.FolderIsNew, takeoverWithin.Seconds())
+			added.ID, added.Name, added.FolderPath, added.TimeZone, added.FolderIsNew,
+			takeoverWithin.Seconds())
 		if errors.Is(err, sql.ErrNoRows) {
 			return store.ErrConflict
 		}

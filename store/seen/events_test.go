@@ -429,7 +429,9 @@ func TestCreateCamera_OfANewFolder(t *testing.T) {
 	e := setup(t)
 	seenFirst := store.Camera{ID: "loft", Name: "Loft window", FolderPath: "/cameras/Loft window"}
 	require.NoError(t, e.db.EnsureCamera(t.Context(), seenFirst))
-	added := seen.NewCamera{ID: "loft", Name: "Under the roof", FolderPath: seenFirst.FolderPath, TimeZone: new("Asia/Tokyo")}
+	added := seen.NewCamera{
+		ID: "loft", Name: "Under the roof", FolderPath: seenFirst.FolderPath, TimeZone: new("Asia/Tokyo"),
+	}
 	_, err := e.CreateCamera(t.Context(), added, actor)
 	require.ErrorIs(t, err, store.ErrConflict, "the folder was there before")
 	require.Empty(t, e.audited())
@@ -454,7 +456,9 @@ func TestCameras(t *testing.T) {
 	require.Equal(t, "Shed", camera.Name)
 	_, err = e.CreateCamera(t.Context(), seen.NewCamera{ID: "shed", Name: "Shed", FolderPath: "/cameras/shed"}, actor)
 	require.ErrorIs(t, err, store.ErrConflict)
-	_, err = e.CreateCamera(t.Context(), seen.NewCamera{ID: "shed", Name: "Shed", FolderPath: "/cameras/Shed", FolderIsNew: true}, actor)
+	_, err = e.CreateCamera(t.Context(), seen.NewCamera{
+		ID: "shed", Name: "Shed", FolderPath: "/cameras/Shed", FolderIsNew: true,
+	}, actor)
 	require.ErrorIs(t, err, store.ErrConflict, "of another folder")
 	zone, err := e.ZoneOf(t.Context(), "shed")
 	require.NoError(t, err)

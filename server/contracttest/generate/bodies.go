@@ -55,8 +55,8 @@ func (d *draft) notOneObject() []string {
 	}
 }
 
-// breakKeys adds a key that nobody knows, writes one in another case or twice, leaves one out that must be there, or sends too few or too
-// many.
+// breakKeys adds a key that nobody knows, writes one in another case or twice, leaves one out that
+// must be there, or sends too few or too many.
 func (d *draft) breakKeys() {
 	schema := d.op.body
 	keys := keysOf(schema)

@@ -82,8 +82,8 @@ func (d *draft) identify() {
 	}
 }
 
-// setSpan replaces the times of a request by two that are as far apart, or closer, or in the wrong order; or it drops the first one.
-// One without an end would end now, which nobody knows here.
+// setSpan replaces the times of a request by two that are as far apart, or closer, or in the wrong
+// order; or it drops the first one. One without an end would end now, which nobody knows here.
 func (d *draft) setSpan(longest time.Duration) {
 	hasEnd := slices.ContainsFunc(d.pairs, func(p pair) bool { return p.name == "end_date" })
 	hasStart := slices.ContainsFunc(d.pairs, func(p pair) bool { return p.name == "start_date" })
@@ -247,8 +247,8 @@ func (d *draft) refused() []int {
 	return []int{http.StatusUnauthorized}
 }
 
-// expected goes through the order that the contract promises: Host, cross-origin, 404, 405, 401, 413 and 415, 422,
-// and a part that the file does not have last.
+// expected goes through the order that the contract promises: Host, cross-origin, 404, 405, 401,
+// 413 and 415, 422, and a part that the file does not have last.
 func (d *draft) expected() []int {
 	isProbe := !d.op.statuses[http.StatusMisdirectedRequest] && !d.badPath
 	switch {

@@ -33,8 +33,8 @@ type pair struct{ name, value string }
 // member is one key of an object, its value as JSON text.
 type member struct{ key, value string }
 
-// forms make texts that fit a pattern, and texts that do not. A pattern that is not here must be added. A name is here where
-// the contract says the rest in words alone.
+// forms make texts that fit a pattern, and texts that do not. A pattern that is not here must be
+// added. A name is here where the contract says the rest in words alone.
 var forms = map[string]*form{
 	`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?$`: {
 		right: func(m maker, _ *openapi3.Schema) string { return m.moment() },
@@ -340,7 +340,8 @@ func units(text string) (n int) {
 	return n
 }
 
-// members make an object that fits the schema: the keys that it must have and any of the others, as many as it may have.
+// members make an object that fits the schema: the keys that it must have and any of the others, as
+// many as it may have.
 func (m maker) members(schema *openapi3.Schema) []member {
 	keys := slices.DeleteFunc(keysOf(schema), func(key string) bool { return !canMakeKey(key, schema.Properties[key].Value) })
 	m.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
