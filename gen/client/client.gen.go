@@ -2086,8 +2086,8 @@ type ClientInterface interface {
 	// CreateCameraWithBody Add a camera before its first picture
 	//
 	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2097,8 +2097,8 @@ type ClientInterface interface {
 	// CreateCamera Add a camera before its first picture
 	//
 	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2112,8 +2112,8 @@ type ClientInterface interface {
 
 	// UpdateCameraWithBody Change a camera's name or time zone
 	//
-	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-	// is required when the server runs with `API_KEY_ENABLED=true`.
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2122,8 +2122,8 @@ type ClientInterface interface {
 
 	// UpdateCamera Change a camera's name or time zone
 	//
-	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-	// is required when the server runs with `API_KEY_ENABLED=true`.
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2181,7 +2181,8 @@ type ClientInterface interface {
 	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// one `resync`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2193,7 +2194,8 @@ type ClientInterface interface {
 	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// one `resync`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2262,8 +2264,8 @@ type ClientInterface interface {
 	// UpdateEventWithBody Mark an event as reviewed, or note something
 	//
 	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2273,8 +2275,8 @@ type ClientInterface interface {
 	// UpdateEvent Mark an event as reviewed, or note something
 	//
 	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2491,8 +2493,8 @@ func (c *Client) ListCameras(ctx context.Context, params *ListCamerasParams, req
 // CreateCameraWithBody Add a camera before its first picture
 //
 // Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2512,8 +2514,8 @@ func (c *Client) CreateCameraWithBody(ctx context.Context, contentType string, b
 // CreateCamera Add a camera before its first picture
 //
 // Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2547,8 +2549,8 @@ func (c *Client) GetCamera(ctx context.Context, cameraID CameraID, reqEditors ..
 
 // UpdateCameraWithBody Change a camera's name or time zone
 //
-// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-// is required when the server runs with `API_KEY_ENABLED=true`.
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2567,8 +2569,8 @@ func (c *Client) UpdateCameraWithBody(ctx context.Context, cameraID CameraID, co
 
 // UpdateCamera Change a camera's name or time zone
 //
-// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-// is required when the server runs with `API_KEY_ENABLED=true`.
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2696,7 +2698,8 @@ func (c *Client) ExportEvents(ctx context.Context, params *ExportEventsParams, r
 // Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 // are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 // how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// one `resync`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2718,7 +2721,8 @@ func (c *Client) ReviewEventsWithBody(ctx context.Context, contentType string, b
 // Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 // are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 // how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// one `resync`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2847,8 +2851,8 @@ func (c *Client) GetEvent(ctx context.Context, eventID EventID, reqEditors ...Re
 // UpdateEventWithBody Mark an event as reviewed, or note something
 //
 // A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2868,8 +2872,8 @@ func (c *Client) UpdateEventWithBody(ctx context.Context, eventID EventID, conte
 // UpdateEvent Mark an event as reviewed, or note something
 //
 // A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5488,8 +5492,8 @@ type ClientWithResponsesInterface interface {
 	// CreateCameraWithBodyWithResponse Add a camera before its first picture
 	//
 	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5499,8 +5503,8 @@ type ClientWithResponsesInterface interface {
 	// CreateCameraWithResponse Add a camera before its first picture
 	//
 	// Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5516,8 +5520,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateCameraWithBodyWithResponse Change a camera's name or time zone
 	//
-	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-	// is required when the server runs with `API_KEY_ENABLED=true`.
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5526,8 +5530,8 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateCameraWithResponse Change a camera's name or time zone
 	//
-	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-	// is required when the server runs with `API_KEY_ENABLED=true`.
+	// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5597,7 +5601,8 @@ type ClientWithResponsesInterface interface {
 	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// one `resync`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5609,7 +5614,8 @@ type ClientWithResponsesInterface interface {
 	// Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 	// are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 	// how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-	// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+	// one `resync`.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5688,8 +5694,8 @@ type ClientWithResponsesInterface interface {
 	// UpdateEventWithBodyWithResponse Mark an event as reviewed, or note something
 	//
 	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -5699,8 +5705,8 @@ type ClientWithResponsesInterface interface {
 	// UpdateEventWithResponse Mark an event as reviewed, or note something
 	//
 	// A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-	// required when the server runs with `API_KEY_ENABLED=true`.
+	// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+	// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9757,8 +9763,8 @@ func (c *ClientWithResponses) ListCamerasWithResponse(ctx context.Context, param
 // CreateCameraWithBodyWithResponse Add a camera before its first picture
 //
 // Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9774,8 +9780,8 @@ func (c *ClientWithResponses) CreateCameraWithBodyWithResponse(ctx context.Conte
 // CreateCameraWithResponse Add a camera before its first picture
 //
 // Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
-// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9803,8 +9809,8 @@ func (c *ClientWithResponses) GetCameraWithResponse(ctx context.Context, cameraI
 
 // UpdateCameraWithBodyWithResponse Change a camera's name or time zone
 //
-// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-// is required when the server runs with `API_KEY_ENABLED=true`.
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9819,8 +9825,8 @@ func (c *ClientWithResponses) UpdateCameraWithBodyWithResponse(ctx context.Conte
 
 // UpdateCameraWithResponse Change a camera's name or time zone
 //
-// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
-// is required when the server runs with `API_KEY_ENABLED=true`.
+// A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9932,7 +9938,8 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 // Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 // are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 // how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// one `resync`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9950,7 +9957,8 @@ func (c *ClientWithResponses) ReviewEventsWithBodyWithResponse(ctx context.Conte
 // Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
 // are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
 // how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
-// one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+// one `resync`.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10065,8 +10073,8 @@ func (c *ClientWithResponses) GetEventWithResponse(ctx context.Context, eventID 
 // UpdateEventWithBodyWithResponse Mark an event as reviewed, or note something
 //
 // A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10082,8 +10090,8 @@ func (c *ClientWithResponses) UpdateEventWithBodyWithResponse(ctx context.Contex
 // UpdateEventWithResponse Mark an event as reviewed, or note something
 //
 // A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
-// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
-// required when the server runs with `API_KEY_ENABLED=true`.
+// change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+// The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
