@@ -307,8 +307,8 @@ export const listCameras = (client: Client, options?: Options<ListCamerasData>):
  * Add a camera before its first picture
  *
  * Makes its folder below the camera root where it is not there yet. The id is made of the folder's name as for a camera that comes by
- * itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`. The API key is
- * required when the server runs with `API_KEY_ENABLED=true`.
+ * itself, so that there is one camera for a folder. Stored together with an audit entry `camera_created`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const createCamera = (client: Client, options: Options<CreateCameraData>): Promise<Result<CreateCameraResponses, CreateCameraErrors>> => request<CreateCameraResponses, CreateCameraErrors>(client, {
     method: 'POST',
@@ -352,8 +352,8 @@ export const getCamera = (client: Client, options: Options<GetCameraData>): Prom
 /**
  * Change a camera's name or time zone
  *
- * A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`. The API key
- * is required when the server runs with `API_KEY_ENABLED=true`.
+ * A key that is absent leaves its value as it is. The change is stored together with an audit entry `camera_updated`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const updateCamera = (client: Client, options: Options<UpdateCameraData>): Promise<Result<UpdateCameraResponses, UpdateCameraErrors>> => request<UpdateCameraResponses, UpdateCameraErrors>(client, {
     method: 'PATCH',
@@ -496,7 +496,8 @@ export const exportEvents = (client: Client, options?: FileOptions<ExportEventsD
  * Either some ids, or all that fit a filter and were there at a `position` that a list answered with. Those that are reviewed already
  * are left as they are, an id that is no event is left out. Many are marked in parts; one audit entry `events_reviewed` says
  * how many. When the answer is 503 some parts may have been done: ask again. Followers of the live stream are told of more than 50 by
- * one `resync`. The API key is required when the server runs with `API_KEY_ENABLED=true`.
+ * one `resync`.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const reviewEvents = (client: Client, options: Options<ReviewEventsData>): Promise<Result<ReviewEventsResponses, ReviewEventsErrors>> => request<ReviewEventsResponses, ReviewEventsErrors>(client, {
     method: 'POST',
@@ -542,8 +543,8 @@ export const getEvent = (client: Client, options: Options<GetEventData>): Promis
  * Mark an event as reviewed, or note something
  *
  * A key that is absent leaves its value as it is; `notes: null` removes the notes and `reviewed: null` changes nothing. The
- * change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away. The API key is
- * required when the server runs with `API_KEY_ENABLED=true`.
+ * change is stored together with an audit entry `event_reviewed`, or `event_dismissed` when the mark is taken away.
+ * The API key or a session is required when the server runs with `API_KEY_ENABLED=true`.
  */
 export const updateEvent = (client: Client, options: Options<UpdateEventData>): Promise<Result<UpdateEventResponses, UpdateEventErrors>> => request<UpdateEventResponses, UpdateEventErrors>(client, {
     method: 'PATCH',
