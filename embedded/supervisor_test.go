@@ -30,7 +30,10 @@ func startSupervisor(t *testing.T, dir string, as uint32) *supervisor {
 		copied := filepath.Join(newDataDir(t), "supervisor")
 		content, err := os.ReadFile(self)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(copied, content, 0o755))
+		syscall.ForkLock.RLock() // a child that is forked meanwhile would hold it open: "text file busy"
+		err = os.WriteFile(copied, content, 0o755)
+		syscall.ForkLock.RUnlock()
+		require.NoError(t, err)
 		self = copied
 	}
 	s := &supervisor{cmd: osexec.CommandContext(t.Context(), self), lines: make(chan string, 100)}

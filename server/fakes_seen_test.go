@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type fakeSeen struct {
 	zones      map[string]string
 	folder     func(asked string) (CameraFolder, error)
 
+	mu              sync.Mutex // guards those below; requests may come together
 	filter          seen.EventFilter
 	detectionFilter seen.DetectionFilter
 	page            seen.Page
@@ -64,6 +66,13 @@ func newFakeSeen(tb testing.TB) *fakeSeen {
 	}
 }
 
+// note keeps what was asked.
+func (f *fakeSeen) note(write func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	write()
+}
+
 func (f *fakeSeen) MakeCameraFolder(asked string) (CameraFolder, error) { return f.folder(asked) }
 
 // examplePosition is where the live stream stands.
@@ -101,7 +110,7 @@ func (f *fakeSeen) CreateCamera(ctx context.Context, added seen.NewCamera, _ sto
 func (f *fakeSeen) UpdateCamera(
 	ctx context.Context, id string, update seen.CameraUpdate, _ store.Actor,
 ) (seen.Camera, error) {
-	f.cameraUpdate = update
+	f.note(func() { f.cameraUpdate = update })
 	return f.Camera(ctx, id)
 }
 
@@ -110,7 +119,7 @@ func (f *fakeSeen) ZoneOf(_ context.Context, id string) (string, error) { return
 func (f *fakeSeen) Events(
 	_ context.Context, filter seen.EventFilter, page seen.Page,
 ) (seen.Listed[seen.Event], error) {
-	f.filter, f.page = filter, page
+	f.note(func() { f.filter, f.page = filter, page })
 	return seen.Listed[seen.Event]{Rows: f.events, Next: f.next, Count: int64(len(f.events)), Position: examplePosition}, f.err
 }
 
@@ -143,7 +152,7 @@ func (f *fakeSeen) Event(_ context.Context, id int64, maxDetections int) (seen.E
 func (f *fakeSeen) UpdateEvent(
 	_ context.Context, id int64, update seen.EventUpdate, _ store.Actor,
 ) (seen.Event, error) {
-	f.update = update
+	f.note(func() { f.update = update })
 	event, err := f.event(id)
 	if update.Reviewed != nil {
 		event.Reviewed = *update.Reviewed
@@ -158,7 +167,7 @@ func (f *fakeSeen) ReviewEvents(_ context.Context, ids []int64, _ store.Actor) (
 func (f *fakeSeen) ReviewMatching(
 	_ context.Context, filter seen.EventFilter, epoch string, number int64, _ store.Actor, _ any,
 ) (int64, error) {
-	f.filter = filter
+	f.note(func() { f.filter = filter })
 	if f.err == nil && fmt.Sprint(epoch, "-", number) != examplePosition {
 		return 0, seen.ErrUnknownPosition
 	}
@@ -173,7 +182,7 @@ func (f *fakeSeen) EventStats(context.Context, *time.Time, *time.Time) (seen.Sta
 }
 
 func (f *fakeSeen) Summary(_ context.Context, bounds []time.Time, _ []string) ([]seen.Bucket, error) {
-	f.bounds = bounds
+	f.note(func() { f.bounds = bounds })
 	return []seen.Bucket{
 		{CameraID: "front_door", RiskLevel: new("low"), Events: 7, Unreviewed: 3},
 		{CameraID: "front_door", RiskLevel: new("high"), Events: 1, Unreviewed: 1},
@@ -183,7 +192,7 @@ func (f *fakeSeen) Summary(_ context.Context, bounds []time.Time, _ []string) ([
 func (f *fakeSeen) Search(
 	_ context.Context, words string, filter seen.EventFilter, _, _ int,
 ) (seen.Matches, error) {
-	f.words, f.filter = words, filter
+	f.note(func() { f.words, f.filter = words, filter })
 	matches := seen.Matches{Count: int64(len(f.events)), Position: examplePosition}
 	for _, event := range f.events {
 		matches.Rows = append(matches.Rows, seen.Match{Event: event, Relevance: 0.25})
@@ -194,7 +203,7 @@ func (f *fakeSeen) Search(
 func (f *fakeSeen) ExportEvents(
 	_ context.Context, filter seen.EventFilter, _ store.Actor, _ map[string]any, write func([]seen.Event) error,
 ) error {
-	f.filter = filter
+	f.note(func() { f.filter = filter })
 	if f.err != nil {
 		return f.err
 	}
@@ -204,7 +213,7 @@ func (f *fakeSeen) ExportEvents(
 func (f *fakeSeen) Detections(
 	_ context.Context, filter seen.DetectionFilter, page seen.Page,
 ) (seen.Listed[seen.Detection], error) {
-	f.detectionFilter, f.page = filter, page
+	f.note(func() { f.detectionFilter, f.page = filter, page })
 	return seen.Listed[seen.Detection]{Rows: f.detections, Next: f.next, Count: int64(len(f.detections)), Position: examplePosition}, f.err
 }
 

@@ -28,7 +28,6 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 		w.Detector.SetBehaviour(aitest.Loading())
 		w.feed(12, usual)
 		w.waitRecorded()
-		before := w.stored()
 		away()
 		ended := false
 		defer func() {
@@ -41,6 +40,7 @@ func TestFault_CameraFolderUnmounted(t *testing.T) {
 		w.eventually("it is told",
 			func() bool { return w.look().workers["detection_worker"] == "waiting for the camera folder" })
 		detected := time.Since(begun)
+		before := w.stored() // what was read before may have been detected until now
 		meanwhile()
 		w.stayReady(20)
 		require.Equal(w.tb, before, w.stored(), "changed while the files could not be read")
