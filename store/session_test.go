@@ -16,8 +16,10 @@ func TestSessions(t *testing.T) {
 	db := storetest.New(t)
 	ctx := t.Context()
 	key, other := store.SessionHash{1}, store.SessionHash{2}
-	actor := store.Actor{Name: "api_key:01000000", IPAddress: "192.0.2.1", UserAgent: "browser",
-		RequestID: "r1"}
+	actor := store.Actor{
+		Name: "api_key:01000000", IPAddress: "192.0.2.1", UserAgent: "browser",
+		RequestID: "r1",
+	}
 
 	expiresAt, err := db.CreateSession(ctx, store.SessionHash{10}, key, time.Hour, actor)
 	require.NoError(t, err)
@@ -61,8 +63,10 @@ func TestSessions(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, gone)
 
-	require.NoError(t, db.RecordRefusedKey(ctx, store.Actor{Name: "anonymous",
-		IPAddress: "192.0.2.9", RequestID: "r\x002"}))
+	require.NoError(t, db.RecordRefusedKey(ctx, store.Actor{
+		Name:      "anonymous",
+		IPAddress: "192.0.2.9", RequestID: "r\x002",
+	}))
 	entries, err := db.AuditEntries(ctx, 10)
 	require.NoError(t, err)
 	var actions []string

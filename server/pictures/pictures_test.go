@@ -99,8 +99,10 @@ func scene(width, height int) image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
 		for x := range width {
-			img.SetRGBA(x, y, color.RGBA{R: uint8(x * 255 / width), G: uint8(y * 255 / height),
-				B: 80, A: 255})
+			img.SetRGBA(x, y, color.RGBA{
+				R: uint8(x * 255 / width), G: uint8(y * 255 / height),
+				B: 80, A: 255,
+			})
 		}
 	}
 	return img
@@ -271,8 +273,10 @@ func TestOriginal_OfOtherPrograms(t *testing.T) {
 			VALUES ('front', now(), '[' || (SELECT max(id) FROM detections) || ']') RETURNING id`), 640)
 		require.ErrorIs(t, err, ErrForeign, "%q", odd)
 	}
-	for _, gone := range []string{"nothing.jpg", h.cameras + "/back/1.jpg", "front/theirs.jpg/x",
-		`..\secret.jpg`, "%2e%2e/secret.jpg", "~/secret.jpg"} {
+	for _, gone := range []string{
+		"nothing.jpg", h.cameras + "/back/1.jpg", "front/theirs.jpg/x",
+		`..\secret.jpg`, "%2e%2e/secret.jpg", "~/secret.jpg",
+	} {
 		_, err := h.Original(t.Context(), h.foreign(gone))
 		require.ErrorIs(t, err, ErrGone, "%q", gone)
 	}
@@ -298,8 +302,10 @@ func TestOriginal_ItsTypeIsThatOfItsContent(t *testing.T) {
 		"2.jpg":    {"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", ""},
 		"3.jpg":    {"%PDF-1.7", ""},
 		"4.jpg":    {"", ""},
-		"5.jpg": {"BM, said the text, which is a text and nothing but a text, and long enough",
-			""},
+		"5.jpg": {
+			"BM, said the text, which is a text and nothing but a text, and long enough",
+			"",
+		},
 		"6.jpg":  {"GIF", ""},
 		"7.jpg":  {"\x00\x00\x00\x20ftypheic\x00\x00", ""},
 		"8.jpg":  {"\x00\x00\x00\x20ftyp", ""},
@@ -337,8 +343,10 @@ func TestThumbnail(t *testing.T) {
 		require.Equal(t, content, bytesOf(t, file, err))
 		require.False(t, file.Immutable)
 	}
-	for _, thumbnail := range []*string{nil, new(""), new("/app/data/thumbnails/7.jpg"),
-		new(filepath.Join(h.folder, "secret.jpg")), new("../secret.jpg")} {
+	for _, thumbnail := range []*string{
+		nil, new(""), new("/app/data/thumbnails/7.jpg"),
+		new(filepath.Join(h.folder, "secret.jpg")), new("../secret.jpg"),
+	} {
 		file, err := h.Thumbnail(t.Context(), h.detect(imageID, path, thumbnail, 0.9))
 		made := bytesOf(t, file, err)
 		require.Equal(t, image.Pt(320, 240), sizeOf(t, made))
@@ -427,8 +435,10 @@ func TestEvent_ShowsItsBestDetection(t *testing.T) {
 	shows(low, listed(fmt.Sprintf("[987654, %d]", low)))
 	h.exec(`UPDATE detections SET confidence = NULL WHERE id IN ($1, $2)`, best, asGood)
 	shows(low, listed(fmt.Sprintf("[%d,%d]", best, low)))
-	for _, broken := range []string{"", "null", "[]", "{}", "[987654]", `["1"]`, "1,2", "[1.5]",
-		"[" + strings.Repeat("1", 30) + "]", "[[1]]"} {
+	for _, broken := range []string{
+		"", "null", "[]", "{}", "[987654]", `["1"]`, "1,2", "[1.5]",
+		"[" + strings.Repeat("1", 30) + "]", "[[1]]",
+	} {
 		_, err := h.Event(t.Context(), listed(broken), 320)
 		require.ErrorIs(t, err, ErrNone, broken)
 	}
@@ -600,7 +610,8 @@ func TestMake_IsBounded(t *testing.T) {
 	require.Equal(t, jpeg, kept.data)
 
 	_, err = s.make(ctx, "panic", func(context.Context) ([]byte,
-		error) {
+		error,
+	) {
 		panic("index out of range")
 	})
 	require.ErrorContains(t, err, "index out of range")

@@ -23,8 +23,10 @@ func TestOpen_NothingOutsideTheFolder(t *testing.T) {
 	outside := filepath.Join(filepath.Dir(e.cameras), "secret.jpg")
 	twin := e.cameras + "-old"
 	require.NoError(t, os.Mkdir(twin, 0o750))
-	for _, path := range []string{outside, filepath.Join(twin, "a.jpg"),
-		filepath.Join(folder, "a.jpg"), filepath.Join(folder, "day", "ünı\nx.jpg")} {
+	for _, path := range []string{
+		outside, filepath.Join(twin, "a.jpg"),
+		filepath.Join(folder, "a.jpg"), filepath.Join(folder, "day", "ünı\nx.jpg"),
+	} {
 		require.NoError(t, os.WriteFile(path, []byte(path), 0o600))
 	}
 	for link, target := range map[string]string{
@@ -61,8 +63,10 @@ func TestOpen_NothingOutsideTheFolder(t *testing.T) {
 		_, err := e.Open(t.Context(), media.Image, path)
 		require.ErrorIs(t, err, media.ErrOutside, "%.80q", path)
 	}
-	for _, path := range []string{"front/b.jpg", "back/a.jpg", "front/a.jpg/x.jpg",
-		"front/dangling.jpg", filepath.Join(folder, "b.jpg"), `front\a.jpg`} {
+	for _, path := range []string{
+		"front/b.jpg", "back/a.jpg", "front/a.jpg/x.jpg",
+		"front/dangling.jpg", filepath.Join(folder, "b.jpg"), `front\a.jpg`,
+	} {
 		_, err := e.Open(t.Context(), media.Image, path)
 		require.ErrorIs(t, err, fs.ErrNotExist, "%q", path)
 	}

@@ -22,7 +22,10 @@ func TestReviewMatching(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- sequencer.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
+	t.Cleanup(func() {
+		stop()
+		_ = <-done // it ends because it was told to
+	})
 	position := func() string {
 		listed, err := e.Events(t.Context(), seen.EventFilter{}, seen.Page{Limit: 1})
 		require.NoError(t, err)

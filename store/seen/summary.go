@@ -65,7 +65,7 @@ func (s *Store) Summary(ctx context.Context, bounds []time.Time, cameraIDs []str
 				known[i] = &kept
 			}
 		}
-		for first := 0; first < len(spans); first++ {
+		for first := range spans {
 			if known[first] != nil {
 				continue
 			}
