@@ -24,7 +24,7 @@ func TestReviewMatching(t *testing.T) {
 	go func() { done <- sequencer.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		_ = <-done // it ends because it was told to
+		require.NoError(t, <-done)
 	})
 	position := func() string {
 		listed, err := e.Events(t.Context(), seen.EventFilter{}, seen.Page{Limit: 1})
