@@ -373,6 +373,22 @@ func TestSummary_Changes(t *testing.T) {
 	require.Equal(t, [2][2]int64{{0, 0}, {1, 1}}, sums())
 }
 
+// TestSummary_TheLastDay: days end, also at the end of what dates have room for.
+func TestSummary_TheLastDay(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	last := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	e.insert(row{camera: "front", startedAt: last.Add(time.Hour)})
+	for _, bounds := range [][]time.Time{
+		{last.AddDate(0, 0, -1), last, last.AddDate(0, 0, 1).Add(-time.Microsecond)},
+		{time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), last, last.AddDate(0, 0, 1)},
+	} {
+		buckets, err := e.Summary(t.Context(), bounds, nil)
+		require.NoError(t, err)
+		require.Equal(t, []seen.Bucket{{1, "front", nil, 1, 1}}, buckets)
+	}
+}
+
 // TestExportEvents: every event that fits is written once, in parts, and asking is in the audit.
 func TestExportEvents(t *testing.T) {
 	t.Parallel()

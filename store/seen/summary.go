@@ -115,13 +115,8 @@ func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error
 	}
 	revisions := make([]int64, len(spans))
 	for i, each := range spans {
-		last := each.before.Add(-time.Microsecond).Format(time.DateOnly)
-		for day := each.from; ; day = day.AddDate(0, 0, 1) {
-			date := day.Format(time.DateOnly)
-			if date > last {
-				break
-			}
-			revisions[i] += of[date]
+		for day := each.from.Truncate(24 * time.Hour); day.Before(each.before); day = day.AddDate(0, 0, 1) {
+			revisions[i] += of[day.Format(time.DateOnly)]
 		}
 	}
 	return revisions, nil
