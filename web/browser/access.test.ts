@@ -24,11 +24,11 @@ afterAll(async () => {
 async function whole(page: Page): Promise<void> {
   await showGPU(page);
   await page.reload();
-  await page.getByText('Everything works').waitFor();
+  await page.getByText('Everything works').first().waitFor();
   await panel(page, 'GPU').getByText('72.4 %').first().waitFor(); // the table has it too
   await expect.poll(() => page.locator('canvas').count()).toBe(5);
-  await panel(page, 'Given up').getByText(/None/).waitFor();
-  await panel(page, 'Severity').getByText('Critical').waitFor();
+  await panel(page, 'Given up').getByText(/None/).first().waitFor();
+  await panel(page, 'Severity').getByText('Critical').first().waitFor();
 }
 
 /** Where a panel ends, so that a picture of the page can end there too. */
@@ -111,7 +111,7 @@ test('with the keyboard alone: everything can be reached, seen and used', async 
   await page.keyboard.press('Control+A');
   await page.keyboard.type('4');
   await page.keyboard.press('Enter');
-  await panel(page, 'Configuration').getByText('Saved.').waitFor();
+  await panel(page, 'Configuration').getByText('Saved.').first().waitFor();
   expect((await server.get('config')).batch_idle_timeout_seconds).toBe(4);
   expect(problems).toEqual([]);
   await leave(page);
@@ -154,7 +154,7 @@ test('what changes is announced, and only then', async () => {
 
 test('the policy of the page: no inline script or style, no other host, no text that becomes markup', async () => {
   const { page } = await visit(browser, server);
-  await page.getByText('Everything works').waitFor();
+  await page.getByText('Everything works').first().waitFor();
   await page.evaluate(async () => {
     const violations: string[] = [];
     Object.assign(window, { violations });
@@ -196,7 +196,7 @@ test('weight: the JavaScript that is loaded first is at most 80 kB as sent', asy
     sizes.set(new URL(response.url()).pathname, responseBodySize);
   });
   await page.goto(server.url);
-  await page.getByText('Everything works').waitFor();
+  await page.getByText('Everything works').first().waitFor();
   await page.waitForLoadState('networkidle').catch(() => undefined);
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   console.info(`JavaScript as sent, the charts included: ${total} bytes ${JSON.stringify([...sizes])}`);

@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   ({ page, problems } = await visit(browser, server));
-  await page.getByText('Everything works').waitFor();
+  await page.getByText('Everything works').first().waitFor();
   await panel(page, 'Configuration').getByLabel('Keep data for').waitFor();
 });
 afterEach(() => leave(page));
@@ -32,21 +32,24 @@ const ofTheFault = /Failed to load resource/;
 const staleParts = () => page.locator('.fresh.is-stale').count();
 
 async function everythingIsFresh(): Promise<void> {
-  await page.getByText('Everything works').waitFor();
+  await page.getByText('Everything works').first().waitFor();
   await expect.poll(staleParts).toBe(0);
 }
 
 test('PostgreSQL stops and goes on', async () => {
   server.freezePostgres();
   try {
-    await page.getByText('Not working', { exact: true }).waitFor();
+    await page.getByText('Not working', { exact: true }).first().waitFor();
     const health = panel(page, 'Health');
     const database = health.getByRole('listitem').filter({ hasText: 'Database' });
     expect(await database.innerText()).toMatch(/Database health check timed out[\s\S]*Check that PostgreSQL runs[\s\S]*Unhealthy/);
     expect(await page.getByText('Everything works').count()).toBe(0);
     // What needs the database is kept, greyed, and says why; what does not need it goes on.
     const settings = panel(page, 'Configuration');
-    await settings.getByText(/Shown as it was before: (Database unavailable|No answer in time)\./).waitFor();
+    await settings
+      .getByText(/Shown as it was before: (Database unavailable|No answer in time)\./)
+      .first()
+      .waitFor();
     expect(await settings.locator('.fresh.is-stale').count()).toBe(1);
     await expect.poll(() => settings.innerText()).toMatch(/Not current, last answer \d+ s ago/);
     expect(await panel(page, 'Severity').locator('.is-stale').count()).toBe(0);
@@ -61,10 +64,13 @@ test('PostgreSQL stops and goes on', async () => {
 
 test('the server dies and comes back', async () => {
   await server.kill();
-  await page.getByText('The server cannot be reached').waitFor();
-  await page.getByText('No connection').waitFor();
+  await page.getByText('The server cannot be reached').first().waitFor();
+  await page.getByText('No connection').first().waitFor();
   expect(await page.title()).toBe('The server cannot be reached – Home Security Intelligence');
-  await page.getByText(/Last answer at \d\d:\d\d:\d\d/).waitFor();
+  await page
+    .getByText(/Last answer at \d\d:\d\d:\d\d/)
+    .first()
+    .waitFor();
   // Nothing is shown as if it were the present.
   const parts = await page.locator('.fresh').count();
   expect(await staleParts()).toBe(parts);
@@ -78,8 +84,8 @@ test('the server dies and comes back', async () => {
 test('a server that hangs is noticed too', async () => {
   server.freeze();
   try {
-    await page.getByText('The server cannot be reached').waitFor();
-    await page.getByText('The server gave no answer for 4 seconds.').waitFor();
+    await page.getByText('The server cannot be reached').first().waitFor();
+    await page.getByText('The server gave no answer for 4 seconds.').first().waitFor();
   } finally {
     server.thaw();
   }
@@ -89,8 +95,8 @@ test('a server that hangs is noticed too', async () => {
 test('a page that is opened while nobody answers says so, and begins when the server does', async () => {
   await page.route('**/api/**', (route) => route.abort());
   await page.reload();
-  await page.getByText('The server cannot be reached').waitFor();
-  await page.getByText('It has not answered since this page was opened.').waitFor();
+  await page.getByText('The server cannot be reached').first().waitFor();
+  await page.getByText('It has not answered since this page was opened.').first().waitFor();
   expect(await panel(page, 'Configuration').getByText('Not available.').count()).toBe(1);
   await page.unroute('**/api/**');
   await everythingIsFresh();
@@ -98,7 +104,7 @@ test('a page that is opened while nobody answers says so, and begins when the se
 
 test('something else at this address is not taken for the server', async () => {
   await page.route('**/api/**', (route) => route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad Gateway</h1>' }));
-  await page.getByText('Something else than the server answers at this address.').waitFor();
+  await page.getByText('Something else than the server answers at this address.').first().waitFor();
   await page.unroute('**/api/**');
   await everythingIsFresh();
 });

@@ -19,7 +19,7 @@ afterAll(async () => {
 test('without a GPU the page says so plainly, and why', async () => {
   const { page, problems } = await visit(browser, server);
   const gpu = panel(page, 'GPU');
-  await gpu.getByText('No GPU is being read.').waitFor();
+  await gpu.getByText('No GPU is being read.').first().waitFor();
   await expect.poll(() => gpu.innerText()).toMatch(/The GPU monitor says: .+/);
   expect(await gpu.locator('canvas').count()).toBe(0);
   expect(problems).toEqual([]);
@@ -32,10 +32,10 @@ test('current values, and the course of each with its gaps', async () => {
   await showGPU(page);
   await page.reload();
   const gpu = panel(page, 'GPU');
-  await gpu.getByText('72.4 %').waitFor();
-  await gpu.getByText('11.8 GiB of 24 GiB').waitFor();
-  await gpu.getByText('61 °C').waitFor();
-  await gpu.getByText('187 W').waitFor();
+  await gpu.getByText('72.4 %').first().waitFor();
+  await gpu.getByText('11.8 GiB of 24 GiB').first().waitFor();
+  await gpu.getByText('61 °C').first().waitFor();
+  await gpu.getByText('187 W').first().waitFor();
   const fps = gpu.getByRole('region', { name: 'Pictures through the detector' });
   expect(await fps.locator('.tile-value').innerText()).toBe('–');
 
@@ -86,8 +86,11 @@ test('current values, and the course of each with its gaps', async () => {
 test('a reading that is gone: the page says when the last one was and keeps the course', async () => {
   const { page, problems } = await visit(browser, server);
   const gpu = panel(page, 'GPU');
-  await gpu.getByText('No GPU is being read.').waitFor();
-  await gpu.getByText(/The last reading is from/).waitFor();
+  await gpu.getByText('No GPU is being read.').first().waitFor();
+  await gpu
+    .getByText(/The last reading is from/)
+    .first()
+    .waitFor();
   await expect.poll(() => gpu.locator('canvas').count()).toBe(5);
   expect(problems).toEqual([]);
   await leave(page);

@@ -24,7 +24,7 @@ afterAll(async () => {
 const dialog = () => page.getByRole('dialog', { name: 'This change needs an API key' });
 
 test('one service that fails: working, with a problem, and what to do', async () => {
-  await page.getByText('Working, with a problem').waitFor();
+  await page.getByText('Working, with a problem').first().waitFor();
   const ai = panel(page, 'Health').getByRole('listitem').filter({ hasText: 'AI services' });
   expect(await ai.innerText()).toMatch(/RT-DETR service unavailable, Nemotron operational[\s\S]*Check that RT-DETR can be reached/);
   expect(await page.getByText('Everything works').count()).toBe(0);
@@ -32,26 +32,26 @@ test('one service that fails: working, with a problem, and what to do', async ()
 });
 
 test('no key is asked for reading', async () => {
-  await panel(page, 'Given up').getByText('None. Every picture could be processed.').waitFor();
+  await panel(page, 'Given up').getByText('None. Every picture could be processed.').first().waitFor();
   expect(await dialog().isVisible()).toBe(false);
 });
 
 test('the key is asked for when a change needs it, again when it is wrong, and then no more', async () => {
   const storage = panel(page, 'Storage and retention');
   await storage.getByRole('button', { name: 'Preview cleanup' }).click();
-  await dialog().getByText('API key required.').waitFor();
+  await dialog().getByText('API key required.').first().waitFor();
   expect(await accessibilityFindings(page)).toEqual([]);
   await dialog().getByLabel('API key').fill('wrong-horse-battery');
   await page.keyboard.press('Enter');
-  await dialog().getByText('Invalid API key').waitFor();
+  await dialog().getByText('Invalid API key').first().waitFor();
   await dialog().getByLabel('API key').fill(key);
   await dialog().getByRole('button', { name: 'Use this key' }).click();
-  await storage.getByText('Nothing is older than 30 days.').waitFor();
+  await storage.getByText('Nothing is older than 30 days.').first().waitFor();
 
   const settings = panel(page, 'Configuration');
   await settings.getByLabel('Keep data for').fill('14');
   await settings.getByRole('button', { name: 'Save changes' }).click();
-  await settings.getByText('Saved.').waitFor();
+  await settings.getByText('Saved.').first().waitFor();
   expect((await server.get('config')).retention_days).toBe(14);
 });
 
@@ -78,7 +78,7 @@ test('a key that is forgotten is asked for again; without one nothing is changed
   await settings.getByRole('button', { name: 'Save changes' }).click();
   await dialog().waitFor();
   await page.keyboard.press('Escape');
-  await settings.getByText('Nothing was changed: no API key was given.').waitFor();
+  await settings.getByText('Nothing was changed: no API key was given.').first().waitFor();
   expect(await settings.getByLabel('Keep data for').inputValue()).toBe('15');
   expect((await server.get('config')).retention_days).toBe(14);
   await page.reload();

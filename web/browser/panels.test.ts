@@ -28,12 +28,12 @@ async function onPage(run: (page: Page) => Promise<void>, expected = /^$/): Prom
 
 test('health: the verdict, each service and each worker with its message', () =>
   onPage(async (page) => {
-    await page.getByText('Everything works').waitFor();
+    await page.getByText('Everything works').first().waitFor();
     const { services, workers } = await server.get('health/ready');
     const health = panel(page, 'Health');
     const rows = health.getByRole('listitem');
     await expect.poll(() => rows.count()).toBe(Object.keys(services).length + workers.length);
-    for (const service of Object.values<{ message: string }>(services)) await health.getByText(service.message).waitFor();
+    for (const service of Object.values<{ message: string }>(services)) await health.getByText(service.message).first().waitFor();
     expect(await health.getByText('Healthy', { exact: true }).count()).toBe(Object.keys(services).length);
     expect(await health.getByText('Running', { exact: true }).count()).toBe(workers.length);
     const totals = page.getByRole('region', { name: 'Overall' });
@@ -92,27 +92,30 @@ test('storage and cleanup: preview, confirmation, result', async () => {
   const old = async () => Number((await server.sql(`SELECT count(*) FROM gpu_stats WHERE gpu_name = 'old'`)).rows[0].count);
   await onPage(async (page) => {
     const storage = panel(page, 'Storage and retention');
-    await storage.getByText(/ free$/).waitFor();
+    await storage
+      .getByText(/ free$/)
+      .first()
+      .waitFor();
     await expect.poll(() => storage.innerText()).toMatch(/Camera pictures\s+[1-9]\d*\s+[\d.]+ [kM]B/);
 
     await storage.getByRole('button', { name: 'Preview cleanup' }).click();
-    await storage.getByText('Would be deleted (older than 30 days):').waitFor();
+    await storage.getByText('Would be deleted (older than 30 days):').first().waitFor();
     expect(await storage.getByRole('status').innerText()).toMatch(/GPU readings\s+50\s+log entries\s+7/);
     expect(await old()).toBe(50);
 
     await storage.getByRole('button', { name: 'Delete these…' }).click();
     const dialog = page.getByRole('alertdialog', { name: 'Delete for good?' });
-    await dialog.getByText('50 GPU readings, 7 log entries older than 30 days will be deleted.').waitFor();
+    await dialog.getByText('50 GPU readings, 7 log entries older than 30 days will be deleted.').first().waitFor();
     await dialog.getByRole('button', { name: 'Keep everything' }).click();
     await dialog.waitFor({ state: 'hidden' });
     expect(await old()).toBe(50);
 
     await storage.getByRole('button', { name: 'Delete these…' }).click();
     await dialog.getByRole('button', { name: 'Delete for good' }).click();
-    await storage.getByText('Deleted (older than 30 days):').waitFor();
+    await storage.getByText('Deleted (older than 30 days):').first().waitFor();
     expect(await old()).toBe(0);
     await storage.getByRole('button', { name: 'Preview cleanup' }).click();
-    await storage.getByText('Nothing is older than 30 days.').waitFor();
+    await storage.getByText('Nothing is older than 30 days.').first().waitFor();
     expect(await storage.getByRole('button', { name: 'Delete these…' }).count()).toBe(0);
   });
 });
@@ -122,12 +125,12 @@ test('configuration: a change is saved, shown and in force', () =>
     const settings = panel(page, 'Configuration');
     const days = settings.getByLabel('Keep data for');
     await days.fill('21');
-    await settings.getByText('now 30').waitFor();
+    await settings.getByText('now 30').first().waitFor();
     await settings.getByRole('button', { name: 'Save changes' }).click();
-    await settings.getByText('Saved.').waitFor();
+    await settings.getByText('Saved.').first().waitFor();
     expect((await server.get('config')).retention_days).toBe(21);
     expect(await days.inputValue()).toBe('21');
-    await panel(page, 'Storage and retention').getByText('older than 21 days').waitFor();
+    await panel(page, 'Storage and retention').getByText('older than 21 days').first().waitFor();
   }));
 
 test('configuration: what cannot be right is not sent', () =>
@@ -138,8 +141,8 @@ test('configuration: what cannot be right is not sent', () =>
     await settings.getByLabel('Keep data for').fill('400');
     await settings.getByLabel('Least confidence of a detection').fill('high');
     await settings.getByRole('button', { name: 'Save changes' }).click();
-    await settings.getByText('Enter 1 to 365.').waitFor();
-    await settings.getByText('This is not a number. Enter 0 to 1.').waitFor();
+    await settings.getByText('Enter 1 to 365.').first().waitFor();
+    await settings.getByText('This is not a number. Enter 0 to 1.').first().waitFor();
     expect(sent).toEqual([]);
     expect(await settings.getByLabel('Keep data for').getAttribute('aria-invalid')).toBe('true');
     await settings.getByRole('button', { name: 'Undo' }).click();
@@ -157,7 +160,7 @@ test('configuration: the server’s refusal stands beside its field', () =>
     const seconds = settings.getByLabel('Collect a batch for at most');
     await seconds.fill('45');
     await settings.getByRole('button', { name: 'Save changes' }).click();
-    await settings.getByText('The server refused this. Nothing was saved.').waitFor();
+    await settings.getByText('The server refused this. Nothing was saved.').first().waitFor();
     expect(await seconds.getAttribute('aria-invalid')).toBe('true');
     expect(await page.locator('#batch_window_seconds-error').innerText()).toBe('number must be at least 1');
     expect(await seconds.evaluate((input) => input === document.activeElement)).toBe(true);
@@ -175,7 +178,7 @@ test('given up: a broken picture is listed with its cause, and can be tried agai
     expect(await row.innerText()).toContain(letter.cause);
     await page.getByRole('link', { name: '1 picture could not be processed' }).waitFor();
     await givenUp.getByRole('button', { name: 'Try broken.jpg of garage again' }).click();
-    await givenUp.getByText('1 picture will be tried again.').waitFor();
+    await givenUp.getByText('1 picture will be tried again.').first().waitFor();
   }));
 
 /** A JPEG that is right at both ends; what lies between is no code of its own tables, as only the detector finds out. */
