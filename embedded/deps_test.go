@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/internal/child"
+	"hsi.home.arpa/internal/program"
 )
 
 // runDepsScript runs scripts/deps.sh and returns what it printed.
@@ -115,7 +116,7 @@ func newPackageSource(t *testing.T) packageSource {
 	} {
 		text := "#!/bin/sh\ncd \"$(dirname \"$0\")/..\" || exit\n" + script + "\n"
 		require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755))
-		require.NoError(t, os.WriteFile(filepath.Join(s.dir, "bin", name), []byte(text), 0o755))
+		program.Write(t, filepath.Join(s.dir, "bin", name), []byte(text), 0o755)
 	}
 	s.shell(`
 		mkdir -p packages wrk/usr/bin library/usr/lib/proof-linux-gnu/sub

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/internal/await"
+	"hsi.home.arpa/internal/program"
 )
 
 // supervisor is another process that runs both servers on one DATA_DIR.
@@ -30,10 +31,7 @@ func startSupervisor(t *testing.T, dir string, as uint32) *supervisor {
 		copied := filepath.Join(newDataDir(t), "supervisor")
 		content, err := os.ReadFile(self)
 		require.NoError(t, err)
-		syscall.ForkLock.RLock() // a child that is forked meanwhile would hold it open: "text file busy"
-		err = os.WriteFile(copied, content, 0o755)
-		syscall.ForkLock.RUnlock()
-		require.NoError(t, err)
+		program.Write(t, copied, content, 0o755)
 		self = copied
 	}
 	s := &supervisor{cmd: osexec.CommandContext(t.Context(), self), lines: make(chan string, 100)}

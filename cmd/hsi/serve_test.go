@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"hsi.home.arpa/embedded/embeddedtest"
+	"hsi.home.arpa/internal/program"
 	"hsi.home.arpa/store/storetest"
 )
 
@@ -254,7 +255,7 @@ func TestServe_AsAnOrdinaryUser(t *testing.T) {
 	own := filepath.Join(dir, "hsi")
 	raw, err := os.ReadFile(p.Program)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(own, raw, 0o755))
+	program.Write(t, own, raw, 0o755)
 	require.NoError(t, os.Chown(dir, 65534, 65534))
 	p.Program, p.Args = "setpriv", []string{"--reuid=65534", "--regid=65534", "--clear-groups", own, "serve"}
 	p.DataDir, p.Dir = filepath.Join(dir, "data"), dir

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hsi.home.arpa/internal/await"
+	"hsi.home.arpa/internal/program"
 	"hsi.home.arpa/pipeline/video"
 	"hsi.home.arpa/pipeline/video/videotest"
 )
@@ -221,7 +222,7 @@ func TestMediaType(t *testing.T) {
 func fake(t *testing.T, script string, options video.Options) *video.Extractor {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ffmpeg")
-	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700))
+	program.Write(t, path, []byte("#!/bin/sh\n"+script+"\n"), 0o700)
 	options.Find = func() (string, []string, error) { return path, []string{"PATH=/usr/bin:/bin"}, nil }
 	return video.New(options)
 }

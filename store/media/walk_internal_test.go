@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/program"
 )
 
 const unreadableFolder = "HSI_MEDIA_TEST_FOLDER"
@@ -38,11 +40,11 @@ func TestWalkImages_NamesWhatItCannotRead(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(bin) })
 	require.NoError(t, os.Chmod(bin, 0o755))
-	program := filepath.Join(bin, "test.bin")
+	copied := filepath.Join(bin, "test.bin")
 	content, err := os.ReadFile(os.Args[0])
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(program, content, 0o755))
-	cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestWalkImages_NamesWhatItCannotRead$", "-test.v")
+	program.Write(t, copied, content, 0o755)
+	cmd := exec.CommandContext(t.Context(), copied, "-test.run=^TestWalkImages_NamesWhatItCannotRead$", "-test.v")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), unreadableFolder+"="+dir)
 	if os.Geteuid() == 0 {

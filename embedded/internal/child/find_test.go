@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/internal/program"
 )
 
 // newDir is a folder that the servers' user can enter, unlike t.TempDir for root.
@@ -27,7 +29,7 @@ func fakeProgram(t *testing.T, path, answer string) {
 	if answer == "" {
 		script = "#!/bin/sh\necho 'libfoo.so.1: cannot open shared object file' >&2\nexit 127\n"
 	}
-	require.NoError(t, os.WriteFile(path, []byte(script), 0o755))
+	program.Write(t, path, []byte(script), 0o755)
 }
 
 func fakePostgres(t *testing.T, root string, major int) string {
