@@ -20,13 +20,13 @@ func TestEvents_EachFilter(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	random := rand.New(rand.NewPCG(7, 7))
-	levels, objects := []string{"low", "medium", "high", "critical", ""}, []string{"person", "car", "dog", "person, car", ""}
+	levels, objects := []string{"low", "medium", "high", "critical", ""}, []string{"person", "car", "dog", "car, dog", ""}
 	cameras := []string{"attic", "front", "garden"}
 	rows := map[int64]row{}
 	for range 300 {
 		r := row{
 			camera: cameras[random.IntN(3)], startedAt: base().Add(time.Duration(random.IntN(96)) * 30 * time.Minute),
-			score: random.IntN(101), level: levels[random.IntN(5)], reviewed: random.IntN(2) == 0, objects: objects[random.IntN(5)],
+			score: random.IntN(101), level: levels[random.IntN(5)], reviewed: random.IntN(2) == 0, objects: objects[random.IntN(len(objects))],
 		}
 		rows[e.insert(r)] = r
 	}
@@ -40,7 +40,7 @@ func TestEvents_EachFilter(t *testing.T) {
 		{func(f *seen.EventFilter) { f.CameraIDs = []string{"front", "garden", "nowhere"} }, func(r row) bool { return r.camera != "attic" }},
 		{func(f *seen.EventFilter) { f.RiskLevels = []string{"high", "critical"} }, func(r row) bool { return r.level == "high" || r.level == "critical" }},
 		{func(f *seen.EventFilter) { f.ObjectTypes = []string{"Vehicle", "dog"} }, func(r row) bool {
-			return strings.Contains(r.objects, "car") || r.objects == "dog"
+			return strings.Contains(r.objects, "car") || strings.Contains(r.objects, "dog")
 		}},
 		{func(f *seen.EventFilter) { f.Reviewed = new(false) }, func(r row) bool { return !r.reviewed }},
 		{func(f *seen.EventFilter) { f.MinScore = new(57) }, func(r row) bool { return r.score >= 57 }},
