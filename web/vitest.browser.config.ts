@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Tests of the page in a real browser against the real program. One file after the other: each starts a server and a browser.
+// Tests of the page in a real browser against the real program. One file after the other: each
+// starts a server and a browser.
 export default defineConfig({
   test: {
     include: [process.env['HSI_BENCH'] ? 'browser/**/*.bench.ts' : 'browser/**/*.test.ts'],

@@ -34,7 +34,9 @@ async function whole(page: Page): Promise<void> {
 /** Where a panel ends, so that a picture of the page can end there too. */
 async function endOf(page: Page, title: string): Promise<number> {
   const box = await panel(page, title).boundingBox();
-  return Math.round((box?.y ?? 0) + (box?.height ?? 900) + 24 + (await page.evaluate(() => window.scrollY)));
+  return Math.round(
+    (box?.y ?? 0) + (box?.height ?? 900) + 24 + (await page.evaluate(() => window.scrollY)),
+  );
 }
 
 describe.each([
@@ -54,7 +56,8 @@ describe.each([
       return { scrollWidth, clientWidth };
     });
     expect(scrollWidth).toBeLessThanOrEqual(clientWidth);
-    if (name === 'light' || name === 'dark') await screenshot(page, name, { width: 1280, height: await endOf(page, 'GPU') });
+    if (name === 'light' || name === 'dark')
+      await screenshot(page, name, { width: 1280, height: await endOf(page, 'GPU') });
     if (name === 'phone') await screenshot(page, name, { width: 390, height: 2200 });
     expect(problems).toEqual([]);
     await leave(page);
@@ -93,7 +96,9 @@ test('with the keyboard alone: everything can be reached, seen and used', async 
   await page.keyboard.press('Enter');
   await panel(page, 'GPU').getByRole('table').waitFor();
 
-  await server.sql(`INSERT INTO gpu_stats (recorded_at, gpu_name) VALUES (now() - interval '40 days', 'old')`);
+  await server.sql(
+    `INSERT INTO gpu_stats (recorded_at, gpu_name) VALUES (now() - interval '40 days', 'old')`,
+  );
   await page.getByRole('button', { name: 'Preview cleanup' }).focus();
   await page.keyboard.press('Enter');
   const go = page.getByRole('button', { name: 'Delete these…' });
@@ -117,19 +122,29 @@ test('with the keyboard alone: everything can be reached, seen and used', async 
   await leave(page);
 });
 
-/** What has the focus: its name, whether it can be seen, whether its focus can be seen. Undefined at the end of the page. */
+/**
+ * What has the focus: its name, whether it can be seen, whether its focus can be seen. Undefined at
+ * the end of the page.
+ */
 function focused(page: Page) {
   return page.evaluate(() => {
     const element = document.activeElement;
     if (element === null || element === document.body) return undefined;
     const label = element instanceof HTMLInputElement ? element.labels?.[0] : undefined;
-    const marked = element.matches('input[type=radio]') ? (element.closest('label') ?? element) : element;
+    const marked = element.matches('input[type=radio]')
+      ? (element.closest('label') ?? element)
+      : element;
     const { top, bottom, left, width } = marked.getBoundingClientRect();
-    const hit = document.elementFromPoint(left + width / 2, (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2);
+    const hit = document.elementFromPoint(
+      left + width / 2,
+      (Math.max(0, top) + Math.min(innerHeight, bottom)) / 2,
+    );
     return {
       name: (label ?? element).textContent?.trim() ?? '',
       visible: hit !== null && (marked.contains(hit) || hit.contains(marked)),
-      outlined: getComputedStyle(marked).outlineStyle !== 'none' && Number.parseFloat(getComputedStyle(marked).outlineWidth) >= 2,
+      outlined:
+        getComputedStyle(marked).outlineStyle !== 'none' &&
+        Number.parseFloat(getComputedStyle(marked).outlineWidth) >= 2,
     };
   });
 }
@@ -148,7 +163,9 @@ test('what changes is announced, and only then', async () => {
       watch.observe(region, { subtree: true, childList: true, characterData: true });
   });
   for (let answers = 0; answers < 4; answers++) await page.waitForResponse(/health\/ready/);
-  expect(await page.evaluate(() => (window as unknown as { announced: string[] }).announced)).toEqual([]);
+  expect(
+    await page.evaluate(() => (window as unknown as { announced: string[] }).announced),
+  ).toEqual([]);
   await leave(page);
 });
 
@@ -158,8 +175,11 @@ test('the policy of the page: no inline script or style, no other host, no text 
   await page.evaluate(async () => {
     const violations: string[] = [];
     Object.assign(window, { violations });
-    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => violations.push(effectiveDirective));
-    const add = (tag: string, text: string) => document.head.append(Object.assign(document.createElement(tag), { textContent: text }));
+    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) =>
+      violations.push(effectiveDirective),
+    );
+    const add = (tag: string, text: string) =>
+      document.head.append(Object.assign(document.createElement(tag), { textContent: text }));
     add('style', 'body { display: none }');
     try {
       add('script', 'window.inlineRan = true');
@@ -174,7 +194,14 @@ test('the policy of the page: no inline script or style, no other host, no text 
     await fetch('http://127.0.0.1:9/').catch(() => violations.push('fetch refused'));
     document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:9/x.png' }));
   });
-  const expected = ['style-src-elem', 'require-trusted-types-for', 'markup refused', 'connect-src', 'fetch refused', 'img-src'];
+  const expected = [
+    'style-src-elem',
+    'require-trusted-types-for',
+    'markup refused',
+    'connect-src',
+    'fetch refused',
+    'img-src',
+  ];
   await expect
     .poll(() => page.evaluate(() => (window as unknown as { violations: string[] }).violations))
     .toEqual(expect.arrayContaining(expected));
@@ -199,7 +226,9 @@ test('weight: the JavaScript that is loaded first is at most 80 kB as sent', asy
   await page.getByText('Everything works').first().waitFor();
   await page.waitForLoadState('networkidle').catch(() => undefined);
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-  console.info(`JavaScript as sent, the charts included: ${total} bytes ${JSON.stringify([...sizes])}`);
+  console.info(
+    `JavaScript as sent, the charts included: ${total} bytes ${JSON.stringify([...sizes])}`,
+  );
   expect(sizes.size).toBeGreaterThan(0);
   expect(total).toBeLessThanOrEqual(80_000);
   await context.close();

@@ -1,4 +1,5 @@
-// The TypeScript client, as it is packed, in a page of the server: the key is traded for a session, and the browser's cookie does the rest.
+// The TypeScript client, as it is packed, in a page of the server: the key is traded for a session,
+// and the browser's cookie does the rest.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
@@ -16,15 +17,23 @@ let page: Page;
 const urls: string[] = [];
 
 beforeAll(async () => {
-  [server, browser] = await Promise.all([Server.start({ API_KEY_ENABLED: 'true', API_KEYS: key }), launch()]);
+  [server, browser] = await Promise.all([
+    Server.start({ API_KEY_ENABLED: 'true', API_KEYS: key }),
+    launch(),
+  ]);
   server.startDemo();
   page = await browser.newPage();
   page.setDefaultTimeout(patienceMs);
   page.on('request', (request) => urls.push(request.url()));
   await page.route('**/client/**', async (route) => {
     const name = new URL(route.request().url()).pathname.replace('/client/', '');
-    if (name !== '') return route.fulfill({ contentType: 'text/javascript', body: readFileSync(resolve(dist, name)) });
-    const body = '<!doctype html><title>Client</title><script type="module">import * as api from "./index.js"; window.api = api;</script>';
+    if (name !== '')
+      return route.fulfill({
+        contentType: 'text/javascript',
+        body: readFileSync(resolve(dist, name)),
+      });
+    const body =
+      '<!doctype html><title>Client</title><script type="module">import * as api from "./index.js"; window.api = api;</script>';
     return route.fulfill({ contentType: 'text/html', body });
   });
   await page.goto(`${server.url}client/`);
@@ -46,17 +55,34 @@ test('nothing is shown without a key, and everything with a session', async () =
     const { createClient, createSession, listEvents, unwrap } = window.api;
     const before = await listEvents(createClient());
     const { key_required } = unwrap(await createSession(createClient({ apiKey })));
-    return [before.status, key_required, (await listEvents(createClient())).status, document.cookie];
+    return [
+      before.status,
+      key_required,
+      (await listEvents(createClient())).status,
+      document.cookie,
+    ];
   }, key);
   expect(statuses).toEqual([401, true, 200, '']);
 });
 
 test('events come page by page and live, their pictures and the export with them', async () => {
   await until('two events', () =>
-    page.evaluate(async () => window.api.unwrap(await window.api.listEvents(window.api.createClient())).count >= 2),
+    page.evaluate(
+      async () =>
+        window.api.unwrap(await window.api.listEvents(window.api.createClient())).count >= 2,
+    ),
   );
   const seen = await page.evaluate(async () => {
-    const { createClient, eachEvent, exportEvents, getEventImage, listEvents, streamEvents, unwrap, updateEvent } = window.api;
+    const {
+      createClient,
+      eachEvent,
+      exportEvents,
+      getEventImage,
+      listEvents,
+      streamEvents,
+      unwrap,
+      updateEvent,
+    } = window.api;
     const client = createClient();
     const { position } = unwrap(await listEvents(client));
     let [event, rows] = [0, 0];
@@ -86,7 +112,10 @@ test('events come page by page and live, their pictures and the export with them
 test('the session ends, and with it what is shown', async () => {
   const statuses = await page.evaluate(async () => {
     const { createClient, deleteSession, listEvents, unwrap } = window.api;
-    return [unwrap(await deleteSession(createClient())).ended, (await listEvents(createClient())).status];
+    return [
+      unwrap(await deleteSession(createClient())).ended,
+      (await listEvents(createClient())).status,
+    ];
   });
   expect(statuses).toEqual([true, 401]);
 });

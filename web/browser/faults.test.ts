@@ -42,7 +42,9 @@ test('PostgreSQL stops and goes on', async () => {
     await page.getByText('Not working', { exact: true }).first().waitFor();
     const health = panel(page, 'Health');
     const database = health.getByRole('listitem').filter({ hasText: 'Database' });
-    expect(await database.innerText()).toMatch(/Database health check timed out[\s\S]*Check that PostgreSQL runs[\s\S]*Unhealthy/);
+    expect(await database.innerText()).toMatch(
+      /Database health check timed out[\s\S]*Check that PostgreSQL runs[\s\S]*Unhealthy/,
+    );
     expect(await page.getByText('Everything works').count()).toBe(0);
     // What needs the database is kept, greyed, and says why; what does not need it goes on.
     const settings = panel(page, 'Configuration');
@@ -103,7 +105,9 @@ test('a page that is opened while nobody answers says so, and begins when the se
 });
 
 test('something else at this address is not taken for the server', async () => {
-  await page.route('**/api/**', (route) => route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad Gateway</h1>' }));
+  await page.route('**/api/**', (route) =>
+    route.fulfill({ status: 502, contentType: 'text/html', body: '<h1>Bad Gateway</h1>' }),
+  );
   await page.getByText('Something else than the server answers at this address.').first().waitFor();
   await page.unroute('**/api/**');
   await everythingIsFresh();

@@ -2,7 +2,10 @@ import type { Page } from 'playwright-core';
 
 import type { Server } from './server.ts';
 
-/** Readings each 5 s over the last hour, with a gap of ten minutes and one minute without a power reading. */
+/**
+ * Readings each 5 s over the last hour, with a gap of ten minutes and one minute without a power
+ * reading.
+ */
 export async function insertGPUHistory(server: Server): Promise<void> {
   await server.sql(`
     INSERT INTO gpu_stats (recorded_at, gpu_name, gpu_utilization, memory_used, memory_total, temperature, power_usage, inference_fps)
@@ -13,7 +16,10 @@ export async function insertGPUHistory(server: Server): Promise<void> {
     FROM generate_series(0, 3600, 5) AS age WHERE age NOT BETWEEN 1500 AND 2100`);
 }
 
-/** Machines that test have no GPU: its current reading is put in on the way. The course over time stays the server's own answer. */
+/**
+ * Machines that test have no GPU: its current reading is put in on the way. The course over time
+ * stays the server's own answer.
+ */
 export async function showGPU(page: Page): Promise<void> {
   const json = {
     gpu_name: 'NVIDIA RTX A5500',

@@ -40,10 +40,13 @@ test('current values, and the course of each with its gaps', async () => {
   expect(await fps.locator('.tile-value').innerText()).toBe('–');
 
   await expect.poll(() => gpu.locator('canvas').count()).toBe(5);
-  const chart = gpu.getByRole('img', { name: /^Utilization over the last 1 h: between .+ % and .+ %, on average .+ %, last .+ %\.$/ });
+  const chart = gpu.getByRole('img', {
+    name: /^Utilization over the last 1 h: between .+ % and .+ %, on average .+ %, last .+ %\.$/,
+  });
   await chart.waitFor();
   await chart.scrollIntoViewIfNeeded();
-  // Where readings are missing nothing is drawn: a third of the way from the right edge the picture is empty from top to bottom.
+  // Where readings are missing nothing is drawn: a third of the way from the right edge the picture
+  // is empty from top to bottom.
   const inked = await chart.locator('canvas').evaluate((canvas: HTMLCanvasElement) => {
     const { width, height } = canvas;
     const plot = { left: 62 * devicePixelRatio, right: width - 18 * devicePixelRatio };
@@ -59,7 +62,8 @@ test('current values, and the course of each with its gaps', async () => {
       }
       return count;
     };
-    const at = (secondsAgo: number) => series(plot.left + (1 - secondsAgo / 3600) * (plot.right - plot.left));
+    const at = (secondsAgo: number) =>
+      series(plot.left + (1 - secondsAgo / 3600) * (plot.right - plot.left));
     return { before: at(2400), gap: [at(2000), at(1800), at(1600)], after: at(1200) };
   });
   expect(inked.before).toBeGreaterThan(5);
@@ -67,18 +71,24 @@ test('current values, and the course of each with its gaps', async () => {
   expect(inked.gap).toEqual([0, 0, 0]);
 
   await chart.hover({ position: { x: 300, y: 60 } });
-  await expect.poll(() => gpu.locator('.chart-cursor').first().innerText()).toMatch(/^\d\d:\d\d:\d\d {2}[\d.]+ %$/);
+  await expect
+    .poll(() => gpu.locator('.chart-cursor').first().innerText())
+    .toMatch(/^\d\d:\d\d:\d\d {2}[\d.]+ %$/);
 
   await gpu.getByText('The charts as a table').click();
   const rows = gpu.getByRole('table').getByRole('row');
   expect(await rows.count()).toBe(13);
-  expect(await rows.allInnerTexts()).toContainEqual(expect.stringMatching(/^\d\d:\d\d:\d\d(\s+–){5}$/));
+  expect(await rows.allInnerTexts()).toContainEqual(
+    expect.stringMatching(/^\d\d:\d\d:\d\d(\s+–){5}$/),
+  );
 
   await page.mouse.move(0, 0);
   await gpu.getByText('The charts as a table').click();
   await gpu.getByText('15 min').click();
   await gpu.getByRole('img', { name: /^Utilization over the last 15 min/ }).waitFor();
-  await expect.poll(() => gpu.getByRole('img').first().getAttribute('aria-label')).toContain('last 15 min');
+  await expect
+    .poll(() => gpu.getByRole('img').first().getAttribute('aria-label'))
+    .toContain('last 15 min');
   expect(problems).toEqual([]);
   await leave(page);
 });

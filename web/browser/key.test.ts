@@ -26,13 +26,18 @@ const dialog = () => page.getByRole('dialog', { name: 'This change needs an API 
 test('one service that fails: working, with a problem, and what to do', async () => {
   await page.getByText('Working, with a problem').first().waitFor();
   const ai = panel(page, 'Health').getByRole('listitem').filter({ hasText: 'AI services' });
-  expect(await ai.innerText()).toMatch(/RT-DETR service unavailable, Nemotron operational[\s\S]*Check that RT-DETR can be reached/);
+  expect(await ai.innerText()).toMatch(
+    /RT-DETR service unavailable, Nemotron operational[\s\S]*Check that RT-DETR can be reached/,
+  );
   expect(await page.getByText('Everything works').count()).toBe(0);
   expect(await accessibilityFindings(page)).toEqual([]);
 });
 
 test('no key is asked for reading', async () => {
-  await panel(page, 'Given up').getByText('None. Every picture could be processed.').first().waitFor();
+  await panel(page, 'Given up')
+    .getByText('None. Every picture could be processed.')
+    .first()
+    .waitFor();
   expect(await dialog().isVisible()).toBe(false);
 });
 
@@ -57,15 +62,23 @@ test('the key is asked for when a change needs it, again when it is wrong, and t
 
 test('the key is in memory only', async () => {
   const kept = await page.evaluate(
-    () => JSON.stringify({ ...localStorage, ...sessionStorage }) + document.cookie + document.documentElement.outerHTML,
+    () =>
+      JSON.stringify({ ...localStorage, ...sessionStorage }) +
+      document.cookie +
+      document.documentElement.outerHTML,
   );
   expect(kept).not.toContain(key);
 });
 
 test('the key goes with changes only', async () => {
   const withKey = new Set<string>();
-  page.on('request', (request) => request.headers()['x-api-key'] !== undefined && withKey.add(request.method()));
-  await panel(page, 'Storage and retention').getByRole('button', { name: 'Preview cleanup' }).click();
+  page.on(
+    'request',
+    (request) => request.headers()['x-api-key'] !== undefined && withKey.add(request.method()),
+  );
+  await panel(page, 'Storage and retention')
+    .getByRole('button', { name: 'Preview cleanup' })
+    .click();
   await expect.poll(() => [...withKey]).toEqual(['POST']);
   await page.waitForResponse((response) => response.url().endsWith('/config'));
   expect([...withKey]).toEqual(['POST']);
@@ -82,7 +95,9 @@ test('a key that is forgotten is asked for again; without one nothing is changed
   expect(await settings.getByLabel('Keep data for').inputValue()).toBe('15');
   expect((await server.get('config')).retention_days).toBe(14);
   await page.reload();
-  await panel(page, 'Storage and retention').getByRole('button', { name: 'Preview cleanup' }).click();
+  await panel(page, 'Storage and retention')
+    .getByRole('button', { name: 'Preview cleanup' })
+    .click();
   await dialog().waitFor();
 });
 

@@ -10,7 +10,9 @@ import { type Server, patienceMs } from './server.ts';
 
 /** The Chromium that scripts/browser.sh finds or fetches. */
 export function launch(): Promise<Browser> {
-  const executablePath = execFileSync(resolve(import.meta.dirname, '../../scripts/browser.sh'), { encoding: 'utf8' }).trim();
+  const executablePath = execFileSync(resolve(import.meta.dirname, '../../scripts/browser.sh'), {
+    encoding: 'utf8',
+  }).trim();
   return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 }
 
@@ -21,13 +23,22 @@ export interface Visit {
 }
 
 /** Opens the dashboard. */
-export async function visit(browser: Browser, server: Server, options: BrowserContextOptions = {}): Promise<Visit> {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options });
+export async function visit(
+  browser: Browser,
+  server: Server,
+  options: BrowserContextOptions = {},
+): Promise<Visit> {
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 900 },
+    reducedMotion: 'reduce',
+    ...options,
+  });
   context.setDefaultTimeout(patienceMs);
   const page = await context.newPage();
   const problems: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') problems.push(`console: ${message.text()} ${message.location().url}`);
+    if (message.type() === 'error' || message.type() === 'warning')
+      problems.push(`console: ${message.text()} ${message.location().url}`);
   });
   page.on('pageerror', (error) => problems.push(`uncaught: ${error.message}`));
   page.on('request', (request) => {
@@ -37,18 +48,26 @@ export async function visit(browser: Browser, server: Server, options: BrowserCo
   return { page, problems };
 }
 
-/** Closes a page. What is put in on the way of a request that is under way then is let go: nobody waits for it. */
+/**
+ * Closes a page. What is put in on the way of a request that is under way then is let go: nobody
+ * waits for it.
+ */
 export async function leave(page: Page): Promise<void> {
   await page.unrouteAll({ behavior: 'ignoreErrors' });
   await page.context().close();
 }
 
-/** What axe-core finds wrong, of any severity from serious on, by the rules of WCAG 2.2 AA and its own best practices. */
+/**
+ * What axe-core finds wrong, of any severity from serious on, by the rules of WCAG 2.2 AA and its
+ * own best practices.
+ */
 export async function accessibilityFindings(page: Page): Promise<string[]> {
   await page.evaluate(AxeBuilder.source);
   const results = await page.evaluate(async () => {
     const { axe } = window as unknown as { axe: typeof AxeBuilder };
-    return axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] });
+    return axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    });
   });
   return results.violations.flatMap(({ id, impact, nodes }) =>
     nodes.map((node) => `${impact} ${id}: ${node.html} ${node.failureSummary ?? ''}`),
@@ -62,8 +81,15 @@ export function panel(page: Page, title: string) {
 
 const screenshots = resolve(import.meta.dirname, '../../docs/screenshots');
 
-/** Keeps a picture of the page under docs/screenshots, only when HSI_SCREENSHOTS is set: a test run leaves the tree clean. */
-export async function screenshot(page: Page, name: string, size?: { width: number; height: number }): Promise<void> {
+/**
+ * Keeps a picture of the page under docs/screenshots, only when HSI_SCREENSHOTS is set: a test run
+ * leaves the tree clean.
+ */
+export async function screenshot(
+  page: Page,
+  name: string,
+  size?: { width: number; height: number },
+): Promise<void> {
   if (!process.env['HSI_SCREENSHOTS']) return;
   mkdirSync(screenshots, { recursive: true });
   if (size !== undefined) await page.setViewportSize(size);

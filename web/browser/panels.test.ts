@@ -33,8 +33,11 @@ test('health: the verdict, each service and each worker with its message', () =>
     const health = panel(page, 'Health');
     const rows = health.getByRole('listitem');
     await expect.poll(() => rows.count()).toBe(Object.keys(services).length + workers.length);
-    for (const service of Object.values<{ message: string }>(services)) await health.getByText(service.message).first().waitFor();
-    expect(await health.getByText('Healthy', { exact: true }).count()).toBe(Object.keys(services).length);
+    for (const service of Object.values<{ message: string }>(services))
+      await health.getByText(service.message).first().waitFor();
+    expect(await health.getByText('Healthy', { exact: true }).count()).toBe(
+      Object.keys(services).length,
+    );
     expect(await health.getByText('Running', { exact: true }).count()).toBe(workers.length);
     const totals = page.getByRole('region', { name: 'Overall' });
     await expect.poll(() => totals.innerText()).toMatch(/Events\s+[1-9]/);
@@ -43,14 +46,27 @@ test('health: the verdict, each service and each worker with its message', () =>
 test('pipeline: the steps in their order, what waits, and percentiles with their sample counts', () =>
   onPage(async (page) => {
     const pipeline = panel(page, 'Pipeline');
-    const steps = pipeline.getByRole('list', { name: 'The way of a picture' }).getByRole('listitem');
+    const steps = pipeline
+      .getByRole('list', { name: 'The way of a picture' })
+      .getByRole('listitem');
     await expect.poll(() => steps.count()).toBe(8);
-    const order = [/Cameras/, /Watch/, /detection/, /Detect/, /Batch/, /analysis/, /Analyze/, /Events/];
+    const order = [
+      /Cameras/,
+      /Watch/,
+      /detection/,
+      /Detect/,
+      /Batch/,
+      /analysis/,
+      /Analyze/,
+      /Events/,
+    ];
     const texts = await steps.allInnerTexts();
     order.forEach((name, index) => expect(texts[index]).toMatch(name));
 
     const total = pipeline.getByRole('row', { name: /^Total/ });
-    await expect.poll(() => total.innerText()).toMatch(/Total[\s\S]*(\d[\d.,]* (ms|s|min)[\s\d]*){3}\s[1-9]\d*$/);
+    await expect
+      .poll(() => total.innerText())
+      .toMatch(/Total[\s\S]*(\d[\d.,]* (ms|s|min)[\s\d]*){3}\s[1-9]\d*$/);
     const detect = pipeline.getByRole('row', { name: /^Detect The/ });
     expect(await detect.innerText()).toMatch(/[1-9]\d*$/);
 
@@ -76,9 +92,13 @@ test('severity: the names, ranges and colours of the API', () =>
       await row.waitFor();
       expect(await row.innerText()).toContain(`${level.min_score}–${level.max_score}`);
       expect(await row.innerText()).toContain(level.description);
-      const colour = await row.locator('.swatch').evaluate((swatch) => getComputedStyle(swatch).backgroundColor);
+      const colour = await row
+        .locator('.swatch')
+        .evaluate((swatch) => getComputedStyle(swatch).backgroundColor);
       const [, red = '', green = '', blue = ''] = /^#(..)(..)(..)$/.exec(level.color) ?? [];
-      expect(colour).toBe(`rgb(${[red, green, blue].map((part) => Number.parseInt(part, 16)).join(', ')})`);
+      expect(colour).toBe(
+        `rgb(${[red, green, blue].map((part) => Number.parseInt(part, 16)).join(', ')})`,
+      );
     }
   }));
 
@@ -89,23 +109,33 @@ test('storage and cleanup: preview, confirmation, result', async () => {
   await server.sql(
     `INSERT INTO logs (timestamp, level, component, message) SELECT now() - interval '40 days', 'WARNING', 'old', 'old' FROM generate_series(1, 7)`,
   );
-  const old = async () => Number((await server.sql(`SELECT count(*) FROM gpu_stats WHERE gpu_name = 'old'`)).rows[0].count);
+  const old = async () =>
+    Number(
+      (await server.sql(`SELECT count(*) FROM gpu_stats WHERE gpu_name = 'old'`)).rows[0].count,
+    );
   await onPage(async (page) => {
     const storage = panel(page, 'Storage and retention');
     await storage
       .getByText(/ free$/)
       .first()
       .waitFor();
-    await expect.poll(() => storage.innerText()).toMatch(/Camera pictures\s+[1-9]\d*\s+[\d.]+ [kM]B/);
+    await expect
+      .poll(() => storage.innerText())
+      .toMatch(/Camera pictures\s+[1-9]\d*\s+[\d.]+ [kM]B/);
 
     await storage.getByRole('button', { name: 'Preview cleanup' }).click();
     await storage.getByText('Would be deleted (older than 30 days):').first().waitFor();
-    expect(await storage.getByRole('status').innerText()).toMatch(/GPU readings\s+50\s+log entries\s+7/);
+    expect(await storage.getByRole('status').innerText()).toMatch(
+      /GPU readings\s+50\s+log entries\s+7/,
+    );
     expect(await old()).toBe(50);
 
     await storage.getByRole('button', { name: 'Delete these…' }).click();
     const dialog = page.getByRole('alertdialog', { name: 'Delete for good?' });
-    await dialog.getByText('50 GPU readings, 7 log entries older than 30 days will be deleted.').first().waitFor();
+    await dialog
+      .getByText('50 GPU readings, 7 log entries older than 30 days will be deleted.')
+      .first()
+      .waitFor();
     await dialog.getByRole('button', { name: 'Keep everything' }).click();
     await dialog.waitFor({ state: 'hidden' });
     expect(await old()).toBe(50);
@@ -151,9 +181,12 @@ test('configuration: what cannot be right is not sent', () =>
 
 test('configuration: the server’s refusal stands beside its field', () =>
   onPage(async (page) => {
-    // The page lets no wrong value through: one is put into the request on its way, and the real server refuses it.
+    // The page lets no wrong value through: one is put into the request on its way, and the real
+    // server refuses it.
     await page.route('**/api/system/config', (route) =>
-      route.request().method() === 'PATCH' ? route.continue({ postData: JSON.stringify({ batch_window_seconds: 0 }) }) : route.continue(),
+      route.request().method() === 'PATCH'
+        ? route.continue({ postData: JSON.stringify({ batch_window_seconds: 0 }) })
+        : route.continue(),
     );
     const before = await server.get('config');
     const settings = panel(page, 'Configuration');
@@ -162,7 +195,9 @@ test('configuration: the server’s refusal stands beside its field', () =>
     await settings.getByRole('button', { name: 'Save changes' }).click();
     await settings.getByText('The server refused this. Nothing was saved.').first().waitFor();
     expect(await seconds.getAttribute('aria-invalid')).toBe('true');
-    expect(await page.locator('#batch_window_seconds-error').innerText()).toBe('number must be at least 1');
+    expect(await page.locator('#batch_window_seconds-error').innerText()).toBe(
+      'number must be at least 1',
+    );
     expect(await seconds.evaluate((input) => input === document.activeElement)).toBe(true);
     expect(await seconds.inputValue()).toBe('45');
     expect(await server.get('config')).toEqual(before);
@@ -181,7 +216,10 @@ test('given up: a broken picture is listed with its cause, and can be tried agai
     await givenUp.getByText('1 picture will be tried again.').first().waitFor();
   }));
 
-/** A JPEG that is right at both ends; what lies between is no code of its own tables, as only the detector finds out. */
+/**
+ * A JPEG that is right at both ends; what lies between is no code of its own tables, as only the
+ * detector finds out.
+ */
 function spoiled(picture: Buffer | undefined): Buffer {
   const startOfScan = picture?.indexOf(Buffer.from([0xff, 0xda])) ?? -1;
   if (picture === undefined || startOfScan < 0) throw new Error('the demo has written no JPEG');

@@ -1,6 +1,14 @@
 // The real program with a data folder of its own, for as long as a test needs it.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -12,7 +20,10 @@ const binary = process.env['HSI_BINARY'] ?? resolve(import.meta.dirname, '../../
 export const patienceMs = 120_000;
 
 /** Waits until the condition holds, and says what was waited for when it does not. */
-export async function until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => Promise<boolean> | boolean,
+): Promise<void> {
   const end = Date.now() + patienceMs;
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
@@ -25,7 +36,9 @@ async function freePort(): Promise<number> {
     const listener = createServer();
     listener.listen(0, '127.0.0.1', () => {
       const address = listener.address();
-      listener.close(() => done(typeof address === 'object' && address !== null ? address.port : 0));
+      listener.close(() =>
+        done(typeof address === 'object' && address !== null ? address.port : 0),
+      );
     });
   });
 }
@@ -45,7 +58,8 @@ export class Server {
     this.#env = {
       PATH: process.env['PATH'],
       HOME: process.env['HOME'],
-      EMBEDDED_DEPS_DIR: process.env['EMBEDDED_DEPS_DIR'] ?? resolve(import.meta.dirname, '../../.deps'),
+      EMBEDDED_DEPS_DIR:
+        process.env['EMBEDDED_DEPS_DIR'] ?? resolve(import.meta.dirname, '../../.deps'),
       DATA_DIR: dataDir,
       API_PORT: String(port),
       BATCH_WINDOW_SECONDS: '5',
@@ -66,11 +80,15 @@ export class Server {
   /** Starts the process, also again after `kill`. */
   async up(): Promise<void> {
     this.#serve = this.#spawn('serve');
-    await until('the server is ready, has counted its files and says so in its health', async () => {
-      if (this.#serve?.exitCode !== null) throw new Error(`the server ended:\n${this.#log}`);
-      if (!(await this.#answers('ready')) || !(await this.#answers('api/system/storage'))) return false;
-      return !JSON.stringify(await this.get('health')).includes('not looked at yet'); // health is up to a second old
-    });
+    await until(
+      'the server is ready, has counted its files and says so in its health',
+      async () => {
+        if (this.#serve?.exitCode !== null) throw new Error(`the server ended:\n${this.#log}`);
+        if (!(await this.#answers('ready')) || !(await this.#answers('api/system/storage')))
+          return false;
+        return !JSON.stringify(await this.get('health')).includes('not looked at yet'); // health is up to a second old
+      },
+    );
   }
 
   async #answers(path: string): Promise<boolean> {
@@ -100,7 +118,10 @@ export class Server {
     this.#spawn('demo', '--interval', '300ms');
   }
 
-  /** Puts a file into a camera's folder, as a camera does: written beside, then moved into its place. */
+  /**
+   * Puts a file into a camera's folder, as a camera does: written beside, then moved into its
+   * place.
+   */
   upload(camera: string, name: string, content: Buffer): void {
     const folder = join(this.dataDir, 'cameras', camera);
     mkdirSync(folder, { recursive: true });
@@ -120,7 +141,10 @@ export class Server {
     }
   }
 
-  /** Asks the server's database directly, for what the API cannot do: old records, readings of a GPU that is not there. */
+  /**
+   * Asks the server's database directly, for what the API cannot do: old records, readings of a GPU
+   * that is not there.
+   */
   async sql(text: string, values: unknown[] = []): Promise<QueryResult> {
     const client = new Client({ host: this.#postmaster().socketDir, user: 'hsi', database: 'hsi' });
     await client.connect();

@@ -1,4 +1,5 @@
-// How soon the page shows its verdict, with nothing cached: a figure, measured by `make page-bench` and by no test.
+// How soon the page shows its verdict, with nothing cached: a figure, measured by `make page-bench`
+// and by no test.
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -23,7 +24,8 @@ test('the verdict is on the screen within a second, as the median of 15', async 
     const page = await context.newPage();
     await page.addInitScript(() => {
       const look = () => {
-        if (document.querySelector('.verdict-title')?.textContent === 'Everything works') setTimeout(() => performance.mark('verdict'));
+        if (document.querySelector('.verdict-title')?.textContent === 'Everything works')
+          setTimeout(() => performance.mark('verdict'));
         else requestAnimationFrame(look);
       };
       requestAnimationFrame(look);
@@ -32,7 +34,9 @@ test('the verdict is on the screen within a second, as the median of 15', async 
     await page.waitForFunction(() => performance.getEntriesByName('verdict').length > 0);
     times.push(
       await page.evaluate(() => ({
-        firstPaintMs: Math.round(performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Number.NaN),
+        firstPaintMs: Math.round(
+          performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Number.NaN,
+        ),
         verdictMs: Math.round(performance.getEntriesByName('verdict')[0]?.startTime ?? Number.NaN),
       })),
     );

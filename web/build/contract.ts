@@ -1,4 +1,5 @@
-// Bounds, defaults and descriptions that the page needs come from openapi.yaml when the page is built: `import … from 'virtual:contract'`.
+// Bounds, defaults and descriptions that the page needs come from openapi.yaml when the page is
+// built: `import … from 'virtual:contract'`.
 import { readFileSync } from 'node:fs';
 
 import { load } from 'js-yaml';
@@ -21,7 +22,9 @@ interface Contract {
 export function excerpt(text: string) {
   const { paths, components } = load(text) as Contract;
   const parameter = (path: string, name: string) => {
-    const schema = paths[path]?.get?.parameters?.find((candidate) => candidate.name === name)?.schema;
+    const schema = paths[path]?.get?.parameters?.find(
+      (candidate) => candidate.name === name,
+    )?.schema;
     return bounds(schema, `${path}?${name}`);
   };
   const fields = Object.entries(components.schemas['SystemConfigUpdate']?.properties ?? {});
@@ -35,7 +38,8 @@ export function excerpt(text: string) {
 
 function bounds(schema: Schema | undefined, name: string) {
   const { type, description = '', minimum, maximum } = schema ?? {};
-  if (type === undefined || minimum === undefined || maximum === undefined) throw new Error(`the contract gives no bounds for ${name}`);
+  if (type === undefined || minimum === undefined || maximum === undefined)
+    throw new Error(`the contract gives no bounds for ${name}`);
   return { integer: type === 'integer', description, minimum, maximum };
 }
 
@@ -49,7 +53,9 @@ export function contract(file: string): Plugin {
       if (resolved !== `\0${id}`) return undefined;
       this.addWatchFile(file);
       const exported = Object.entries(excerpt(readFileSync(file, 'utf8')));
-      return exported.map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`).join('\n');
+      return exported
+        .map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`)
+        .join('\n');
     },
   };
 }

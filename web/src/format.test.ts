@@ -13,7 +13,14 @@ import {
 } from './format.ts';
 
 describe('what is not known is a dash and never a zero', () => {
-  const formats = { formatCount, formatMeasure, formatBytes, formatMebibytes, formatLatency, formatDuration };
+  const formats = {
+    formatCount,
+    formatMeasure,
+    formatBytes,
+    formatMebibytes,
+    formatLatency,
+    formatDuration,
+  };
   test.each(Object.entries(formats))('%s', (_, format) => {
     expect(format(null)).toBe(unknown);
     expect(format(undefined)).toBe(unknown);

@@ -7,8 +7,19 @@ const locale = 'en';
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const hundredth = new Intl.NumberFormat(locale, { maximumFractionDigits: 2 });
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+});
+const day = new Intl.DateTimeFormat(undefined, {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+});
 
 /** A whole number with its thousands apart: 12,345. */
 export function formatCount(value: number | null | undefined): string {
@@ -41,7 +52,9 @@ export function formatBytes(bytes: number | null | undefined): string {
 /** Graphics memory, which drivers count in MiB: 820 MiB, 11.7 GiB. */
 export function formatMebibytes(mebibytes: number | null | undefined): string {
   if (mebibytes === null || mebibytes === undefined) return unknown;
-  return mebibytes < 1024 ? `${whole.format(mebibytes)} MiB` : `${tenth.format(mebibytes / 1024)} GiB`;
+  return mebibytes < 1024
+    ? `${whole.format(mebibytes)} MiB`
+    : `${tenth.format(mebibytes / 1024)} GiB`;
 }
 
 /** How long something takes, from milliseconds: 8 ms, 1.4 s, 2 min 5 s. */
@@ -78,7 +91,10 @@ export function formatDuration(seconds: number | null | undefined): string {
   return parts.join(' ');
 }
 
-/** How old something is: "now", "8 s ago", "3 min ago". Older things have one unit: nobody needs the seconds then. */
+/**
+ * How old something is: "now", "8 s ago", "3 min ago". Older things have one unit: nobody needs the
+ * seconds then.
+ */
 export function formatAge(ms: number): string {
   if (ms < 1_500) return 'now';
   const seconds = ms / 1000;

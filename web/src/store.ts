@@ -49,21 +49,44 @@ export function createStore(baseUrl: string) {
   const rangeMinutes = signal<number>(60);
 
   const health = new Poller(2_000, (abort) => askHealth(client, abort));
-  const stats = new Poller(5_000, async (abort) => unwrap(await getStats(client, { signal: abort })));
-  const telemetry = new Poller(3_000, async (abort) => unwrap(await getTelemetry(client, { signal: abort })));
+  const stats = new Poller(5_000, async (abort) =>
+    unwrap(await getStats(client, { signal: abort })),
+  );
+  const telemetry = new Poller(3_000, async (abort) =>
+    unwrap(await getTelemetry(client, { signal: abort })),
+  );
   const latency = new Poller(10_000, async (abort) =>
-    unwrap(await getPipelineLatency(client, { signal: abort, query: { window_minutes: windowMinutes.value } })),
+    unwrap(
+      await getPipelineLatency(client, {
+        signal: abort,
+        query: { window_minutes: windowMinutes.value },
+      }),
+    ),
   );
-  const gpu = new Poller(5_000, async (abort) => unwrap(await getGPUStats(client, { signal: abort })));
+  const gpu = new Poller(5_000, async (abort) =>
+    unwrap(await getGPUStats(client, { signal: abort })),
+  );
   const history: Poller<History> = new Poller(5_000, (abort) =>
-    askHistory(client, abort, history.state.value.value, Date.now() + clockOffsetMs.value, rangeMinutes.value),
+    askHistory(
+      client,
+      abort,
+      history.state.value.value,
+      Date.now() + clockOffsetMs.value,
+      rangeMinutes.value,
+    ),
   );
-  const storage = new Poller(10_000, async (abort) => unwrap(await getStorage(client, { signal: abort })));
+  const storage = new Poller(10_000, async (abort) =>
+    unwrap(await getStorage(client, { signal: abort })),
+  );
   const deadLetters = new Poller(10_000, async (abort) =>
     unwrap(await listDeadLetters(client, { signal: abort, query: { limit: listedDeadLetters } })),
   );
-  const config = new Poller(10_000, async (abort) => unwrap(await getSystemConfig(client, { signal: abort })));
-  const severity = new Poller(60_000, async (abort) => unwrap(await getSeverity(client, { signal: abort })));
+  const config = new Poller(10_000, async (abort) =>
+    unwrap(await getSystemConfig(client, { signal: abort })),
+  );
+  const severity = new Poller(60_000, async (abort) =>
+    unwrap(await getSeverity(client, { signal: abort })),
+  );
 
   const others = [stats, telemetry, latency, gpu, history, storage, deadLetters, config, severity];
   return {
@@ -101,12 +124,23 @@ export function createStore(baseUrl: string) {
 /** Asks both health checks at once. A 503 of theirs is an answer with the same body as 200. */
 async function askHealth(client: Client, abort: AbortSignal): Promise<HealthAnswer> {
   const options = { signal: abort, timeoutMs: heartbeatTimeoutMs };
-  const [health, readiness] = await Promise.all([getHealth(client, options), getReadiness(client, options)]);
+  const [health, readiness] = await Promise.all([
+    getHealth(client, options),
+    getReadiness(client, options),
+  ]);
   return { health: health.data, readiness: readiness.data };
 }
 
-/** Asks for the samples of the chosen range that are not there yet. `toMs` is the server's present. */
-async function askHistory(client: Client, abort: AbortSignal, kept: History | undefined, toMs: number, minutes: number): Promise<History> {
+/**
+ * Asks for the samples of the chosen range that are not there yet. `toMs` is the server's present.
+ */
+async function askHistory(
+  client: Client,
+  abort: AbortSignal,
+  kept: History | undefined,
+  toMs: number,
+  minutes: number,
+): Promise<History> {
   const fromMs = toMs - minutes * 60_000;
   const askedFromMs = askFrom(kept, fromMs);
   const limit = historyLimit.maximum;
@@ -120,9 +154,11 @@ function noticingTheClock(offsetMs: Signal<number>): typeof fetch {
   return async (input, init) => {
     const response = await fetch(input, init);
     const serverMs = Date.parse(response.headers.get('Date') ?? '');
-    // The header is cut to whole seconds: half of one is the best guess, and small changes are noise.
+    // The header is cut to whole seconds: half of one is the best guess, and small changes are
+    // noise.
     const offset = serverMs + 500 - Date.now();
-    if (!Number.isNaN(offset) && Math.abs(offset - offsetMs.peek()) > 2_000) offsetMs.value = offset;
+    if (!Number.isNaN(offset) && Math.abs(offset - offsetMs.peek()) > 2_000)
+      offsetMs.value = offset;
     return response;
   };
 }

@@ -16,7 +16,8 @@ for (const retention_days of [1000, 14]) {
       console.log(`the key is missing or wrong: ${result.data.detail}`);
       break;
     case 422:
-      for (const { loc, msg } of result.data.detail) console.log(`${loc.at(-1) ?? 'request'}: ${msg}`);
+      for (const { loc, msg } of result.data.detail)
+        console.log(`${loc.at(-1) ?? 'request'}: ${msg}`);
       break;
     default:
       console.log(`${result.status}: ${result.data.detail}`);

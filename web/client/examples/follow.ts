@@ -1,4 +1,5 @@
-// Prints the newest events, then what happens from there on, until it is told to stop or, with an argument, has printed so many lines.
+// Prints the newest events, then what happens from there on, until it is told to stop or, with an
+// argument, has printed so many lines.
 import { createClient, listEvents, streamEvents, unwrap, type Event } from '@hsi/client';
 
 const client = createClient({
@@ -9,15 +10,19 @@ const most = Number(process.argv[2] ?? Infinity);
 let printed = 0;
 
 function print(what: string, { camera_name, id, started_at, summary }: Event): void {
-  console.log(`${what} ${id}: ${started_at} ${camera_name ?? 'unknown camera'}: ${summary ?? 'no summary'}`);
+  console.log(
+    `${what} ${id}: ${started_at} ${camera_name ?? 'unknown camera'}: ${summary ?? 'no summary'}`,
+  );
   printed += 1;
 }
 
-// The list says where the stream stood when it was read: followed from there, nothing is missed and nothing comes twice.
+// The list says where the stream stood when it was read: followed from there, nothing is missed and
+// nothing comes twice.
 const { events, position } = unwrap(await listEvents(client, { query: { limit: 10 } }));
 for (const event of events) print('event', event);
 
-const onReconnect = (cause: Error, delayMs: number) => console.error(`${cause.message}; next try in ${Math.round(delayMs)} ms`);
+const onReconnect = (cause: Error, delayMs: number) =>
+  console.error(`${cause.message}; next try in ${Math.round(delayMs)} ms`);
 for await (const frame of streamEvents(client, { lastEventId: position, onReconnect })) {
   if (printed >= most) break;
   switch (frame.kind) {

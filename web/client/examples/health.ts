@@ -7,6 +7,9 @@ const client = createClient({ baseUrl: process.env['HSI_URL'] ?? 'http://127.0.0
 const { ok, data } = await getHealth(client);
 console.log(data.status);
 for (const [name, service] of Object.entries(data.services)) {
-  if (service) console.log(`  ${name}: ${service.status}${service.message === null ? '' : `, ${service.message}`}`);
+  if (service)
+    console.log(
+      `  ${name}: ${service.status}${service.message === null ? '' : `, ${service.message}`}`,
+    );
 }
 process.exitCode = ok ? 0 : 1;

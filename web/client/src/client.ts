@@ -1,14 +1,21 @@
 /** How to reach one server. */
 export interface ClientOptions {
-  /** Where the server is, for example `http://127.0.0.1:8000`; a path prefix is kept. Default: the page's own origin (browsers only). */
+  /**
+   * Where the server is, for example `http://127.0.0.1:8000`; a path prefix is kept. Default: the
+   * page's own origin (browsers only).
+   */
   baseUrl?: string | undefined;
   /**
-   * The API key, or a function that is asked for it before each operation that takes one. It is sent with those operations only, in the
-   * `X-API-Key` header; without a key they are sent without the header. A page that has a session needs none: the browser sends the
-   * session's cookie by itself, to the page's own origin only.
+   * The API key, or a function that is asked for it before each operation that takes one. It is
+   * sent with those operations only, in the `X-API-Key` header; without a key they are sent without
+   * the header. A page that has a session needs none: the browser sends the session's cookie by
+   * itself, to the page's own origin only.
    */
   apiKey?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
-  /** Longest time of one call in milliseconds, the body included; of a file, between two pieces of it; 0 for no limit. Default: 30 000. */
+  /**
+   * Longest time of one call in milliseconds, the body included; of a file, between two pieces of
+   * it; 0 for no limit. Default: 30 000.
+   */
   timeoutMs?: number | undefined;
   /** Instead of the global `fetch`. */
   fetch?: typeof globalThis.fetch | undefined;
@@ -24,7 +31,10 @@ export interface CallOptions {
   requestId?: string | undefined;
 }
 
-/** Body, path and query of an operation as the contract describes them; the generated `...Data` types have this shape. */
+/**
+ * Body, path and query of an operation as the contract describes them; the generated `...Data`
+ * types have this shape.
+ */
 export interface Parameters {
   body?: unknown;
   path?: unknown;
@@ -53,13 +63,19 @@ export interface Message extends Omit<Parameters, 'url'> {
   headers: Record<string, string | undefined>;
 }
 
-/** A client of one server. It holds its settings and nothing else: any number of clients and calls can be used side by side. */
+/**
+ * A client of one server. It holds its settings and nothing else: any number of clients and calls
+ * can be used side by side.
+ */
 export interface Client {
   /**
-   * Used by the generated functions: makes a request, and gives a function that sends it and hands over the answer as soon as it begins.
-   * What cannot be sent is refused here.
+   * Used by the generated functions: makes a request, and gives a function that sends it and hands
+   * over the answer as soon as it begins. What cannot be sent is refused here.
    */
-  prepare(operation: Operation, message: Message): Promise<(signal: AbortSignal) => Promise<Response>>;
+  prepare(
+    operation: Operation,
+    message: Message,
+  ): Promise<(signal: AbortSignal) => Promise<Response>>;
   /** The limit of a call that says nothing else. */
   readonly timeoutMs: number;
 }
@@ -73,12 +89,22 @@ export function createClient(settings: ClientOptions = {}): Client {
 
   return Object.freeze({
     timeoutMs,
-    async prepare(operation: Operation, { accept, body, cache, headers: own, path, query }: Message) {
+    async prepare(
+      operation: Operation,
+      { accept, body, cache, headers: own, path, query }: Message,
+    ) {
       const url = baseUrl + filledPath(operation.path, path) + queryString(query);
       const headers = new Headers({ Accept: accept });
-      for (const [name, value] of Object.entries(own)) if (value !== undefined) headers.set(name, value);
+      for (const [name, value] of Object.entries(own))
+        if (value !== undefined) headers.set(name, value);
       // same-origin: the cookie of a session goes to the page's own server, and none to another.
-      const init: RequestInit = { method: operation.method, headers, cache, redirect: 'error', credentials: 'same-origin' };
+      const init: RequestInit = {
+        method: operation.method,
+        headers,
+        cache,
+        redirect: 'error',
+        credentials: 'same-origin',
+      };
       if (body !== undefined) {
         headers.set('Content-Type', 'application/json');
         init.body = JSON.stringify(body);
@@ -94,19 +120,23 @@ export function createClient(settings: ClientOptions = {}): Client {
 }
 
 /**
- * The path with its parameters in it. What would be another path is refused: nothing, and the names of this folder and the one above, which
- * `fetch` resolves even where they are percent-encoded.
+ * The path with its parameters in it. What would be another path is refused: nothing, and the names
+ * of this folder and the one above, which `fetch` resolves even where they are percent-encoded.
  */
 function filledPath(template: string, parameters: unknown): string {
   const values = new Map<string, unknown>(Object.entries(parameters ?? {}));
   return template.replace(/\{([^}]+)\}/g, (_, name: string) => {
     const value = String(values.get(name) ?? '');
-    if (value === '' || value === '.' || value === '..') throw new TypeError(`path parameter ${name} must not be '${value}'`);
+    if (value === '' || value === '.' || value === '..')
+      throw new TypeError(`path parameter ${name} must not be '${value}'`);
     return encodeURIComponent(value);
   });
 }
 
-/** The query; what is undefined or null is left out, a list is joined with commas, and a plus becomes %2B. */
+/**
+ * The query; what is undefined or null is left out, a list is joined with commas, and a plus
+ * becomes %2B.
+ */
 function queryString(parameters: unknown): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries((parameters ?? {}) as Record<string, unknown>)) {
@@ -119,6 +149,7 @@ function queryString(parameters: unknown): string {
 /** An empty list is sent as such and refused by the server: left out it would mean everything. */
 function commaList(name: string, items: readonly unknown[]): string {
   const texts = items.map(String);
-  if (texts.some((text) => text.includes(','))) throw new TypeError(`query parameter ${name}: an item must not contain a comma`);
+  if (texts.some((text) => text.includes(',')))
+    throw new TypeError(`query parameter ${name}: an item must not contain a comma`);
   return texts.join(',');
 }

@@ -1,6 +1,9 @@
 import type { Failure } from './result.js';
 
-/** No answer came: the server cannot be reached, the connection broke, or the answer was a redirect, which this API never sends. */
+/**
+ * No answer came: the server cannot be reached, the connection broke, or the answer was a redirect,
+ * which this API never sends.
+ */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError';
 
@@ -9,7 +12,9 @@ export class ConnectionError extends Error {
   }
 }
 
-/** The whole answer was not there in time. The server may have carried out the request nevertheless. */
+/**
+ * The whole answer was not there in time. The server may have carried out the request nevertheless.
+ */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
   readonly timeoutMs: number;
@@ -20,7 +25,10 @@ export class TimeoutError extends Error {
   }
 }
 
-/** An answer that the contract does not have: another program answered (a proxy), or the server is of another version. */
+/**
+ * An answer that the contract does not have: another program answered (a proxy), or the server is
+ * of another version.
+ */
 export class UnexpectedResponseError extends Error {
   override readonly name = 'UnexpectedResponseError';
   readonly status: number;

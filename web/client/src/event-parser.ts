@@ -6,8 +6,9 @@ export interface ServerSentEvent {
 }
 
 /**
- * Reads server-sent events as the HTML standard (9.2.6, "Interpreting an event stream") has it, from text that is cut anywhere. An event that
- * is not finished has not happened: its id does not count either.
+ * Reads server-sent events as the HTML standard (9.2.6, "Interpreting an event stream") has it,
+ * from text that is cut anywhere. An event that is not finished has not happened: its id does not
+ * count either.
  */
 export class EventParser {
   /** Where the stream goes on. */
@@ -60,7 +61,11 @@ export class EventParser {
 
   #finish(): ServerSentEvent | undefined {
     this.lastEventId = this.#id;
-    const event = { type: this.#type === '' ? 'message' : this.#type, data: this.#data.join('\n'), lastEventId: this.#id };
+    const event = {
+      type: this.#type === '' ? 'message' : this.#type,
+      data: this.#data.join('\n'),
+      lastEventId: this.#id,
+    };
     const hasData = this.#data.length > 0;
     this.#type = '';
     this.#data = [];

@@ -1,4 +1,5 @@
-// The entry of @hsi/client. What is exported here is stable; everything below generated/ comes from openapi.yaml.
+// The entry of @hsi/client. What is exported here is stable; everything below generated/ comes from
+// openapi.yaml.
 export { createClient } from './client.js';
 export type { CallOptions, Client, ClientOptions, Options } from './client.js';
 export type { FileOptions, FileResult, NotModified, StoredFileOptions } from './file.js';

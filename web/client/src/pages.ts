@@ -7,11 +7,14 @@ interface ListOptions {
 }
 
 /**
- * Reads a list to its end, page after page, each when its first row is asked for. A page that is not answered with 200 ends it with a
- * `StatusError`.
+ * Reads a list to its end, page after page, each when its first row is asked for. A page that is
+ * not answered with 200 ends it with a `StatusError`.
  */
 export async function* eachRow<Row, ListsOptions extends ListOptions>(
-  list: (client: Client, options: ListsOptions) => Promise<Success<number, unknown> | Failure<number, unknown>>,
+  list: (
+    client: Client,
+    options: ListsOptions,
+  ) => Promise<Success<number, unknown> | Failure<number, unknown>>,
   key: string,
   client: Client,
   options: ListsOptions | undefined,
@@ -19,7 +22,9 @@ export async function* eachRow<Row, ListsOptions extends ListOptions>(
   let page = { ...options } as ListsOptions;
   for (;;) {
     // The contract says under which key a page has its rows.
-    const data = unwrap(await list(client, page)) as Record<string, Row[]> & { next_cursor: string | null };
+    const data = unwrap(await list(client, page)) as Record<string, Row[]> & {
+      next_cursor: string | null;
+    };
     yield* data[key] ?? [];
     if (data.next_cursor === null) return;
     page = { ...page, query: { ...page.query, offset: undefined, cursor: data.next_cursor } };

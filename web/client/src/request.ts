@@ -20,9 +20,12 @@ export async function request<Responses, Errors>(
     const response = await send(signal);
     return { response, text: await response.text() };
   });
-  // The one place where a type is asserted for JSON: the status is a documented one, and the server's tests check each of its answers
-  // against the contract.
-  return { ...answer(response), data: jsonOf(operation, response, text) } as Result<Responses, Errors>;
+  // The one place where a type is asserted for JSON: the status is a documented one, and the
+  // server's tests check each of its answers against the contract.
+  return { ...answer(response), data: jsonOf(operation, response, text) } as Result<
+    Responses,
+    Errors
+  >;
 }
 
 /** What every result says of its answer. */
@@ -35,10 +38,18 @@ export function answer({ headers, status }: Response) {
   };
 }
 
-/** The value of an answer that is JSON, as every one of a documented status is unless its operation says so. */
+/**
+ * The value of an answer that is JSON, as every one of a documented status is unless its operation
+ * says so.
+ */
 export function jsonOf(operation: Operation, response: Response, text: string): unknown {
   if (!operation.statuses.includes(response.status))
-    throw unexpected(operation, response, `status ${String(response.status)} is not documented`, text);
+    throw unexpected(
+      operation,
+      response,
+      `status ${String(response.status)} is not documented`,
+      text,
+    );
   if (response.status === 204) return undefined;
   expectType(operation, response, ['application/json'], text);
   try {
@@ -49,10 +60,25 @@ export function jsonOf(operation: Operation, response: Response, text: string): 
 }
 
 /** Refuses an answer that is of none of these media types, of which `image/*` means all images. */
-export function expectType(operation: Operation, response: Response, types: readonly string[], text = ''): void {
+export function expectType(
+  operation: Operation,
+  response: Response,
+  types: readonly string[],
+  text = '',
+): void {
   const type = mediaTypeOf(response);
-  if (types.some((expected) => (expected.endsWith('/*') ? type.startsWith(expected.slice(0, -1)) : type === expected))) return;
-  throw unexpected(operation, response, `the answer is ${type === '' ? 'untyped' : type}, not ${types.join(' or ')}`, text);
+  if (
+    types.some((expected) =>
+      expected.endsWith('/*') ? type.startsWith(expected.slice(0, -1)) : type === expected,
+    )
+  )
+    return;
+  throw unexpected(
+    operation,
+    response,
+    `the answer is ${type === '' ? 'untyped' : type}, not ${types.join(' or ')}`,
+    text,
+  );
 }
 
 /** The media type without parameters; empty when there is none. */
@@ -60,7 +86,13 @@ export function mediaTypeOf({ headers }: Response): string {
   return headers.get('Content-Type')?.split(';')[0]?.trim().toLowerCase() ?? '';
 }
 
-function unexpected({ method, path }: Operation, { status }: Response, why: string, body: string, cause?: unknown) {
+function unexpected(
+  { method, path }: Operation,
+  { status }: Response,
+  why: string,
+  body: string,
+  cause?: unknown,
+) {
   return new UnexpectedResponseError(`${method} ${path}: ${why}`, { status, body, cause });
 }
 

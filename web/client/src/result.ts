@@ -15,7 +15,9 @@ export interface Success<Status, Data> extends AnswerInfo {
   data: Data;
 }
 
-/** An answer with any other status. `data` is its body as the contract describes it for this status. */
+/**
+ * An answer with any other status. `data` is its body as the contract describes it for this status.
+ */
 export interface Failure<Status, Data> extends AnswerInfo {
   ok: false;
   status: Status;
@@ -23,8 +25,8 @@ export interface Failure<Status, Data> extends AnswerInfo {
 }
 
 /**
- * One of the answers that the contract documents for an operation. `status` tells which one, and with it the type of `data`; `ok` tells
- * 2xx from the rest.
+ * One of the answers that the contract documents for an operation. `status` tells which one, and
+ * with it the type of `data`; `ok` tells 2xx from the rest.
  */
 export type Result<Responses, Errors> =
   | { [Status in keyof Responses]: Success<Status, Responses[Status]> }[keyof Responses]
@@ -32,7 +34,10 @@ export type Result<Responses, Errors> =
 
 type AnyResult = Success<number, unknown> | Failure<number, unknown>;
 
-/** The body of a 2xx answer; any other answer is thrown as a {@link StatusError}, which has its status and body. */
+/**
+ * The body of a 2xx answer; any other answer is thrown as a {@link StatusError}, which has its
+ * status and body.
+ */
 export function unwrap<R extends AnyResult>(result: R): Extract<R, { ok: true }>['data'] {
   if (!result.ok) throw new StatusError(result);
   return result.data;

@@ -7,13 +7,22 @@ import type { Failure } from './result.js';
 
 /** The options of a stream. */
 export interface StreamOptions extends Pick<CallOptions, 'requestId'> {
-  /** Goes on right behind this position, the `lastEventId` of a frame. Default: what comes from now on. */
+  /**
+   * Goes on right behind this position, the `lastEventId` of a frame. Default: what comes from now
+   * on.
+   */
   lastEventId?: string | undefined;
   /** Ends the stream: the loop over it is done. */
   signal?: AbortSignal | undefined;
-  /** How long a connection may be silent before another one is made. The server says something every 15 s. Default: 45 000. */
+  /**
+   * How long a connection may be silent before another one is made. The server says something every
+   * 15 s. Default: 45 000.
+   */
   silenceMs?: number | undefined;
-  /** Called when the connection is lost, or none can be made: with the reason, and how long it is until the next try. */
+  /**
+   * Called when the connection is lost, or none can be made: with the reason, and how long it is
+   * until the next try.
+   */
   onReconnect?: ((cause: Error, delayMs: number) => void) | undefined;
 }
 
@@ -22,7 +31,9 @@ export type Frame<Kinds> = {
   [Kind in keyof Kinds]: {
     kind: Kind;
     data: Kinds[Kind];
-    /** Where the stream goes on behind this frame; null when the server has not said where it is. */
+    /**
+     * Where the stream goes on behind this frame; null when the server has not said where it is.
+     */
     lastEventId: string | null;
   };
 }[keyof Kinds];
@@ -38,9 +49,10 @@ const defaultRetryMs = 2_000;
 const longestDelayMs = 30_000;
 
 /**
- * Follows a stream until the loop over it ends or the signal is aborted. A connection that is lost is made anew, and the stream goes on
- * where it was: no frame is missing and none comes twice. What another try would not change is thrown: a documented refusal as a
- * `StatusError`, an answer of another program as an `UnexpectedResponseError`.
+ * Follows a stream until the loop over it ends or the signal is aborted. A connection that is lost
+ * is made anew, and the stream goes on where it was: no frame is missing and none comes twice. What
+ * another try would not change is thrown: a documented refusal as a `StatusError`, an answer of
+ * another program as an `UnexpectedResponseError`.
  */
 export async function* stream<AnyFrame>(
   client: Client,
@@ -48,7 +60,11 @@ export async function* stream<AnyFrame>(
   options: StreamOptions = {},
 ): AsyncGenerator<AnyFrame, void, undefined> {
   const { onReconnect, signal } = options;
-  const state: State = { lastEventId: options.lastEventId ?? null, retryMs: defaultRetryMs, failures: 0 };
+  const state: State = {
+    lastEventId: options.lastEventId ?? null,
+    retryMs: defaultRetryMs,
+    failures: 0,
+  };
   for (;;) {
     if (signal?.aborted) return;
     let cause: Error;
@@ -79,10 +95,15 @@ interface State {
   failures: number;
 }
 
-/** How long to wait: longer from failure to failure, and spread out, since all clients of a server lose it at once. */
+/**
+ * How long to wait: longer from failure to failure, and spread out, since all clients of a server
+ * lose it at once.
+ */
 function delayOf({ failures, retryMs }: State, cause: Error): number {
-  const delayMs = Math.min(retryMs + (2 ** failures - 1) * 1000, longestDelayMs) * (0.5 + Math.random() / 2);
-  const askedForMs = cause instanceof StatusError ? (cause.result.retryAfterSeconds ?? 0) * 1000 : 0;
+  const delayMs =
+    Math.min(retryMs + (2 ** failures - 1) * 1000, longestDelayMs) * (0.5 + Math.random() / 2);
+  const askedForMs =
+    cause instanceof StatusError ? (cause.result.retryAfterSeconds ?? 0) * 1000 : 0;
   return Math.max(delayMs, askedForMs);
 }
 
@@ -127,17 +148,28 @@ async function* connection<AnyFrame>(
 }
 
 /** The type is asserted: the server's tests check each of its frames against the contract. */
-function frameOf<AnyFrame>({ method, path }: Operation, { data, lastEventId, type }: ServerSentEvent): AnyFrame {
+function frameOf<AnyFrame>(
+  { method, path }: Operation,
+  { data, lastEventId, type }: ServerSentEvent,
+): AnyFrame {
   try {
     return { kind: type, data: JSON.parse(data) as unknown, lastEventId } as AnyFrame;
   } catch (cause) {
-    throw new UnexpectedResponseError(`${method} ${path}: the data of ${type} is not JSON`, { status: 200, body: data, cause });
+    throw new UnexpectedResponseError(`${method} ${path}: the data of ${type} is not JSON`, {
+      status: 200,
+      body: data,
+      cause,
+    });
   }
 }
 
-/** Another try may help. A proxy in front of a server that is started anew answers with an undocumented 5xx. */
+/**
+ * Another try may help. A proxy in front of a server that is started anew answers with an
+ * undocumented 5xx.
+ */
 function isPassing(error: unknown): error is Error {
-  if (error instanceof StatusError || error instanceof UnexpectedResponseError) return error.status >= 500;
+  if (error instanceof StatusError || error instanceof UnexpectedResponseError)
+    return error.status >= 500;
   return error instanceof ConnectionError || error instanceof TimeoutError;
 }
 

@@ -14,7 +14,8 @@ import {
 import { cut, json, scriptedServer } from './support/scripted.js';
 
 const script = scriptedServer();
-const client = (/** @type {object} */ options = {}) => createClient({ baseUrl: script.baseUrl, ...options });
+const client = (/** @type {object} */ options = {}) =>
+  createClient({ baseUrl: script.baseUrl, ...options });
 const path = { event_id: 7 };
 
 /** Where a file goes, and what became of it. */
@@ -30,12 +31,20 @@ function destination() {
 
 test('a picture is a Blob of the type that the server says, with its headers', async () => {
   script.answer = (_, response) =>
-    response.writeHead(200, { 'Content-Type': 'image/png', ETag: '"abc"' }).end(Buffer.from([0, 255, 10, 13]));
-  const result = await getEventImage(client({ apiKey: 'secret-key' }), { path, query: { width: 640 } });
+    response
+      .writeHead(200, { 'Content-Type': 'image/png', ETag: '"abc"' })
+      .end(Buffer.from([0, 255, 10, 13]));
+  const result = await getEventImage(client({ apiKey: 'secret-key' }), {
+    path,
+    query: { width: 640 },
+  });
   assert.ok(result.ok);
   assert.equal(result.status, 200);
   assert.equal(result.data.type, 'image/png');
-  assert.deepEqual(new Uint8Array(await result.data.arrayBuffer()), new Uint8Array([0, 255, 10, 13]));
+  assert.deepEqual(
+    new Uint8Array(await result.data.arrayBuffer()),
+    new Uint8Array([0, 255, 10, 13]),
+  );
   assert.equal(result.headers.get('ETag'), '"abc"');
   const [request] = script.seen;
   assert.equal(request?.url, '/api/events/7/image?width=640');
@@ -53,7 +62,10 @@ test('a file that is there already is not sent again', async () => {
 });
 
 test('a part of a file', async () => {
-  script.answer = (_, response) => response.writeHead(206, { 'Content-Type': 'image/jpeg', 'Content-Range': 'bytes 1-3/9' }).end('bcd');
+  script.answer = (_, response) =>
+    response
+      .writeHead(206, { 'Content-Type': 'image/jpeg', 'Content-Range': 'bytes 1-3/9' })
+      .end('bcd');
   const result = await getEventImage(client(), { path, range: 'bytes=1-3' });
   assert.ok(result.status === 206);
   assert.equal(await result.data.text(), 'bcd');
@@ -63,7 +75,8 @@ test('a part of a file', async () => {
 
 test('a documented failure is data, whatever was asked for', async () => {
   for (const status of [401, 403, 404, 410, 416, 429, 503]) {
-    script.answer = (_, response) => json(response, status, { detail: 'no' }, { 'Retry-After': '3' });
+    script.answer = (_, response) =>
+      json(response, status, { detail: 'no' }, { 'Retry-After': '3' });
     const { to, written } = destination();
     const result = await getEventImage(client(), { path, to });
     assert.equal(result.status, status);
@@ -87,14 +100,21 @@ test('what is no such file is not handed over as one', async () => {
   for (const [status, type] of answers) {
     script.answer = (_, response) => response.writeHead(status, { 'Content-Type': type }).end('{}');
     const { to, written } = destination();
-    await assert.rejects(getEventImage(client(), { path, to }), UnexpectedResponseError, `${status} ${type}`);
+    await assert.rejects(
+      getEventImage(client(), { path, to }),
+      UnexpectedResponseError,
+      `${status} ${type}`,
+    );
     assert.ok(written.aborted instanceof UnexpectedResponseError);
   }
 });
 
 test('an export is text, or goes piece by piece where the caller wants it', async () => {
   script.answer = (_, response) => {
-    response.writeHead(200, { 'Content-Type': 'text/csv; charset=utf-8', 'Content-Disposition': 'attachment; filename="events.csv"' });
+    response.writeHead(200, {
+      'Content-Type': 'text/csv; charset=utf-8',
+      'Content-Disposition': 'attachment; filename="events.csv"',
+    });
     response.write('event_id,camera_name\n1,Haust');
     response.end('\u00fcr\n');
   };
@@ -138,14 +158,16 @@ test('the limit is for each piece, not for the whole file', async () => {
   const result = await exportEvents(client({ timeoutMs: 300 }));
   assert.equal(result.data, 'xxxxxxxx');
 
-  script.answer = (_, response) => void response.writeHead(200, { 'Content-Type': 'text/csv' }).write('x');
+  script.answer = (_, response) =>
+    void response.writeHead(200, { 'Content-Type': 'text/csv' }).write('x');
   await assert.rejects(exportEvents(client({ timeoutMs: 50 })), TimeoutError);
 });
 
 test('an aborted download rejects with the reason of its signal', async () => {
   const controller = new AbortController();
   const reason = new Error('the page was left');
-  script.answer = (_, response) => void response.writeHead(200, { 'Content-Type': 'text/csv' }).write('x');
+  script.answer = (_, response) =>
+    void response.writeHead(200, { 'Content-Type': 'text/csv' }).write('x');
   const { to, written } = destination();
   const download = exportEvents(client(), { signal: controller.signal, to });
   setTimeout(() => controller.abort(reason), 30);
@@ -156,6 +178,7 @@ test('an aborted download rejects with the reason of its signal', async () => {
 test('a destination that fails fails the call with its own reason', async () => {
   const full = new Error('no space left');
   const to = new WritableStream({ write: () => Promise.reject(full) });
-  script.answer = (_, response) => response.writeHead(200, { 'Content-Type': 'text/csv' }).end('x'.repeat(100_000));
+  script.answer = (_, response) =>
+    response.writeHead(200, { 'Content-Type': 'text/csv' }).end('x'.repeat(100_000));
   await assert.rejects(exportEvents(client(), { to }), (error) => error === full);
 });

@@ -33,14 +33,21 @@ after(() => rm(work, { recursive: true, force: true }));
  */
 async function generate(name, operation, route = '/things') {
   const output = path.join(work, name);
-  const responses = { 200: { description: 'Done.', content: { 'application/json': { schema: { type: 'object' } } } } };
+  const responses = {
+    200: { description: 'Done.', content: { 'application/json': { schema: { type: 'object' } } } },
+  };
   await createClient({
     input: {
       openapi: '3.0.3',
       info: { title: 'One operation', version: '1' },
-      paths: { [route]: { post: { operationId: 'makeThing', summary: 'Make', responses, ...operation } } },
+      paths: {
+        [route]: { post: { operationId: 'makeThing', summary: 'Make', responses, ...operation } },
+      },
       components: {
-        schemas: { Level: { type: 'string', enum: ['low', 'high'] }, Point: { type: 'object', properties: { x: { type: 'integer' } } } },
+        schemas: {
+          Level: { type: 'string', enum: ['low', 'high'] },
+          Point: { type: 'object', properties: { x: { type: 'integer' } } },
+        },
         securitySchemes: {
           Key: { type: 'apiKey', in: 'header', name: 'X-Other-Key' },
           ApiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
@@ -78,17 +85,26 @@ const client = createClient({ baseUrl: 'http://127.0.0.1:1' });
 const content = (type) => ({ content: { [type]: { schema: { type: 'object' } } } });
 
 test('options are required when the contract requires one of them', async () => {
-  assert.match(await generate('none', {}), /makeThing = \(client: Client, options\?: Options<MakeThingData>\)/);
+  assert.match(
+    await generate('none', {}),
+    /makeThing = \(client: Client, options\?: Options<MakeThingData>\)/,
+  );
   assert.match(
     await generate('body', { requestBody: { required: true, ...content('application/json') } }),
     /makeThing = \(client: Client, options: Options<MakeThingData>\)/,
   );
   const parameters = [{ name: 'limit', in: 'query', required: true, schema: { type: 'integer' } }];
-  assert.match(await generate('query', { parameters }), /makeThing = \(client: Client, options: Options<MakeThingData>\)/);
+  assert.match(
+    await generate('query', { parameters }),
+    /makeThing = \(client: Client, options: Options<MakeThingData>\)/,
+  );
 });
 
 test('304 of JSON is for the cache below fetch and no answer that a caller sees', async () => {
-  const responses = { 200: { description: 'Done.', ...content('application/json') }, 304: { description: 'Nothing has changed.' } };
+  const responses = {
+    200: { description: 'Done.', ...content('application/json') },
+    304: { description: 'Nothing has changed.' },
+  };
   assert.match(await generate('cached', { responses }), /statuses: \[200\]/);
 });
 
@@ -100,7 +116,10 @@ const files = (types) =>
       {
         description: 'A file.',
         content: Object.fromEntries(
-          names.map((name) => [name, { schema: { type: 'string', ...(name !== 'text/csv' && { format: 'binary' }) } }]),
+          names.map((name) => [
+            name,
+            { schema: { type: 'string', ...(name !== 'text/csv' && { format: 'binary' }) } },
+          ]),
         ),
       },
     ]),
@@ -109,12 +128,24 @@ const files = (types) =>
 test('a file is told by its media types; one with an ETag can be asked for again and in parts', async () => {
   const unchanged = { 304: { description: 'Nothing has changed.' } };
   const picture = await generate('picture', {
-    responses: { ...files({ 200: ['image/*', 'video/*'], 206: ['image/*', 'video/*'] }), ...unchanged },
+    responses: {
+      ...files({ 200: ['image/*', 'video/*'], 206: ['image/*', 'video/*'] }),
+      ...unchanged,
+    },
   });
-  assert.match(picture, /options\?: StoredFileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown & NotModified>>/);
-  assert.match(picture, /statuses: \[\s*200,\s*206,\s*304\s*\],\s*files: \['image\/\*', 'video\/\*'\]/);
+  assert.match(
+    picture,
+    /options\?: StoredFileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown & NotModified>>/,
+  );
+  assert.match(
+    picture,
+    /statuses: \[\s*200,\s*206,\s*304\s*\],\s*files: \['image\/\*', 'video\/\*'\]/,
+  );
   const table = await generate('table', { responses: files({ 200: ['text/csv'] }) });
-  assert.match(table, /options\?: FileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown>>/);
+  assert.match(
+    table,
+    /options\?: FileOptions<MakeThingData>\): Promise<FileResult<MakeThingResponses, unknown>>/,
+  );
 });
 
 const anyKeyOrSession = [{ ApiKey: [] }, { Session: [] }, {}];
@@ -128,7 +159,10 @@ const streamed = (events, parameters = /** @type {object[]} */ ([])) => ({
   parameters,
   security: anyKeyOrSession,
   responses: {
-    200: { description: 'A stream.', content: { 'text/event-stream': { schema: { type: 'string' }, 'x-sse-events': events } } },
+    200: {
+      description: 'A stream.',
+      content: { 'text/event-stream': { schema: { type: 'string' }, 'x-sse-events': events } },
+    },
   },
 });
 const position = [
@@ -139,7 +173,10 @@ const position = [
 test('a stream is an iterator of frames whose kind decides the type of their data', async () => {
   const code = await generate(
     'streamed',
-    streamed({ point: { schema: 'Point', id: true }, level: { schema: 'Level', id: false } }, position),
+    streamed(
+      { point: { schema: 'Point', id: true }, level: { schema: 'Level', id: false } },
+      position,
+    ),
   );
   assert.match(code, /secured: true,\s*kinds: \['point', 'level'\]/);
   await use(
@@ -164,7 +201,11 @@ const pageOf = (properties) => ({
   responses: {
     200: {
       description: 'A page.',
-      content: { 'application/json': { schema: { type: 'object', required: Object.keys(properties), properties } } },
+      content: {
+        'application/json': {
+          schema: { type: 'object', required: Object.keys(properties), properties },
+        },
+      },
     },
   },
 });
@@ -190,13 +231,26 @@ const things = '/things/{thing_id}/parts/{part}';
 const thingParameters = [
   { name: 'thing_id', in: 'path', required: true, schema: { type: 'string' } },
   { name: 'part', in: 'path', required: true, schema: { type: 'integer' } },
-  { name: 'level', in: 'query', explode: false, schema: { type: 'array', items: { $ref: '#/components/schemas/Level' } } },
-  { name: 'ids', in: 'query', explode: false, schema: { type: 'array', items: { type: 'integer' } } },
+  {
+    name: 'level',
+    in: 'query',
+    explode: false,
+    schema: { type: 'array', items: { $ref: '#/components/schemas/Level' } },
+  },
+  {
+    name: 'ids',
+    in: 'query',
+    explode: false,
+    schema: { type: 'array', items: { type: 'integer' } },
+  },
   { name: 'least', in: 'query', schema: { $ref: '#/components/schemas/Level' } },
 ];
 
 test('parameters of the path and lists with commas have their types, and are required where the contract says so', async () => {
-  assert.match(await generate('typed', { parameters: thingParameters }, things), /\(client: Client, options: Options<MakeThingData>\)/);
+  assert.match(
+    await generate('typed', { parameters: thingParameters }, things),
+    /\(client: Client, options: Options<MakeThingData>\)/,
+  );
   await use(
     'typed',
     `void makeThing(client, { path: { thing_id: 'a', part: 1 } });
@@ -254,16 +308,23 @@ test('parameters of the path and lists with commas reach the server as they are'
       ['...', 0, { level: ['low', 'high'], ids: [3, 1] }, '.../parts/0?level=low%2Chigh&ids=3%2C1'],
       ['a', 1, { level: [], ids: undefined, least: 'low' }, 'a/parts/1?level=&least=low'],
     ];
-    for (const [thing_id, part, query] of sent) await makeThing(api, { path: { thing_id, part }, query });
+    for (const [thing_id, part, query] of sent)
+      await makeThing(api, { path: { thing_id, part }, query });
     assert.deepEqual(
       seen,
       sent.map(([, , , url]) => `/prefix/things/${url}`),
     );
     for (const thing_id of ['', '.', '..', undefined, null]) {
-      await assert.rejects(makeThing(api, { path: { thing_id, part: 1 } }), /path parameter thing_id must not be/);
+      await assert.rejects(
+        makeThing(api, { path: { thing_id, part: 1 } }),
+        /path parameter thing_id must not be/,
+      );
     }
     await assert.rejects(makeThing(api, {}), TypeError);
-    await assert.rejects(makeThing(api, { path: { thing_id: 'a', part: 1 }, query: { level: ['a,b'] } }), /level: an item must not/);
+    await assert.rejects(
+      makeThing(api, { path: { thing_id: 'a', part: 1 }, query: { level: ['a,b'] } }),
+      /level: an item must not/,
+    );
     assert.equal(seen.length, sent.length, 'what is refused is not sent');
   } finally {
     server.closeAllConnections();
@@ -273,62 +334,135 @@ test('parameters of the path and lists with commas reach the server as they are'
 
 /** @type {[string, object, RegExp, string?][]} */
 const refused = [
-  ['a header', { parameters: [{ name: 'If-Match', in: 'header', schema: { type: 'string' } }] }, /If-Match is neither in the path nor/],
-  ['a cookie', { parameters: [{ name: 'session', in: 'cookie', schema: { type: 'string' } }] }, /session is neither in the path nor/],
+  [
+    'a header',
+    { parameters: [{ name: 'If-Match', in: 'header', schema: { type: 'string' } }] },
+    /If-Match is neither in the path nor/,
+  ],
+  [
+    'a cookie',
+    { parameters: [{ name: 'session', in: 'cookie', schema: { type: 'string' } }] },
+    /session is neither in the path nor/,
+  ],
   [
     'an object in the path',
-    { parameters: [{ name: 'at', in: 'path', required: true, schema: { $ref: '#/components/schemas/Point' } }] },
+    {
+      parameters: [
+        { name: 'at', in: 'path', required: true, schema: { $ref: '#/components/schemas/Point' } },
+      ],
+    },
     /path parameter at is no plain value/,
     '/things/{at}',
   ],
   [
     'a list in the path',
-    { parameters: [{ name: 'ids', in: 'path', required: true, schema: { type: 'array', items: { type: 'integer' } } }] },
+    {
+      parameters: [
+        {
+          name: 'ids',
+          in: 'path',
+          required: true,
+          schema: { type: 'array', items: { type: 'integer' } },
+        },
+      ],
+    },
     /path parameter ids is no plain value/,
     '/things/{ids}',
   ],
   [
     'a list that is a repeated parameter',
-    { parameters: [{ name: 'ids', in: 'query', schema: { type: 'array', items: { type: 'integer' } } }] },
+    {
+      parameters: [
+        { name: 'ids', in: 'query', schema: { type: 'array', items: { type: 'integer' } } },
+      ],
+    },
     /ids is neither a plain value nor a list with commas/,
   ],
   [
     'a list of objects',
-    { parameters: [{ name: 'at', in: 'query', explode: false, schema: { type: 'array', items: { $ref: '#/components/schemas/Point' } } }] },
+    {
+      parameters: [
+        {
+          name: 'at',
+          in: 'query',
+          explode: false,
+          schema: { type: 'array', items: { $ref: '#/components/schemas/Point' } },
+        },
+      ],
+    },
     /at is neither a plain value nor a list with commas/,
   ],
   ['a form', { requestBody: content('multipart/form-data') }, /the body is multipart\/form-data/],
-  ['text', { responses: { 200: { description: 'Text.', ...content('text/plain') } } }, /response 200 is text\/plain/],
+  [
+    'text',
+    { responses: { 200: { description: 'Text.', ...content('text/plain') } } },
+    /response 200 is text\/plain/,
+  ],
   [
     'a default response',
     { responses: { default: { description: 'Any.', ...content('application/json') } } },
     /response default is not one status/,
   ],
-  ['a redirect', { responses: { 302: { description: 'Elsewhere.' } } }, /response 302 is not one status of/],
-  ['another key', { security: [{ Key: [] }] }, /security is neither the X-API-Key header nor a cookie/],
-  ['a file beside JSON', { responses: files({ 200: ['image/*', 'application/json'] }) }, /response 200 is JSON or something else/],
-  ['a file that is a failure', { responses: files({ 200: ['image/*'], 404: ['image/*'] }) }, /response 404 is image\/\*/],
+  [
+    'a redirect',
+    { responses: { 302: { description: 'Elsewhere.' } } },
+    /response 302 is not one status of/,
+  ],
+  [
+    'another key',
+    { security: [{ Key: [] }] },
+    /security is neither the X-API-Key header nor a cookie/,
+  ],
+  [
+    'a file beside JSON',
+    { responses: files({ 200: ['image/*', 'application/json'] }) },
+    /response 200 is JSON or something else/,
+  ],
+  [
+    'a file that is a failure',
+    { responses: files({ 200: ['image/*'], 404: ['image/*'] }) },
+    /response 404 is image\/\*/,
+  ],
   ['a stream without kinds', streamed({}), /x-sse-events names no kind/],
   [
     'a stream with a filter',
-    streamed({ a: { schema: 'Point' } }, [{ name: 'level', in: 'query', schema: { type: 'string' } }]),
+    streamed({ a: { schema: 'Point' } }, [
+      { name: 'level', in: 'query', schema: { type: 'string' } },
+    ]),
     /level of a stream/,
   ],
-  ['a frame without a schema', streamed({ a: { schema: 'Line' } }), /the data of a has no schema Line/],
-  ['a page of two lists', pageOf({ points, others: points, next_cursor: nextCursor }), /a page has 2 lists/],
+  [
+    'a frame without a schema',
+    streamed({ a: { schema: 'Line' } }),
+    /the data of a has no schema Line/,
+  ],
+  [
+    'a page of two lists',
+    pageOf({ points, others: points, next_cursor: nextCursor }),
+    /a page has 2 lists/,
+  ],
 ];
 
 for (const [name, operation, why, route] of refused) {
   test(`${name} is refused, because the client cannot send or read it`, async () => {
     // The generator wraps what a plugin throws.
-    await assert.rejects(generate(name, operation, route), (error) => why.test(/** @type {any} */ (error).originalError.error.message));
+    await assert.rejects(generate(name, operation, route), (error) =>
+      why.test(/** @type {any} */ (error).originalError.error.message),
+    );
   });
 }
 
 test('the uses above compile, and what is wrong in them does not', async () => {
   assert.ok(uses.length > 0);
-  const flags = '--noEmit --strict --target ES2022 --lib ES2023,DOM --module NodeNext --exactOptionalPropertyTypes'.split(' ');
-  await run(process.execPath, [path.join(client, 'node_modules/typescript/bin/tsc'), ...flags, ...uses], { cwd: work });
+  const flags =
+    '--noEmit --strict --target ES2022 --lib ES2023,DOM --module NodeNext --exactOptionalPropertyTypes'.split(
+      ' ',
+    );
+  await run(
+    process.execPath,
+    [path.join(client, 'node_modules/typescript/bin/tsc'), ...flags, ...uses],
+    { cwd: work },
+  );
 });
 
 test('a bundle has only the operations that are used', async () => {
@@ -344,6 +478,10 @@ test('a bundle has only the operations that are used', async () => {
   assert.match(code, /\/api\/system\/health/);
   assert.doesNotMatch(code, /\/api\/system\/(stats|cleanup|config)/);
   assert.doesNotMatch(code, /StatusError/, 'unwrap is not used either');
-  assert.doesNotMatch(code, /event-stream|getWriter|next_cursor/, 'nor are streams, files and pages');
+  assert.doesNotMatch(
+    code,
+    /event-stream|getWriter|next_cursor/,
+    'nor are streams, files and pages',
+  );
   console.log(`one operation: ${gzipSync(code).length} bytes gzipped`);
 });

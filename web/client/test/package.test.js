@@ -1,5 +1,5 @@
-// Packs the package from a copy without dist/, as in a fresh clone, installs it into an empty project elsewhere, compiles that project
-// against it and drives live servers with it.
+// Packs the package from a copy without dist/, as in a fresh clone, installs it into an empty
+// project elsewhere, compiles that project against it and drives live servers with it.
 import assert from 'node:assert/strict';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -36,21 +36,46 @@ before(async () => {
   project = path.join(work, 'project');
 
   const source = path.join(work, 'source');
-  for (const name of ['package.json', 'README.md', 'LICENSE', 'src', 'tsconfig.json', 'tsconfig.build.json']) {
+  for (const name of [
+    'package.json',
+    'README.md',
+    'LICENSE',
+    'src',
+    'tsconfig.json',
+    'tsconfig.build.json',
+  ]) {
     await cp(path.join(client, name), path.join(source, name), { recursive: true });
   }
   await symlink(path.join(client, 'node_modules'), path.join(source, 'node_modules'));
   // The package's own prepack script builds it, also where npm is set to ignore scripts.
-  const output = await run('npm', ['pack', '--json', '--silent', '--ignore-scripts=false', '--pack-destination', work], { cwd: source });
+  const output = await run(
+    'npm',
+    ['pack', '--json', '--silent', '--ignore-scripts=false', '--pack-destination', work],
+    { cwd: source },
+  );
   const [pack] = JSON.parse(output);
   packed = pack.files.map((/** @type {{ path: string }} */ file) => file.path).toSorted();
 
   await mkdir(project);
-  await writeFile(path.join(project, 'package.json'), '{ "name": "consumer", "private": true, "type": "module" }\n');
+  await writeFile(
+    path.join(project, 'package.json'),
+    '{ "name": "consumer", "private": true, "type": "module" }\n',
+  );
   // Offline: the package has no dependencies, so nothing may be asked for.
-  await run('npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund', path.join(work, pack.filename)], {
-    cwd: project,
-  });
+  await run(
+    'npm',
+    [
+      'install',
+      '--offline',
+      '--ignore-scripts',
+      '--no-audit',
+      '--no-fund',
+      path.join(work, pack.filename),
+    ],
+    {
+      cwd: project,
+    },
+  );
   await cp(path.join(client, 'test/consumer'), project, { recursive: true });
   await cp(path.join(client, 'examples'), path.join(project, 'examples'), { recursive: true });
 });
@@ -62,19 +87,32 @@ after(() => rm(work, { recursive: true, force: true }));
  * @param {string[]} args
  */
 function compile(...args) {
-  return run(process.execPath, [tsc, '--typeRoots', path.join(client, 'node_modules/@types'), ...args], { cwd: project });
+  return run(
+    process.execPath,
+    [tsc, '--typeRoots', path.join(client, 'node_modules/@types'), ...args],
+    { cwd: project },
+  );
 }
 
 test('the package has the compiled code, its types, the README and the licence, and nothing else', async () => {
-  const modules = (await readdir(path.join(client, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'));
-  const expected = modules.flatMap((name) => [`dist/${name.replace(/\.ts$/, '.js')}`, `dist/${name.replace(/\.ts$/, '.d.ts')}`]);
+  const modules = (await readdir(path.join(client, 'src'), { recursive: true })).filter((name) =>
+    name.endsWith('.ts'),
+  );
+  const expected = modules.flatMap((name) => [
+    `dist/${name.replace(/\.ts$/, '.js')}`,
+    `dist/${name.replace(/\.ts$/, '.d.ts')}`,
+  ]);
   assert.deepEqual(packed, [...expected, 'LICENSE', 'README.md', 'package.json'].toSorted());
-  const [ours, root] = await Promise.all(['LICENSE', '../../LICENSE'].map((name) => readFile(path.join(client, name), 'utf8')));
+  const [ours, root] = await Promise.all(
+    ['LICENSE', '../../LICENSE'].map((name) => readFile(path.join(client, name), 'utf8')),
+  );
   assert.equal(ours, root, 'the licence of the whole project');
 });
 
 test('the package has no dependencies and no side effects', async () => {
-  const manifest = JSON.parse(await readFile(path.join(project, 'node_modules/@hsi/client/package.json'), 'utf8'));
+  const manifest = JSON.parse(
+    await readFile(path.join(project, 'node_modules/@hsi/client/package.json'), 'utf8'),
+  );
   assert.equal(manifest.sideEffects, false);
   assert.deepEqual(manifest.dependencies ?? {}, {});
   assert.deepEqual(manifest.peerDependencies ?? {}, {});
@@ -82,7 +120,9 @@ test('the package has no dependencies and no side effects', async () => {
 
 test('no any is in the types that a user sees', async () => {
   for (const name of packed.filter((file) => file.endsWith('.d.ts'))) {
-    const code = (await readFile(path.join(project, 'node_modules/@hsi/client', name), 'utf8')).replace(/\/\*[^]*?\*\/|\/\/.*/g, '');
+    const code = (
+      await readFile(path.join(project, 'node_modules/@hsi/client', name), 'utf8')
+    ).replace(/\/\*[^]*?\*\/|\/\/.*/g, '');
     assert.doesNotMatch(code, /\bany\b/, name);
   }
 });
@@ -102,7 +142,11 @@ describe('against live servers', () => {
     detector = await startDetector();
     [server, down] = await Promise.all([
       startServer(binary, { ...keys, ...haste, RTDETR_URL: detector.url }),
-      startServer(binary, { ...keys, DATABASE_URL: 'postgres://127.0.0.1:1/none', REDIS_URL: 'redis://127.0.0.1:1' }),
+      startServer(binary, {
+        ...keys,
+        DATABASE_URL: 'postgres://127.0.0.1:1/none',
+        REDIS_URL: 'redis://127.0.0.1:1',
+      }),
     ]);
     await mkdir(path.join(server.dataDir, 'cameras/front_door'), { recursive: true });
     await writeFile(path.join(server.dataDir, 'cameras/front_door/refused.png'), picture);
@@ -137,14 +181,23 @@ describe('against live servers', () => {
         if (method === 'parameters') continue;
         const name = `${method.toUpperCase()} ${route}`;
         for (const status of [200, 201, 206, 304, 401, 404, 409, 416, 422, 503]) {
-          if (!(status in operation.responses) || seen[name]?.includes(status) || elsewhere.has(`${name}: ${status}`)) continue;
+          if (
+            !(status in operation.responses) ||
+            seen[name]?.includes(status) ||
+            elsewhere.has(`${name}: ${status}`)
+          )
+            continue;
           missing.push(`${name}: ${status}`);
         }
       }
     }
     assert.deepEqual(missing, []);
     const manifest = JSON.parse(await readFile(path.join(client, 'package.json'), 'utf8'));
-    assert.equal(manifest.version, contract['info'].version, 'the package has the version of the contract');
+    assert.equal(
+      manifest.version,
+      contract['info'].version,
+      'the package has the version of the contract',
+    );
   });
 
   test('the README and the examples do what they say', async () => {
@@ -153,11 +206,17 @@ describe('against live servers', () => {
     assert.match(await runScript('readme-3.js'), /^1 events so far$/m);
     assert.match(await runScript('readme-4.js'), /^image\/png 84\n304$/m);
     assert.match(await runScript('examples/follow.js', '1'), /^event \d+: .* Porch: /m);
-    assert.match(await runScript('examples/export-events.js'), /^events\.csv is written.*attachment/m);
+    assert.match(
+      await runScript('examples/export-events.js'),
+      /^events\.csv is written.*attachment/m,
+    );
     assert.match(await readFile(path.join(project, 'events.csv'), 'utf8'), /^event_id,/);
     assert.match(await runScript('examples/health.js'), /^healthy\n[^]* {2}database: healthy, /m);
     assert.match(await runScript('examples/gpu-history.js'), /\d+ samples/);
-    assert.match(await runScript('examples/change-retention.js'), /retention_days: number must be at most 365[^]*kept for 14 days/);
+    assert.match(
+      await runScript('examples/change-retention.js'),
+      /retention_days: number must be at most 365[^]*kept for 14 days/,
+    );
     assert.match(await runScript('examples/cleanup-preview.js'), /would delete 0 events/);
   });
 });
@@ -171,6 +230,11 @@ async function writeReadmeBlocks(baseUrl) {
   const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```/gm)].map(([, code]) => String(code));
   assert.ok(blocks.length > 0);
   await Promise.all(
-    blocks.map((code, i) => writeFile(path.join(project, `readme-${i + 1}.ts`), code.replaceAll('http://127.0.0.1:8000', baseUrl))),
+    blocks.map((code, i) =>
+      writeFile(
+        path.join(project, `readme-${i + 1}.ts`),
+        code.replaceAll('http://127.0.0.1:8000', baseUrl),
+      ),
+    ),
   );
 }

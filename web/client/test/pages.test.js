@@ -35,7 +35,11 @@ test('every row of every page comes once, with the filter asked for', async () =
     '/api/events?camera_id=a%2Cb&limit=2&cursor=second',
     '/api/events?camera_id=a%2Cb&limit=2&cursor=third',
   ]);
-  assert.deepEqual(query, { camera_id: ['a', 'b'], limit: 2, offset: 1 }, 'the options of the caller are his');
+  assert.deepEqual(
+    query,
+    { camera_id: ['a', 'b'], limit: 2, offset: 1 },
+    'the options of the caller are his',
+  );
 
   threePages('detections');
   const detections = [];
@@ -67,7 +71,8 @@ test('an aborted signal ends it with its reason', async () => {
   const controller = new AbortController();
   const reason = new Error('enough');
   const walk = async () => {
-    for await (const { id } of eachEvent(client(), { signal: controller.signal })) if (id === 4) controller.abort(reason);
+    for await (const { id } of eachEvent(client(), { signal: controller.signal }))
+      if (id === 4) controller.abort(reason);
   };
   await assert.rejects(walk(), (error) => error === reason);
   assert.equal(script.seen.length, 1);

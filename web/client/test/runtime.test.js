@@ -22,9 +22,21 @@ import { cut, json, scriptedServer } from './support/scripted.js';
 const script = scriptedServer();
 
 test('a documented failure is data with its status, request id and waiting time', async () => {
-  script.answer = (_, response) => json(response, 503, { detail: 'Database unavailable' }, { 'Retry-After': '5', 'X-Request-ID': 'abc' });
+  script.answer = (_, response) =>
+    json(
+      response,
+      503,
+      { detail: 'Database unavailable' },
+      { 'Retry-After': '5', 'X-Request-ID': 'abc' },
+    );
   const result = await getStats(createClient({ baseUrl: script.baseUrl }));
-  assert.deepEqual(result, { ok: false, status: 503, data: { detail: 'Database unavailable' }, requestId: 'abc', retryAfterSeconds: 5 });
+  assert.deepEqual(result, {
+    ok: false,
+    status: 503,
+    data: { detail: 'Database unavailable' },
+    requestId: 'abc',
+    retryAfterSeconds: 5,
+  });
   assert.throws(
     () => unwrap(result),
     (error) => error instanceof StatusError && error.status === 503 && error.result === result,
@@ -64,7 +76,10 @@ test('what the contract does not have is not handed over as if it did', async ()
 
 test('the key goes with the operations that take it, and nowhere else', async () => {
   let asked = 0;
-  const client = createClient({ baseUrl: script.baseUrl, apiKey: () => Promise.resolve(`key-${++asked}`) });
+  const client = createClient({
+    baseUrl: script.baseUrl,
+    apiKey: () => Promise.resolve(`key-${++asked}`),
+  });
   await getStats(client);
   await runCleanup(client);
   await updateSystemConfig(client, { body: {} });
@@ -78,8 +93,12 @@ test('the key goes with the operations that take it, and nowhere else', async ()
 });
 
 test('a redirect is not followed, so that the key stays with its server', async () => {
-  script.answer = (_, response) => response.writeHead(307, { Location: `${script.baseUrl}/elsewhere` }).end();
-  await assert.rejects(runCleanup(createClient({ baseUrl: script.baseUrl, apiKey: 'secret-key' })), ConnectionError);
+  script.answer = (_, response) =>
+    response.writeHead(307, { Location: `${script.baseUrl}/elsewhere` }).end();
+  await assert.rejects(
+    runCleanup(createClient({ baseUrl: script.baseUrl, apiKey: 'secret-key' })),
+    ConnectionError,
+  );
   assert.deepEqual(
     script.seen.map(({ url }) => url),
     ['/api/system/cleanup'],
@@ -120,7 +139,10 @@ test('parameters are written as the contract reads them', async () => {
 
 test('a body is JSON, and an operation without one sends none', async () => {
   const client = createClient({ baseUrl: script.baseUrl });
-  await updateSystemConfig(client, { body: { retention_days: 14, batch_window_seconds: null }, requestId: 'mine' });
+  await updateSystemConfig(client, {
+    body: { retention_days: 14, batch_window_seconds: null },
+    requestId: 'mine',
+  });
   await runCleanup(client);
   const [patch, post] = script.seen;
   assert.equal(patch?.body, '{"retention_days":14,"batch_window_seconds":null}');
@@ -139,7 +161,9 @@ test('nobody there is a ConnectionError with its cause', async () => {
 
 test('an answer that breaks off is a ConnectionError', async () => {
   script.answer = (_, response) => {
-    response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '100' }).write('{');
+    response
+      .writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '100' })
+      .write('{');
     cut(response);
   };
   await assert.rejects(getHealth(createClient({ baseUrl: script.baseUrl })), ConnectionError);
@@ -151,13 +175,21 @@ test('an answer that does not come, or does not end, is a TimeoutError', async (
     getHealth(createClient({ baseUrl: script.baseUrl, timeoutMs: 20 })),
     (error) => error instanceof TimeoutError && error.timeoutMs === 20,
   );
-  script.answer = (_, response) => void response.writeHead(200, { 'Content-Type': 'application/json' }).write('{');
-  await assert.rejects(getHealth(createClient({ baseUrl: script.baseUrl }), { timeoutMs: 20 }), TimeoutError);
+  script.answer = (_, response) =>
+    void response.writeHead(200, { 'Content-Type': 'application/json' }).write('{');
+  await assert.rejects(
+    getHealth(createClient({ baseUrl: script.baseUrl }), { timeoutMs: 20 }),
+    TimeoutError,
+  );
 });
 
 test('a call without a limit waits', async () => {
   script.answer = (_, response) => void setTimeout(() => json(response, 200, {}), 60);
-  assert.equal((await getHealth(createClient({ baseUrl: script.baseUrl, timeoutMs: 20 }), { timeoutMs: 0 })).status, 200);
+  assert.equal(
+    (await getHealth(createClient({ baseUrl: script.baseUrl, timeoutMs: 20 }), { timeoutMs: 0 }))
+      .status,
+    200,
+  );
 });
 
 test('an aborted call rejects with the reason of its signal', async () => {
@@ -165,8 +197,14 @@ test('an aborted call rejects with the reason of its signal', async () => {
   const reason = new Error('the page was left');
   script.answer = () => controller.abort(reason);
   const client = createClient({ baseUrl: script.baseUrl });
-  await assert.rejects(getHealth(client, { signal: controller.signal }), (error) => error === reason);
-  await assert.rejects(getHealth(client, { signal: controller.signal }), (error) => error === reason);
+  await assert.rejects(
+    getHealth(client, { signal: controller.signal }),
+    (error) => error === reason,
+  );
+  await assert.rejects(
+    getHealth(client, { signal: controller.signal }),
+    (error) => error === reason,
+  );
   assert.equal(script.seen.length, 1, 'an aborted signal sends nothing');
 });
 

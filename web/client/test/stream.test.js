@@ -42,7 +42,10 @@ async function take(frames, count) {
 }
 
 /** @param {Response} response */
-const begin = (response, text = '') => void response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write(`retry: 0\n${text}\n`);
+const begin = (response, text = '') =>
+  void response
+    .writeHead(200, { 'Content-Type': 'text/event-stream' })
+    .write(`retry: 0\n${text}\n`);
 /** @param {number} id */
 const event = (id) => `event: event\nid: e-${id}\ndata: {"id":${id}}\n\n`;
 const positions = () => script.seen.map(({ headers }) => headers['last-event-id']);
@@ -50,10 +53,18 @@ const positions = () => script.seen.map(({ headers }) => headers['last-event-id'
 /** @type {[string, string, [string, string, string | null][]][]} */
 const texts = [
   ['the three ends of a line', 'data: a\r\n\r\ndata: b\n\ndata: c\r\r', [['message', 'a', null], ['message', 'b', null], ['message', 'c', null]]], // prettier-ignore
-  ['data of several lines', 'data: {\ndata:  "a": 1\ndata:}\n\n', [['message', '{\n "a": 1\n}', null]]],
+  [
+    'data of several lines',
+    'data: {\ndata:  "a": 1\ndata:}\n\n',
+    [['message', '{\n "a": 1\n}', null]],
+  ],
   ['empty lines of data', 'data\ndata:\n\n', [['message', '\n', null]]],
   ['a kind', 'event: camera\ndata: 1\n\ndata: 2\n\n', [['camera', '1', null], ['message', '2', null]]], // prettier-ignore
-  ['comments and unknown fields', ': hello\nfoo: bar\nfoo\n:\ndata: a\n\n: bye\n\n', [['message', 'a', null]]],
+  [
+    'comments and unknown fields',
+    ': hello\nfoo: bar\nfoo\n:\ndata: a\n\n: bye\n\n',
+    [['message', 'a', null]],
+  ],
   ['an id, which stays', 'id: 1\ndata: a\n\ndata: b\n\n', [['message', 'a', '1'], ['message', 'b', '1']]], // prettier-ignore
   ['an id without data', 'id: 7\n\ndata: a\n\n', [['message', 'a', '7']]],
   ['an empty id', 'id: 7\ndata: a\n\nid\ndata: b\n\n', [['message', 'a', '7'], ['message', 'b', null]]], // prettier-ignore
@@ -68,7 +79,11 @@ for (const [name, text, expected] of texts) {
     for (let first = 0; first <= text.length; first++) {
       for (let second = first; second <= text.length; second++) {
         const parser = new EventParser(null);
-        const events = [text.slice(0, first), text.slice(first, second), text.slice(second)].flatMap((part) => parser.push(part));
+        const events = [
+          text.slice(0, first),
+          text.slice(first, second),
+          text.slice(second),
+        ].flatMap((part) => parser.push(part));
         assert.deepEqual(
           events.map(({ type, data, lastEventId }) => [type, data, lastEventId]),
           expected,
@@ -93,7 +108,9 @@ test('frames have their kind, data and position; what the contract does not have
     'event: system_status\ndata: {"health":"healthy"}\n\nevent: later\nid: e-3\ndata: x\n\nevent: lagged\ndata: {"behind":2}\n\n';
   script.answer = (_, response) => {
     begin(response, 'id: e-2\n');
-    for (const byte of Buffer.from(`\ufeff: bytes\n\n${text}${event(4)}event: event\ndata: {"name":"K\u00fcche"}\n\n`))
+    for (const byte of Buffer.from(
+      `\ufeff: bytes\n\n${text}${event(4)}event: event\ndata: {"name":"K\u00fcche"}\n\n`,
+    ))
       response.write(Buffer.from([byte]));
   };
   assert.deepEqual(await take(follow(), 4), [
@@ -119,7 +136,10 @@ test('a stream that is cut goes on behind the last whole frame', async () => {
   };
   const causes = /** @type {Error[]} */ ([]);
   let keys = 0;
-  const frames = follow({ onReconnect: (cause) => causes.push(cause) }, { apiKey: () => `key-${++keys}` });
+  const frames = follow(
+    { onReconnect: (cause) => causes.push(cause) },
+    { apiKey: () => `key-${++keys}` },
+  );
   const taken = await take(frames, 3);
   assert.deepEqual(
     taken.map(({ data }) => data.id),
@@ -142,7 +162,9 @@ test('a position without a frame is one to go on from, and the caller may give o
     if (headers['last-event-id'] === 'e-9') response.write(event(10));
     else response.end();
   };
-  assert.deepEqual(await take(follow({ lastEventId: 'mine-8' }), 1), [{ kind: 'event', data: { id: 10 }, lastEventId: 'e-10' }]);
+  assert.deepEqual(await take(follow({ lastEventId: 'mine-8' }), 1), [
+    { kind: 'event', data: { id: 10 }, lastEventId: 'e-10' },
+  ]);
   assert.deepEqual(positions(), ['mine-8', 'e-9']);
 });
 
@@ -173,7 +195,8 @@ test('a server that is away for a while is asked again, and says how soon', asyn
       response.end('retry: 1\n');
     },
     (response) => json(response, 503, { detail: 'Database unavailable' }, { 'Retry-After': '1' }),
-    (response) => response.writeHead(502, { 'Content-Type': 'text/html' }).end('<h1>Bad Gateway</h1>'),
+    (response) =>
+      response.writeHead(502, { 'Content-Type': 'text/html' }).end('<h1>Bad Gateway</h1>'),
     (response) => begin(response, event(2)),
   ]);
   script.answer = (_, response) => answers.shift()?.(response);
@@ -186,17 +209,25 @@ test('a server that is away for a while is asked again, and says how soon', asyn
   );
   assert.ok(lost[0]?.[1] !== undefined && lost[0][1] <= 1, 'as the server asked');
   assert.ok(lost[1]?.[1] !== undefined && lost[1][1] >= 1000, 'Retry-After');
-  assert.ok(lost[2]?.[1] !== undefined && lost[2][1] > 0 && lost[2][1] <= 3001, 'longer with each failure');
+  assert.ok(
+    lost[2]?.[1] !== undefined && lost[2][1] > 0 && lost[2][1] <= 3001,
+    'longer with each failure',
+  );
 });
 
 test('what another try would not change is thrown', async () => {
   for (const status of [401, 403, 429]) {
     script.answer = (_, response) => json(response, status, { detail: 'no' });
-    await assert.rejects(take(follow(), 1), (error) => error instanceof StatusError && error.status === status);
+    await assert.rejects(
+      take(follow(), 1),
+      (error) => error instanceof StatusError && error.status === status,
+    );
   }
-  script.answer = (_, response) => response.writeHead(404, { 'Content-Type': 'text/html' }).end('<h1>Not Found</h1>');
+  script.answer = (_, response) =>
+    response.writeHead(404, { 'Content-Type': 'text/html' }).end('<h1>Not Found</h1>');
   await assert.rejects(take(follow(), 1), UnexpectedResponseError);
-  script.answer = (_, response) => response.writeHead(200, { 'Content-Type': 'text/html' }).end('<h1>Sign in</h1>');
+  script.answer = (_, response) =>
+    response.writeHead(200, { 'Content-Type': 'text/html' }).end('<h1>Sign in</h1>');
   await assert.rejects(take(follow(), 1), UnexpectedResponseError);
   script.answer = (_, response) => begin(response, 'event: event\ndata: {"id":\n\n');
   await assert.rejects(take(follow(), 1), /the data of event is not JSON/);
@@ -248,7 +279,11 @@ test('an aborted signal ends the loop: while it waits, between frames, between c
       ids.push(data.id);
       if (when === 'frame') stop();
     }
-    assert.deepEqual(ids, { waiting: [1, 2], frame: [1], reconnect: [1, 2], before: [] }[when], when);
+    assert.deepEqual(
+      ids,
+      { waiting: [1, 2], frame: [1], reconnect: [1, 2], before: [] }[when],
+      when,
+    );
     assert.equal(script.seen.length, when === 'before' ? 0 : 1, when);
   }
 });

@@ -1,4 +1,9 @@
-import { type DeadLetter, type DeadLetterPage, type DeadLetterSelection, requeueDeadLetters } from '@hsi/client';
+import {
+  type DeadLetter,
+  type DeadLetterPage,
+  type DeadLetterSelection,
+  requeueDeadLetters,
+} from '@hsi/client';
 import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 
@@ -18,9 +23,13 @@ export function DeadLettersPanel({ store }: { store: Store }) {
     busy.value = true;
     outcome.value = '';
     try {
-      const result = await store.writer.send(() => requeueDeadLetters(store.client, { body: selection, timeoutMs: 30_000 }));
+      const result = await store.writer.send(() =>
+        requeueDeadLetters(store.client, { body: selection, timeoutMs: 30_000 }),
+      );
       outcome.value =
-        result.status === 200 ? `${plural(result.data.requeued, 'picture')} will be tried again.` : refusalOf(result.status, result.data);
+        result.status === 200
+          ? `${plural(result.data.requeued, 'picture')} will be tried again.`
+          : refusalOf(result.status, result.data);
       status.current?.focus(); // the button that was pressed may be gone soon
       store.deadLetters.refresh();
     } catch (error) {
@@ -37,7 +46,9 @@ export function DeadLettersPanel({ store }: { store: Store }) {
       aside={<Age live={store.live} source={store.deadLetters} />}
     >
       <Fresh live={store.live} source={store.deadLetters}>
-        {(page) => <List page={page} busy={busy.value} onRetry={(selection) => void retry(selection)} />}
+        {(page) => (
+          <List page={page} busy={busy.value} onRetry={(selection) => void retry(selection)} />
+        )}
       </Fresh>
       <p role="status" class="quiet" tabIndex={-1} ref={status}>
         {outcome.value}
@@ -79,10 +90,17 @@ function List({ page: { dead_letters: letters, total }, busy, onRetry }: ListPro
         ))}
       </ul>
       <div class="buttons">
-        <button type="button" class="button" aria-disabled={busy} onClick={() => onRetry({ all: true })}>
+        <button
+          type="button"
+          class="button"
+          aria-disabled={busy}
+          onClick={() => onRetry({ all: true })}
+        >
           Try all {plural(total, 'picture')} again
         </button>
-        {total > letters.length && <span class="quiet">The oldest {letters.length} are listed.</span>}
+        {total > letters.length && (
+          <span class="quiet">The oldest {letters.length} are listed.</span>
+        )}
       </div>
     </>
   );

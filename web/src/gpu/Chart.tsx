@@ -21,7 +21,12 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
   const [failed, setFailed] = useState(false);
   const description = useMemo(() => describe(shown, history, stretch), [history, shown, stretch]);
   const view: View = useMemo(
-    () => ({ line: lineOf(history.samples, shown.key), fromMs: startOf(history), toMs: history.toMs, top }),
+    () => ({
+      line: lineOf(history.samples, shown.key),
+      fromMs: startOf(history),
+      toMs: history.toMs,
+      top,
+    }),
     [history, shown, top],
   );
   const latest = useRef(view); // what to draw first, once the drawing code is there
@@ -34,7 +39,11 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
     import('./plot.ts').then(
       ({ createPlot }) => {
         if (ended || place.current === null) return;
-        plot.current = createPlot(place.current, latest.current, { format: shown.format, syncKey: 'gpu', onCursor: setAt });
+        plot.current = createPlot(place.current, latest.current, {
+          format: shown.format,
+          syncKey: 'gpu',
+          onCursor: setAt,
+        });
       },
       () => setFailed(true), // the server went away just now
     );
@@ -57,7 +66,9 @@ export function Chart({ shown, history, top, stretch }: ChartProps) {
   );
 }
 
-/** A truncated stretch begins with its first sample: what lies before is not a gap, it was not sent. */
+/**
+ * A truncated stretch begins with its first sample: what lies before is not a gap, it was not sent.
+ */
 export function startOf({ truncated, samples, fromMs }: History): number {
   const first = samples[0];
   return truncated && first !== undefined ? Date.parse(first.recorded_at) : fromMs;

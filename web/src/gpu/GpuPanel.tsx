@@ -16,11 +16,23 @@ export function GpuPanel({ store }: { store: Store }) {
   const stats = gpu.state.value.value;
   const course = history.state.value.value;
   const hasCourse = course !== undefined && course.samples.length > 0;
-  const monitor = store.health.state.value.value?.readiness.workers.find(({ name }) => name === 'gpu_monitor');
+  const monitor = store.health.state.value.value?.readiness.workers.find(
+    ({ name }) => name === 'gpu_monitor',
+  );
   return (
-    <Panel id="gpu" title="GPU" lead={stats?.gpu_name ?? undefined} wide aside={<Age live={live} source={gpu} />}>
+    <Panel
+      id="gpu"
+      title="GPU"
+      lead={stats?.gpu_name ?? undefined}
+      wide
+      aside={<Age live={live} source={gpu} />}
+    >
       <Fresh live={live} source={gpu}>
-        {(value) => (hasNoGPU(value) ? <NoGPU reason={monitor?.message ?? undefined} lastMs={lastSampleOf(course)} /> : null)}
+        {(value) =>
+          hasNoGPU(value) ? (
+            <NoGPU reason={monitor?.message ?? undefined} lastMs={lastSampleOf(course)} />
+          ) : null
+        }
       </Fresh>
       {(hasCourse || (stats !== undefined && !hasNoGPU(stats))) && (
         <>
@@ -54,14 +66,24 @@ function NoGPU({ reason, lastMs }: { reason: string | undefined; lastMs: number 
   return (
     <p class="callout">
       <strong>No GPU is being read.</strong>{' '}
-      {reason === undefined ? 'There is none, its driver is missing, or its last reading is too old.' : `The GPU monitor says: ${reason}.`}{' '}
+      {reason === undefined
+        ? 'There is none, its driver is missing, or its last reading is too old.'
+        : `The GPU monitor says: ${reason}.`}{' '}
       {lastMs !== undefined && `The last reading is from ${formatMoment(lastMs)}. `}
       The rest of the system works without one.
     </p>
   );
 }
 
-function Tiles({ store, stats, course }: { store: Store; stats: GPUStats | undefined; course: History | undefined }) {
+function Tiles({
+  store,
+  stats,
+  course,
+}: {
+  store: Store;
+  stats: GPUStats | undefined;
+  course: History | undefined;
+}) {
   const chosen = ranges.find(([minutes]) => minutes === store.rangeMinutes.value)?.[1] ?? '';
   return (
     <>
@@ -72,12 +94,20 @@ function Tiles({ store, stats, course }: { store: Store; stats: GPUStats | undef
             <Fresh live={store.live} source={store.gpu}>
               {(now) => (
                 <p class="tile-value">
-                  {shown.format(now[shown.key])} {now[shown.key] !== null && <small>{shown.more?.(now)}</small>}
+                  {shown.format(now[shown.key])}{' '}
+                  {now[shown.key] !== null && <small>{shown.more?.(now)}</small>}
                 </p>
               )}
             </Fresh>
             <Fresh live={store.live} source={store.history}>
-              {(history) => <Chart shown={shown} history={history} top={shown.top(stats)} stretch={`the last ${chosen}`} />}
+              {(history) => (
+                <Chart
+                  shown={shown}
+                  history={history}
+                  top={shown.top(stats)}
+                  stretch={`the last ${chosen}`}
+                />
+              )}
             </Fresh>
           </section>
         ))}
@@ -96,7 +126,9 @@ function CourseTable({ course }: { course: History }) {
       <summary>The charts as a table</summary>
       <TableBox label="The charts as a table">
         <table class="figures">
-          <caption class="visually-hidden">Mean of each quantity in {tableRows} equal parts of the time range</caption>
+          <caption class="visually-hidden">
+            Mean of each quantity in {tableRows} equal parts of the time range
+          </caption>
           <thead>
             <tr>
               <th scope="col">From</th>
@@ -112,7 +144,9 @@ function CourseTable({ course }: { course: History }) {
               <tr key={fromMs}>
                 <th scope="row">{formatClock(fromMs)}</th>
                 {quantities.map(({ key, format }) => (
-                  <td key={key}>{samples.length === 0 ? unknown : format(extentOf(samples, key)?.mean)}</td>
+                  <td key={key}>
+                    {samples.length === 0 ? unknown : format(extentOf(samples, key)?.mean)}
+                  </td>
                 ))}
               </tr>
             ))}

@@ -24,7 +24,8 @@ function every(step: number, from: number, to: number): GPUSample[] {
   return Array.from({ length: (to - from) / step + 1 }, (_, index) => sample(from + index * step));
 }
 
-const secondsOf = (history: History) => history.samples.map(({ recorded_at }) => (Date.parse(recorded_at) - t0) / 1000);
+const secondsOf = (history: History) =>
+  history.samples.map(({ recorded_at }) => (Date.parse(recorded_at) - t0) / 1000);
 
 function history(samples: GPUSample[], from: number, to: number, truncated = false): History {
   return { fromMs: t0 + from * 1000, toMs: t0 + to * 1000, samples, truncated };
@@ -39,7 +40,11 @@ describe('a line', () => {
   });
 
   test('keeps a value that is not known as a gap, not as a zero', () => {
-    expect(lineOf([sample(0, 1), sample(5, null), sample(10, 0)], 'utilization')[1]).toEqual([1, null, 0]);
+    expect(lineOf([sample(0, 1), sample(5, null), sample(10, 0)], 'utilization')[1]).toEqual([
+      1,
+      null,
+      0,
+    ]);
   });
 
   test('has a null where samples are missing', () => {
@@ -49,9 +54,13 @@ describe('a line', () => {
   });
 
   test('takes a late sample or two for no gap, and a slow rhythm for a rhythm', () => {
-    expect(lineOf([...every(5, 0, 60), ...every(5, 71, 121)], 'utilization')[1]).not.toContain(null);
+    expect(lineOf([...every(5, 0, 60), ...every(5, 71, 121)], 'utilization')[1]).not.toContain(
+      null,
+    );
     expect(lineOf(every(60, 0, 600), 'utilization')[1]).not.toContain(null);
-    expect(lineOf([...every(60, 0, 600), ...every(60, 1200, 1800)], 'utilization')[1]).toContain(null);
+    expect(lineOf([...every(60, 0, 600), ...every(60, 1200, 1800)], 'utilization')[1]).toContain(
+      null,
+    );
   });
 
   test('of nothing, and of one sample', () => {
@@ -76,30 +85,52 @@ describe('asking for what is new only', () => {
 
   test('joins without losing or doubling a sample, and drops what is older than the stretch', () => {
     const kept = history(every(5, 0, 60), 0, 60);
-    const joined = join(kept, every(5, 60, 70), { fromMs: ms(10), toMs: ms(70), askedFromMs: ms(60), limit: 5000 });
+    const joined = join(kept, every(5, 60, 70), {
+      fromMs: ms(10),
+      toMs: ms(70),
+      askedFromMs: ms(60),
+      limit: 5000,
+    });
     expect(secondsOf(joined)).toEqual([10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70]);
     expect(joined).toMatchObject({ fromMs: ms(10), toMs: ms(70), truncated: false });
   });
 
   test('a sample at the same time as the newest is not lost', () => {
     const kept = history([sample(0), sample(5, 1)], 0, 5);
-    const joined = join(kept, [sample(5, 1), sample(5, 2)], { fromMs: ms(0), toMs: ms(6), askedFromMs: ms(5), limit: 5000 });
+    const joined = join(kept, [sample(5, 1), sample(5, 2)], {
+      fromMs: ms(0),
+      toMs: ms(6),
+      askedFromMs: ms(5),
+      limit: 5000,
+    });
     expect(joined.samples.map(({ utilization }) => utilization)).toEqual([50, 1, 2]);
   });
 
   test('a full answer may hide samples: what came before is dropped, and the history says that it is cut', () => {
     const kept = history(every(5, 0, 60), 0, 60);
-    const joined = join(kept, every(5, 100, 110), { fromMs: ms(0), toMs: ms(110), askedFromMs: ms(60), limit: 3 });
+    const joined = join(kept, every(5, 100, 110), {
+      fromMs: ms(0),
+      toMs: ms(110),
+      askedFromMs: ms(60),
+      limit: 3,
+    });
     expect(secondsOf(joined)).toEqual([100, 105, 110]);
     expect(joined.truncated).toBe(true);
-    const later = join(joined, [sample(110), sample(115)], { fromMs: ms(5), toMs: ms(115), askedFromMs: ms(110), limit: 3 });
+    const later = join(joined, [sample(110), sample(115)], {
+      fromMs: ms(5),
+      toMs: ms(115),
+      askedFromMs: ms(110),
+      limit: 3,
+    });
     expect(secondsOf(later)).toEqual([100, 105, 110, 115]);
     expect(later.truncated).toBe(true);
   });
 });
 
 test('the extent counts known values only', () => {
-  expect(extentOf([sample(0, null), sample(5, 10), sample(10, 20), sample(15, null)], 'utilization')).toEqual({
+  expect(
+    extentOf([sample(0, null), sample(5, 10), sample(10, 20), sample(15, null)], 'utilization'),
+  ).toEqual({
     min: 10,
     max: 20,
     mean: 15,
@@ -127,7 +158,9 @@ test.each([
   [99.9, 150],
   [187, 200],
   [700, 800],
-])('the top of a chart whose highest value is %s', (max, top) => expect(niceTop(max)).toBeCloseTo(top, 9));
+])('the top of a chart whose highest value is %s', (max, top) =>
+  expect(niceTop(max)).toBeCloseTo(top, 9),
+);
 
 test('no GPU is when nothing is known, not when something is zero', () => {
   const none = {

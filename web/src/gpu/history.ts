@@ -11,7 +11,8 @@ export interface History {
 }
 
 /** A quantity that a sample has. */
-export type Quantity = 'utilization' | 'memory_used' | 'temperature' | 'power_usage' | 'inference_fps';
+export type Quantity =
+  'utilization' | 'memory_used' | 'temperature' | 'power_usage' | 'inference_fps';
 
 /** Time of a sample in milliseconds since the epoch. */
 export function timeOf(sample: GPUSample): number {
@@ -19,18 +20,19 @@ export function timeOf(sample: GPUSample): number {
 }
 
 /**
- * Where to ask from, so that only new samples travel: the newest one that is kept, when what is kept reaches back far enough; else the
- * beginning of the stretch.
+ * Where to ask from, so that only new samples travel: the newest one that is kept, when what is
+ * kept reaches back far enough; else the beginning of the stretch.
  */
 export function askFrom(kept: History | undefined, fromMs: number): number {
   const newest = kept?.samples.at(-1);
-  if (kept === undefined || newest === undefined || kept.fromMs > fromMs || timeOf(newest) < fromMs) return fromMs;
+  if (kept === undefined || newest === undefined || kept.fromMs > fromMs || timeOf(newest) < fromMs)
+    return fromMs;
   return timeOf(newest);
 }
 
 /**
- * Joins what is kept with what came for the time since `askedFromMs`, and drops what is older than the stretch. `since` is inclusive: the
- * samples at that time came again.
+ * Joins what is kept with what came for the time since `askedFromMs`, and drops what is older than
+ * the stretch. `since` is inclusive: the samples at that time came again.
  */
 export function join(
   kept: History | undefined,
@@ -40,12 +42,19 @@ export function join(
   const { fromMs, toMs, askedFromMs, limit } = stretch;
   const full = came.length >= limit; // nothing is known of what lies between
   const before =
-    full || askedFromMs <= fromMs ? [] : (kept?.samples ?? []).filter((sample) => timeOf(sample) < askedFromMs && timeOf(sample) >= fromMs);
+    full || askedFromMs <= fromMs
+      ? []
+      : (kept?.samples ?? []).filter(
+          (sample) => timeOf(sample) < askedFromMs && timeOf(sample) >= fromMs,
+        );
   const wasTruncated = before.length > 0 && (kept?.truncated ?? false);
   return { fromMs, toMs, samples: [...before, ...came], truncated: full || wasTruncated };
 }
 
-/** One line of a chart: times in seconds since the epoch, as uPlot takes them, and values; null makes a gap. */
+/**
+ * One line of a chart: times in seconds since the epoch, as uPlot takes them, and values; null
+ * makes a gap.
+ */
 export type Line = [timesSeconds: number[], values: (number | null)[]];
 
 /** A pause between samples counts as a gap from this many usual pauses on. */
@@ -53,7 +62,10 @@ const gapFactor = 3;
 /** No shorter pause counts as a gap, whatever is usual. */
 const leastGapMs = 12_000;
 
-/** The line of one quantity. Where samples are missing, a null stands between them, so that the chart shows a gap and no bridge. */
+/**
+ * The line of one quantity. Where samples are missing, a null stands between them, so that the
+ * chart shows a gap and no bridge.
+ */
 export function lineOf(samples: GPUSample[], quantity: Quantity): Line {
   const times = samples.map(timeOf);
   const usualMs = usualPause(times);
@@ -96,8 +108,14 @@ export function extentOf(samples: GPUSample[], quantity: Quantity): Extent | und
   return { min: Math.min(...values), max: Math.max(...values), mean: sum / values.length, last };
 }
 
-/** The samples in equal parts of the stretch, oldest first: for reading as a table what the charts draw. */
-export function parts({ fromMs, toMs, samples }: History, count: number): { fromMs: number; toMs: number; samples: GPUSample[] }[] {
+/**
+ * The samples in equal parts of the stretch, oldest first: for reading as a table what the charts
+ * draw.
+ */
+export function parts(
+  { fromMs, toMs, samples }: History,
+  count: number,
+): { fromMs: number; toMs: number; samples: GPUSample[] }[] {
   const size = (toMs - fromMs) / count;
   return Array.from({ length: count }, (_, index) => {
     const from = fromMs + index * size;

@@ -29,7 +29,11 @@ export interface Plot {
 const height = 132;
 
 /** Makes a chart that fills the width of its place, in the colours of the page. */
-export function createPlot(place: HTMLElement, first: View, { format, syncKey, onCursor }: PlotOptions): Plot {
+export function createPlot(
+  place: HTMLElement,
+  first: View,
+  { format, syncKey, onCursor }: PlotOptions,
+): Plot {
   let view = first;
   const token = (name: string) => getComputedStyle(place).getPropertyValue(name);
   const font = () => `12px ${token('--font')}`;
@@ -96,7 +100,11 @@ export function createPlot(place: HTMLElement, first: View, { format, syncKey, o
   };
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+});
 
 function clockOf(seconds: number): string {
   return clock.format(seconds * 1000);

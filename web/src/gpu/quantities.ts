@@ -16,17 +16,38 @@ export interface Shown {
 
 /** The quantities of a GPU in the order of the page. */
 export const quantities: Shown[] = [
-  { key: 'utilization', name: 'Utilization', format: (value) => formatMeasure(value, '%'), top: () => 100 },
+  {
+    key: 'utilization',
+    name: 'Utilization',
+    format: (value) => formatMeasure(value, '%'),
+    top: () => 100,
+  },
   {
     key: 'memory_used',
     name: 'Memory',
     format: formatMebibytes,
     top: (stats) => stats?.memory_total ?? undefined,
-    more: ({ memory_total }) => (memory_total === null ? undefined : `of ${formatMebibytes(memory_total)}`),
+    more: ({ memory_total }) =>
+      memory_total === null ? undefined : `of ${formatMebibytes(memory_total)}`,
   },
-  { key: 'temperature', name: 'Temperature', format: (value) => formatMeasure(value, '°C'), top: () => undefined },
-  { key: 'power_usage', name: 'Power', format: (value) => formatMeasure(value, 'W'), top: () => undefined },
-  { key: 'inference_fps', name: 'Pictures through the detector', format: (value) => formatMeasure(value, 'per s'), top: () => undefined },
+  {
+    key: 'temperature',
+    name: 'Temperature',
+    format: (value) => formatMeasure(value, '°C'),
+    top: () => undefined,
+  },
+  {
+    key: 'power_usage',
+    name: 'Power',
+    format: (value) => formatMeasure(value, 'W'),
+    top: () => undefined,
+  },
+  {
+    key: 'inference_fps',
+    name: 'Pictures through the detector',
+    format: (value) => formatMeasure(value, 'per s'),
+    top: () => undefined,
+  },
 ];
 
 /** Stretches of time that can be chosen, in minutes. */

@@ -37,7 +37,11 @@ function Rows({ title, rows }: { title: string; rows: Row[] }) {
                 {row.message !== '' && <span class="row-message">{row.message}</span>}
               </p>
               {row.details.length > 0 && (
-                <p class="row-details">{row.details.map(([name, value]) => `${name.replaceAll('_', ' ')}: ${value}`).join(' · ')}</p>
+                <p class="row-details">
+                  {row.details
+                    .map(([name, value]) => `${name.replaceAll('_', ' ')}: ${value}`)
+                    .join(' · ')}
+                </p>
               )}
               {row.advice !== undefined && <p class="row-advice">{row.advice}</p>}
             </div>

@@ -11,7 +11,10 @@ import { type Level, type Verdict, verdictOf } from './verdict.ts';
 /** The first thing to read: how the system is doing, in words. */
 export function VerdictBanner({ store }: { store: Store }) {
   const { value } = store.health.state.value;
-  const { level, title, sentence } = headline(store.live.connection.value, value && verdictOf(value));
+  const { level, title, sentence } = headline(
+    store.live.connection.value,
+    value && verdictOf(value),
+  );
   const name = store.config.state.value.value?.app_name ?? 'Home Security Intelligence';
   useEffect(() => {
     document.title = level === 'good' || level === 'unknown' ? name : `${title} – ${name}`; // for those who look at another tab
@@ -37,7 +40,8 @@ export function VerdictBanner({ store }: { store: Store }) {
 /** Pictures that were given up do not make the system ill, but somebody should know. */
 function GivenUp({ store }: { store: Store }) {
   const { value } = store.deadLetters.state.value;
-  if (value === undefined || value.total === 0 || store.live.connection.value.state === 'lost') return null;
+  if (value === undefined || value.total === 0 || store.live.connection.value.state === 'lost')
+    return null;
   return (
     <p>
       <a href="#given-up">{plural(value.total, 'picture')} could not be processed</a>
@@ -60,20 +64,27 @@ export function headline(connection: Connection, verdict: Verdict | undefined): 
       sentence: `${connection.problem.text} The page tries again every few seconds.`,
     };
   }
-  if (verdict === undefined) return { level: 'unknown', title: 'Asking the server…', sentence: 'One moment.' };
+  if (verdict === undefined)
+    return { level: 'unknown', title: 'Asking the server…', sentence: 'One moment.' };
   return verdict;
 }
 
-/** While the connection is lost: since when. Outside the announced words it could not be, so its text changes only with the answer. */
+/**
+ * While the connection is lost: since when. Outside the announced words it could not be, so its
+ * text changes only with the answer.
+ */
 function LastAnswer({ store }: { store: Store }) {
   const connection = store.live.connection.value;
   if (connection.state !== 'lost') return null;
-  if (connection.lastAnswerAtMs === undefined) return <p class="quiet">It has not answered since this page was opened.</p>;
+  if (connection.lastAnswerAtMs === undefined)
+    return <p class="quiet">It has not answered since this page was opened.</p>;
   return (
     <p class="quiet">
       Last answer at {formatClock(connection.lastAnswerAtMs)}
-      <span aria-hidden="true">, {formatAge(Math.max(0, store.live.nowMs.value - connection.lastAnswerAtMs))}</span>. What is shown below is
-      from then.
+      <span aria-hidden="true">
+        , {formatAge(Math.max(0, store.live.nowMs.value - connection.lastAnswerAtMs))}
+      </span>
+      . What is shown below is from then.
     </p>
   );
 }

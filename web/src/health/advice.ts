@@ -1,6 +1,11 @@
 // What services and workers are called for people, and what a person can do about each.
 
-const services: Record<string, string> = { database: 'Database', redis: 'Redis', ai: 'AI services', storage: 'Media storage' };
+const services: Record<string, string> = {
+  database: 'Database',
+  redis: 'Redis',
+  ai: 'AI services',
+  storage: 'Media storage',
+};
 
 const workers: Record<string, string> = {
   gpu_monitor: 'GPU monitor',
@@ -27,7 +32,11 @@ function spelledOut(key: string): string {
 }
 
 /** What to do about a service that is not healthy. */
-export function adviceForService(key: string, message: string, details: Record<string, string>): string {
+export function adviceForService(
+  key: string,
+  message: string,
+  details: Record<string, string>,
+): string {
   if (/not checked yet|not ready yet/.test(message)) return 'It is just starting. Wait a minute.';
   switch (key) {
     case 'database':
@@ -53,7 +62,8 @@ const fine = new Set(['healthy', 'embedded', 'busy', undefined]);
 
 function adviceForAI(details: Record<string, string>): string {
   const bad = aiServices.filter(([key]) => !fine.has(details[key]));
-  if (bad.length > 0 && bad.every(([key]) => details[key] === 'loading model')) return 'A model is being loaded. Wait until it is done.';
+  if (bad.length > 0 && bad.every(([key]) => details[key] === 'loading model'))
+    return 'A model is being loaded. Wait until it is done.';
   const names = bad.map(([, name]) => name).join(' and ') || 'the AI services';
   return `Check that ${names} can be reached and that the model is loaded. Pictures wait until then; no score is invented.`;
 }

@@ -9,25 +9,53 @@ const timestamp = '2026-01-01T00:00:00Z';
 type States = Partial<Record<'database' | 'redis' | 'ai' | 'storage', HealthState>>;
 
 function services(states: States) {
-  const service = (status: HealthState = 'healthy'): ServiceStatus => ({ status, message: `is ${status}`, details: null });
-  return { database: service(states.database), redis: service(states.redis), ai: service(states.ai), storage: service(states.storage) };
+  const service = (status: HealthState = 'healthy'): ServiceStatus => ({
+    status,
+    message: `is ${status}`,
+    details: null,
+  });
+  return {
+    database: service(states.database),
+    redis: service(states.redis),
+    ai: service(states.ai),
+    storage: service(states.storage),
+  };
 }
 
 /** What a server in these states answers, by the rules of the contract. */
 function answer(states: States, stopped: string[] = []): HealthAnswer {
   const all = services(states);
   const bad = Object.values(all).some(({ status }) => status !== 'healthy');
-  const workers = ['gpu_monitor', 'cleanup_service', 'detection_worker', 'analysis_worker', 'file_watcher', 'batch_worker'].map((name) => ({
+  const workers = [
+    'gpu_monitor',
+    'cleanup_service',
+    'detection_worker',
+    'analysis_worker',
+    'file_watcher',
+    'batch_worker',
+  ].map((name) => ({
     name,
     running: !stopped.includes(name),
     message: stopped.includes(name) ? 'stuck: no heartbeat' : null,
   }));
-  const coreStopped = stopped.some((name) => name === 'detection_worker' || name === 'analysis_worker');
+  const coreStopped = stopped.some(
+    (name) => name === 'detection_worker' || name === 'analysis_worker',
+  );
   const databaseBad = all.database.status !== 'healthy';
   const redisBad = all.redis.status !== 'healthy';
-  const status: Readiness['status'] = databaseBad ? 'not_ready' : redisBad ? 'degraded' : coreStopped ? 'not_ready' : 'ready';
+  const status: Readiness['status'] = databaseBad
+    ? 'not_ready'
+    : redisBad
+      ? 'degraded'
+      : coreStopped
+        ? 'not_ready'
+        : 'ready';
   return {
-    health: { status: databaseBad ? 'unhealthy' : bad ? 'degraded' : 'healthy', services: all, timestamp },
+    health: {
+      status: databaseBad ? 'unhealthy' : bad ? 'degraded' : 'healthy',
+      services: all,
+      timestamp,
+    },
     readiness: { ready: status === 'ready', status, services: all, workers, timestamp },
   };
 }
@@ -37,11 +65,16 @@ describe('the verdict', () => {
     const verdict = verdictOf(answer({}));
     expect(verdict).toMatchObject({ level: 'good', title: 'Everything works' });
     expect(verdict.services.map((row) => row.key)).toEqual(['database', 'redis', 'ai', 'storage']);
-    expect([...verdict.services, ...verdict.workers].every((row) => row.advice === undefined)).toBe(true);
+    expect([...verdict.services, ...verdict.workers].every((row) => row.advice === undefined)).toBe(
+      true,
+    );
   });
 
   test('without the database nothing works', () => {
-    expect(verdictOf(answer({ database: 'unhealthy', ai: 'degraded' }))).toMatchObject({ level: 'down', title: 'Not working' });
+    expect(verdictOf(answer({ database: 'unhealthy', ai: 'degraded' }))).toMatchObject({
+      level: 'down',
+      title: 'Not working',
+    });
   });
 
   test('without Redis no picture is looked at', () => {
@@ -50,9 +83,12 @@ describe('the verdict', () => {
     expect(verdict.sentence).toContain('Redis: is unhealthy');
   });
 
-  test.each(['detection_worker', 'analysis_worker'])('without %s no picture is looked at', (worker) => {
-    expect(verdictOf(answer({}, [worker])).level).toBe('down');
-  });
+  test.each(['detection_worker', 'analysis_worker'])(
+    'without %s no picture is looked at',
+    (worker) => {
+      expect(verdictOf(answer({}, [worker])).level).toBe('down');
+    },
+  );
 
   test.each<[States, string[]]>([
     [{ ai: 'degraded' }, []],
@@ -70,9 +106,16 @@ describe('the verdict', () => {
       for (const redis of states)
         for (const ai of states)
           for (const storage of states)
-            for (const stopped of [[], ['file_watcher'], ['detection_worker'], ['analysis_worker', 'batch_worker']]) {
+            for (const stopped of [
+              [],
+              ['file_watcher'],
+              ['detection_worker'],
+              ['analysis_worker', 'batch_worker'],
+            ]) {
               const verdict = verdictOf(answer({ database, redis, ai, storage }, stopped));
-              const bad = [...verdict.services, ...verdict.workers].filter((row) => row.level !== 'good');
+              const bad = [...verdict.services, ...verdict.workers].filter(
+                (row) => row.level !== 'good',
+              );
               expect(verdict.level === 'good').toBe(bad.length === 0);
               for (const row of bad) {
                 expect(row.message).not.toBe('');
@@ -108,12 +151,20 @@ describe('the verdict', () => {
 
 describe('what to do', () => {
   test('names the AI service that is in trouble', () => {
-    expect(adviceForService('ai', '', { rtdetr: 'healthy', nemotron: 'connection refused' })).toContain('Check that Nemotron can');
-    expect(adviceForService('ai', '', { rtdetr: 'embedded', nemotron: 'loading model' })).toContain('Wait');
-    expect(adviceForService('ai', '', { rtdetr: 'model not loaded', nemotron: 'loading model' })).toContain('RT-DETR and Nemotron');
+    expect(
+      adviceForService('ai', '', { rtdetr: 'healthy', nemotron: 'connection refused' }),
+    ).toContain('Check that Nemotron can');
+    expect(adviceForService('ai', '', { rtdetr: 'embedded', nemotron: 'loading model' })).toContain(
+      'Wait',
+    );
+    expect(
+      adviceForService('ai', '', { rtdetr: 'model not loaded', nemotron: 'loading model' }),
+    ).toContain('RT-DETR and Nemotron');
   });
 
   test('asks for patience while the server starts', () => {
-    expect(adviceForService('database', 'Database unavailable: not checked yet', {})).toContain('starting');
+    expect(adviceForService('database', 'Database unavailable: not checked yet', {})).toContain(
+      'starting',
+    );
   });
 });

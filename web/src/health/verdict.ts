@@ -8,7 +8,10 @@ export interface HealthAnswer {
   readiness: Readiness;
 }
 
-/** How something is doing, for its colour and sign: `good`, `limited` (works, with a problem) or `down`. */
+/**
+ * How something is doing, for its colour and sign: `good`, `limited` (works, with a problem) or
+ * `down`.
+ */
 export type Level = 'good' | 'limited' | 'down';
 
 /** One service or worker as a row of the page. */
@@ -36,12 +39,21 @@ export interface Verdict {
 }
 
 const worst: Record<HealthState, number> = { healthy: 0, degraded: 1, unhealthy: 2 };
-const levelOf: Record<HealthState, Level> = { healthy: 'good', degraded: 'limited', unhealthy: 'down' };
-const wordOf: Record<HealthState, string> = { healthy: 'Healthy', degraded: 'Degraded', unhealthy: 'Unhealthy' };
+const levelOf: Record<HealthState, Level> = {
+  healthy: 'good',
+  degraded: 'limited',
+  unhealthy: 'down',
+};
+const wordOf: Record<HealthState, string> = {
+  healthy: 'Healthy',
+  degraded: 'Degraded',
+  unhealthy: 'Unhealthy',
+};
 
 /**
- * Puts both answers into words. The verdict is computed from the very rows that are shown, and from both overall states, so it cannot
- * be better than any of them. When the two answers, asked a moment apart, disagree about a service, the worse one is shown.
+ * Puts both answers into words. The verdict is computed from the very rows that are shown, and from
+ * both overall states, so it cannot be better than any of them. When the two answers, asked a
+ * moment apart, disagree about a service, the worse one is shown.
  */
 export function verdictOf({ health, readiness }: HealthAnswer): Verdict {
   const merged = worseOf(health.services, readiness.services);
@@ -61,7 +73,10 @@ function rank(key: string): number {
   return at < 0 ? order.length : at;
 }
 
-function worseOf(one: Health['services'], other: Health['services']): Record<string, ServiceStatus> {
+function worseOf(
+  one: Health['services'],
+  other: Health['services'],
+): Record<string, ServiceStatus> {
   const merged: Record<string, ServiceStatus> = { ...one } as Record<string, ServiceStatus>;
   for (const [key, status] of Object.entries(other) as [string, ServiceStatus][]) {
     const known = merged[key];
@@ -105,20 +120,35 @@ function judge(
     return {
       level: 'down',
       title: 'Not working',
-      sentence: 'Without its database the system cannot work. New pictures stay in their folders and are taken up when it is back.',
+      sentence:
+        'Without its database the system cannot work. New pictures stay in their folders and are taken up when it is back.',
     };
   }
   if (!readiness.ready) {
-    return { level: 'down', title: 'Pictures are not being looked at', sentence: `${listOf(bad)}. New pictures wait; none is lost.` };
+    return {
+      level: 'down',
+      title: 'Pictures are not being looked at',
+      sentence: `${listOf(bad)}. New pictures wait; none is lost.`,
+    };
   }
   if (bad.length > 0 || health.status !== 'healthy' || readiness.status !== 'ready') {
-    return { level: 'limited', title: 'Working, with a problem', sentence: `${listOf(bad)}. Everything else works.` };
+    return {
+      level: 'limited',
+      title: 'Working, with a problem',
+      sentence: `${listOf(bad)}. Everything else works.`,
+    };
   }
-  return { level: 'good', title: 'Everything works', sentence: 'All services answer and all workers run.' };
+  return {
+    level: 'good',
+    title: 'Everything works',
+    sentence: 'All services answer and all workers run.',
+  };
 }
 
 /** Names what is wrong: "Redis is unhealthy, detection does not run". */
 function listOf(bad: Row[]): string {
   if (bad.length === 0) return 'The server says so but names no cause';
-  return bad.map((row) => `${row.name}: ${row.message === '' ? row.word.toLowerCase() : row.message}`).join('. ');
+  return bad
+    .map((row) => `${row.name}: ${row.message === '' ? row.word.toLowerCase() : row.message}`)
+    .join('. ');
 }

@@ -60,25 +60,47 @@ describe('a poller', () => {
     const { load, poller } = source(1_000);
     poller.start();
     await tick(0);
-    expect(poller.state.value).toEqual({ value: 'fine', receivedAtMs: 1_000_000, problem: undefined });
+    expect(poller.state.value).toEqual({
+      value: 'fine',
+      receivedAtMs: 1_000_000,
+      problem: undefined,
+    });
     load.mockImplementation(down);
     await tick(1_000);
-    expect(poller.state.value).toEqual({ value: 'fine', receivedAtMs: 1_000_000, problem: toProblem(new ConnectionError()) });
+    expect(poller.state.value).toEqual({
+      value: 'fine',
+      receivedAtMs: 1_000_000,
+      problem: toProblem(new ConnectionError()),
+    });
     load.mockResolvedValue('back');
     await tick(1_000);
-    expect(poller.state.value).toEqual({ value: 'back', receivedAtMs: 1_002_000, problem: undefined });
+    expect(poller.state.value).toEqual({
+      value: 'back',
+      receivedAtMs: 1_002_000,
+      problem: undefined,
+    });
   });
 
   test('waits as long as the server asks it to', async () => {
     const { load, poller } = source(1_000);
-    const failure = { ok: false as const, status: 503, data: { detail: 'Database unavailable' }, requestId: null, retryAfterSeconds: 5 };
+    const failure = {
+      ok: false as const,
+      status: 503,
+      data: { detail: 'Database unavailable' },
+      requestId: null,
+      retryAfterSeconds: 5,
+    };
     load.mockImplementation(() => Promise.reject(new StatusError(failure)));
     poller.start();
     await tick(4_999);
     expect(load).toHaveBeenCalledTimes(1);
     await tick(1);
     expect(load).toHaveBeenCalledTimes(2);
-    expect(poller.state.value.problem).toEqual({ kind: 'unavailable', text: 'Database unavailable', retryAfterMs: 5_000 });
+    expect(poller.state.value.problem).toEqual({
+      kind: 'unavailable',
+      text: 'Database unavailable',
+      retryAfterMs: 5_000,
+    });
   });
 
   test('stops, and drops the answer of a question that was given up', async () => {
@@ -143,7 +165,13 @@ describe('the whole', () => {
 
   test('an answer that says "not now" is an answer: the connection is there', async () => {
     const { heartbeat, live } = setUp();
-    const failure = { ok: false as const, status: 503, data: { detail: 'x' }, requestId: null, retryAfterSeconds: null };
+    const failure = {
+      ok: false as const,
+      status: 503,
+      data: { detail: 'x' },
+      requestId: null,
+      retryAfterSeconds: null,
+    };
     heartbeat.load.mockImplementation(() => Promise.reject(new StatusError(failure)));
     await tick(2_000);
     expect(live.connection.value.state).toBe('live');
@@ -191,7 +219,10 @@ describe('staleness', () => {
   });
 
   test('what was never there is not stale', () => {
-    expect(freshness(polled(undefined), 1_000, 99_000, false)).toEqual({ ageMs: undefined, stale: false });
+    expect(freshness(polled(undefined), 1_000, 99_000, false)).toEqual({
+      ageMs: undefined,
+      stale: false,
+    });
   });
 
   test('a value is stale at once when the last try failed or the connection is lost', () => {
@@ -207,12 +238,24 @@ describe('staleness', () => {
 
 test('problems in words', () => {
   expect(toProblem(new ConnectionError()).kind).toBe('unreachable');
-  expect(toProblem(new TimeoutError(4_000))).toEqual({ kind: 'unreachable', text: 'The server gave no answer for 4 seconds.' });
-  expect(toProblem(new UnexpectedResponseError('x', { status: 502, body: '' })).kind).toBe('unreachable');
+  expect(toProblem(new TimeoutError(4_000))).toEqual({
+    kind: 'unreachable',
+    text: 'The server gave no answer for 4 seconds.',
+  });
+  expect(toProblem(new UnexpectedResponseError('x', { status: 502, body: '' })).kind).toBe(
+    'unreachable',
+  );
   const answer = (status: number, data: unknown) =>
-    toProblem(new StatusError({ ok: false, status, data, requestId: null, retryAfterSeconds: null }));
-  expect(answer(409, { detail: 'A cleanup is already running' })).toEqual({ kind: 'failed', text: 'A cleanup is already running' });
-  expect(answer(422, { detail: [{ loc: ['query', 'limit'], msg: 'too big', type: 'maximum' }] }).text).toBe('too big');
+    toProblem(
+      new StatusError({ ok: false, status, data, requestId: null, retryAfterSeconds: null }),
+    );
+  expect(answer(409, { detail: 'A cleanup is already running' })).toEqual({
+    kind: 'failed',
+    text: 'A cleanup is already running',
+  });
+  expect(
+    answer(422, { detail: [{ loc: ['query', 'limit'], msg: 'too big', type: 'maximum' }] }).text,
+  ).toBe('too big');
   expect(answer(500, null).text).toBe('The server answered with status 500.');
   expect(toProblem(new Error('internal text')).text).not.toContain('internal text');
 });

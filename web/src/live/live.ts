@@ -5,12 +5,19 @@ import type { Problem } from './problem.ts';
 
 /** Whether the server can be reached. */
 export type Connection =
-  { state: 'connecting' } | { state: 'live' } | { state: 'lost'; problem: Problem; lastAnswerAtMs: number | undefined };
+  | { state: 'connecting' }
+  | { state: 'live' }
+  | { state: 'lost'; problem: Problem; lastAnswerAtMs: number | undefined };
 
-/** A slow answer may make a value this much older than its interval says before it counts as stale. */
+/**
+ * A slow answer may make a value this much older than its interval says before it counts as stale.
+ */
 const slackMs = 2_000;
 
-/** Tells whether a value is too old to be taken for the present: three turns passed without an answer. */
+/**
+ * Tells whether a value is too old to be taken for the present: three turns passed without an
+ * answer.
+ */
 export function isStale(ageMs: number, intervalMs: number): boolean {
   return ageMs > 3 * intervalMs + slackMs;
 }
@@ -23,16 +30,25 @@ export interface Freshness {
   stale: boolean;
 }
 
-/** Judges what was polled. With the connection lost everything is stale at once: nobody knows whether it still holds. */
-export function freshness(polled: Polled<unknown>, intervalMs: number, nowMs: number, connected: boolean): Freshness {
+/**
+ * Judges what was polled. With the connection lost everything is stale at once: nobody knows
+ * whether it still holds.
+ */
+export function freshness(
+  polled: Polled<unknown>,
+  intervalMs: number,
+  nowMs: number,
+  connected: boolean,
+): Freshness {
   if (polled.receivedAtMs === undefined) return { ageMs: undefined, stale: false };
   const ageMs = Math.max(0, nowMs - polled.receivedAtMs); // a clock that was set back makes nothing younger than new
   return { ageMs, stale: !connected || polled.problem !== undefined || isStale(ageMs, intervalMs) };
 }
 
 /**
- * Runs all pollers while the page is visible. The heartbeat tells whether the server can be reached; while it cannot, only the
- * heartbeat goes on asking, and when it can again, everything is asked for at once.
+ * Runs all pollers while the page is visible. The heartbeat tells whether the server can be
+ * reached; while it cannot, only the heartbeat goes on asking, and when it can again, everything is
+ * asked for at once.
  */
 export class Live {
   /** The time, in milliseconds since the epoch, each second while the page is visible. */
@@ -78,6 +94,9 @@ export class Live {
 }
 
 function connectionOf({ problem, receivedAtMs }: Polled<unknown>): Connection {
-  if (problem !== undefined && problem.kind !== 'unavailable') return { state: 'lost', problem, lastAnswerAtMs: receivedAtMs };
-  return receivedAtMs === undefined && problem === undefined ? { state: 'connecting' } : { state: 'live' };
+  if (problem !== undefined && problem.kind !== 'unavailable')
+    return { state: 'lost', problem, lastAnswerAtMs: receivedAtMs };
+  return receivedAtMs === undefined && problem === undefined
+    ? { state: 'connecting' }
+    : { state: 'live' };
 }

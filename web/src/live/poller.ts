@@ -14,14 +14,21 @@ export interface Polled<T> {
 
 /** Asks one question again and again while it runs. One question is under way at a time. */
 export class Poller<T> {
-  readonly state = signal<Polled<T>>({ value: undefined, receivedAtMs: undefined, problem: undefined });
+  readonly state = signal<Polled<T>>({
+    value: undefined,
+    receivedAtMs: undefined,
+    problem: undefined,
+  });
   readonly intervalMs: number;
   readonly #load: (signal: AbortSignal) => Promise<T>;
   #underWay: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running = false;
 
-  /** `load` asks once; `intervalMs` is the time from the start of one question to the start of the next. */
+  /**
+   * `load` asks once; `intervalMs` is the time from the start of one question to the start of the
+   * next.
+   */
   constructor(intervalMs: number, load: (signal: AbortSignal) => Promise<T>) {
     this.intervalMs = intervalMs;
     this.#load = load;
@@ -40,14 +47,20 @@ export class Poller<T> {
     this.#cancel();
   }
 
-  /** Asks now, instead of waiting for the next turn. What was under way is given up: it may be about something else by now. */
+  /**
+   * Asks now, instead of waiting for the next turn. What was under way is given up: it may be about
+   * something else by now.
+   */
   refresh(): void {
     if (!this.#running) return;
     this.#cancel();
     void this.#ask();
   }
 
-  /** Takes an answer that came another way, such as that of a write, and gives up what was asked before it. */
+  /**
+   * Takes an answer that came another way, such as that of a write, and gives up what was asked
+   * before it.
+   */
   accept(value: T): void {
     this.#cancel();
     this.state.value = { value, receivedAtMs: Date.now(), problem: undefined };

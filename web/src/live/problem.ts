@@ -3,8 +3,8 @@ import { ConnectionError, StatusError, TimeoutError, UnexpectedResponseError } f
 /** Why a question got no usable answer, in words for the page. */
 export interface Problem {
   /**
-   * `unreachable`: nobody, or something else than the server, answered. `unavailable`: the server answered that it cannot say now.
-   * `failed`: any other answer.
+   * `unreachable`: nobody, or something else than the server, answered. `unavailable`: the server
+   * answered that it cannot say now. `failed`: any other answer.
    */
   kind: 'unreachable' | 'unavailable' | 'failed';
   text: string;
@@ -14,9 +14,13 @@ export interface Problem {
 
 /** Words an error of the client. */
 export function toProblem(error: unknown): Problem {
-  if (error instanceof ConnectionError) return { kind: 'unreachable', text: 'The server does not answer.' };
+  if (error instanceof ConnectionError)
+    return { kind: 'unreachable', text: 'The server does not answer.' };
   if (error instanceof TimeoutError)
-    return { kind: 'unreachable', text: `The server gave no answer for ${Math.round(error.timeoutMs / 1000)} seconds.` };
+    return {
+      kind: 'unreachable',
+      text: `The server gave no answer for ${Math.round(error.timeoutMs / 1000)} seconds.`,
+    };
   if (error instanceof UnexpectedResponseError)
     return { kind: 'unreachable', text: 'Something else than the server answers at this address.' };
   if (error instanceof StatusError) {
@@ -36,6 +40,8 @@ export function detailOf(body: unknown): string | undefined {
   const { detail } = body;
   if (typeof detail === 'string') return detail;
   if (!Array.isArray(detail)) return undefined;
-  const messages = detail.map((item: unknown) => (typeof item === 'object' && item !== null && 'msg' in item ? String(item.msg) : ''));
+  const messages = detail.map((item: unknown) =>
+    typeof item === 'object' && item !== null && 'msg' in item ? String(item.msg) : '',
+  );
   return messages.filter((message) => message !== '').join('; ') || undefined;
 }

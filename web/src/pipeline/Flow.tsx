@@ -12,8 +12,9 @@ interface FlowProps {
 }
 
 /**
- * The way of a picture, drawn as the pipeline that it is, and below it the stretch of each transition with its median. Read aloud it is a
- * list of the steps in their order; the stretches are in the table too.
+ * The way of a picture, drawn as the pipeline that it is, and below it the stretch of each
+ * transition with its median. Read aloud it is a list of the steps in their order; the stretches
+ * are in the table too.
  */
 export function Flow({ telemetry, latency, cameras, events }: FlowProps) {
   const { queues, latencies } = telemetry;
@@ -25,10 +26,20 @@ export function Flow({ telemetry, latency, cameras, events }: FlowProps) {
       <ol class="flow-steps" aria-label="The way of a picture">
         <End name="Cameras" value={formatCount(cameras)} />
         {watch}
-        <Queue name="wait for detection" one="waits for detection" count={queues.detection_queue} unit="pictures" />
+        <Queue
+          name="wait for detection"
+          one="waits for detection"
+          count={queues.detection_queue}
+          unit="pictures"
+        />
         {detect}
         {batch}
-        <Queue name="wait for analysis" one="waits for analysis" count={queues.analysis_queue} unit="batches" />
+        <Queue
+          name="wait for analysis"
+          one="waits for analysis"
+          count={queues.analysis_queue}
+          unit="batches"
+        />
         {analyze}
         <End name="Events" value={formatCount(events)} />
       </ol>
@@ -59,12 +70,28 @@ function Stage({ name, meaning, summary }: { name: string; meaning: string; summ
     <li class="flow-stage">
       <span class="flow-name">{name}</span>
       <span class="flow-meaning">{meaning}</span>
-      <span class="flow-time">{summary === null ? 'no pictures in the last hour' : <>typically {formatLatency(summary.p50_ms)}</>}</span>
+      <span class="flow-time">
+        {summary === null ? (
+          'no pictures in the last hour'
+        ) : (
+          <>typically {formatLatency(summary.p50_ms)}</>
+        )}
+      </span>
     </li>
   );
 }
 
-function Queue({ name, one, count, unit }: { name: string; one: string; count: number; unit: string }) {
+function Queue({
+  name,
+  one,
+  count,
+  unit,
+}: {
+  name: string;
+  one: string;
+  count: number;
+  unit: string;
+}) {
   return (
     <li class={count > 0 ? 'flow-queue has-some' : 'flow-queue'}>
       <span class="flow-number">{formatCount(count)}</span>

@@ -21,7 +21,14 @@ export function PipelinePanel({ store }: { store: Store }) {
       aside={<Age live={live} source={telemetry} />}
     >
       <Fresh live={live} source={telemetry}>
-        {(value) => <Flow telemetry={value} latency={known} cameras={stats?.total_cameras} events={stats?.total_events} />}
+        {(value) => (
+          <Flow
+            telemetry={value}
+            latency={known}
+            cameras={stats?.total_cameras}
+            events={stats?.total_events}
+          />
+        )}
       </Fresh>
       <div class="columns">
         <div>
@@ -53,7 +60,10 @@ export function PipelinePanel({ store }: { store: Store }) {
               <div class={value.window_minutes === windowMinutes.value ? '' : 'is-stale fresh'}>
                 <LatencyTable
                   caption={`Latency from step to step over the last ${value.window_minutes} minutes`}
-                  rows={transitions.map((transition) => ({ ...transition, summary: value[transition.key] }))}
+                  rows={transitions.map((transition) => ({
+                    ...transition,
+                    summary: value[transition.key],
+                  }))}
                 />
               </div>
             )}

@@ -9,10 +9,22 @@ export const stages: { key: keyof StageLatencies; name: string; meaning: string 
 ];
 
 /** The four transitions, in the order of the flow. */
-export const transitions: { key: Exclude<keyof PipelineLatency, 'window_minutes' | 'timestamp'>; name: string; meaning: string }[] = [
-  { key: 'watch_to_detect', name: 'Watch to detect', meaning: 'Picture seen until the detector starts' },
+export const transitions: {
+  key: Exclude<keyof PipelineLatency, 'window_minutes' | 'timestamp'>;
+  name: string;
+  meaning: string;
+}[] = [
+  {
+    key: 'watch_to_detect',
+    name: 'Watch to detect',
+    meaning: 'Picture seen until the detector starts',
+  },
   { key: 'detect_to_batch', name: 'Detect to batch', meaning: 'Detector starts until in a batch' },
-  { key: 'batch_to_analyze', name: 'Batch to analyze', meaning: 'Batch closed until its event is stored' },
+  {
+    key: 'batch_to_analyze',
+    name: 'Batch to analyze',
+    meaning: 'Batch closed until its event is stored',
+  },
   { key: 'total_pipeline', name: 'Total', meaning: 'Picture seen until its event is stored' },
 ];
 

@@ -6,7 +6,14 @@ import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { Panel } from '../ui/Panel.tsx';
 import { failureOf, refusalOf } from '../write/outcome.ts';
-import { type Draft, type Field, type FieldErrors, boundsInWords, changesOf, sortErrors } from './form.ts';
+import {
+  type Draft,
+  type Field,
+  type FieldErrors,
+  boundsInWords,
+  changesOf,
+  sortErrors,
+} from './form.ts';
 
 /** Names and units for people; bounds and meaning come from the contract. */
 const labels: Record<Field, { name: string; unit: string }> = {
@@ -18,7 +25,11 @@ const labels: Record<Field, { name: string; unit: string }> = {
 
 const fields = Object.keys(labels) as Field[];
 
-type Outcome = { kind: 'idle' } | { kind: 'saving' } | { kind: 'saved'; text: string } | { kind: 'failed'; text: string };
+type Outcome =
+  | { kind: 'idle' }
+  | { kind: 'saving' }
+  | { kind: 'saved'; text: string }
+  | { kind: 'failed'; text: string };
 
 /** The settings that can be changed while the system runs. */
 export function SettingsPanel({ store }: { store: Store }) {
@@ -66,7 +77,8 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
   const save = async () => {
     if (outcome.value.kind === 'saving') return undefined;
     const { body, errors: found } = changesOf(draft.value, config, configFields);
-    if (Object.keys(found).length > 0) return refuse(found, 'Nothing was saved. Mend what is marked.');
+    if (Object.keys(found).length > 0)
+      return refuse(found, 'Nothing was saved. Mend what is marked.');
     if (Object.keys(body).length === 0) {
       reset();
       outcome.value = { kind: 'saved', text: 'Nothing to save: these are the values in force.' };
@@ -102,13 +114,21 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
           key={field}
           field={field}
           text={draft.value[field] ?? String(config[field])}
-          changed={draft.value[field] !== undefined && draft.value[field] !== String(config[field]) ? config[field] : undefined}
+          changed={
+            draft.value[field] !== undefined && draft.value[field] !== String(config[field])
+              ? config[field]
+              : undefined
+          }
           error={errors.value[field]}
           onInput={(text) => type(field, text)}
         />
       ))}
       <div class="buttons">
-        <button type="submit" class="button is-primary" aria-disabled={outcome.value.kind === 'saving'}>
+        <button
+          type="submit"
+          class="button is-primary"
+          aria-disabled={outcome.value.kind === 'saving'}
+        >
           Save changes
         </button>
         {Object.keys(draft.value).length > 0 && (
@@ -118,7 +138,11 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
         )}
       </div>
       <p role="status" class={outcome.value.kind === 'failed' ? 'error' : 'quiet'}>
-        {outcome.value.kind === 'saving' ? 'Saving…' : 'text' in outcome.value ? outcome.value.text : ''}
+        {outcome.value.kind === 'saving'
+          ? 'Saving…'
+          : 'text' in outcome.value
+            ? outcome.value.text
+            : ''}
       </p>
     </form>
   );

@@ -15,8 +15,18 @@ const config: SystemConfig = {
 const fields = Object.keys(configFields) as Field[];
 
 test('the bounds are those of the contract', () => {
-  expect(fields).toEqual(['retention_days', 'batch_window_seconds', 'batch_idle_timeout_seconds', 'detection_confidence_threshold']);
-  expect(configFields.retention_days).toEqual({ integer: true, description: 'How long data is kept.', minimum: 1, maximum: 365 });
+  expect(fields).toEqual([
+    'retention_days',
+    'batch_window_seconds',
+    'batch_idle_timeout_seconds',
+    'detection_confidence_threshold',
+  ]);
+  expect(configFields.retention_days).toEqual({
+    integer: true,
+    description: 'How long data is kept.',
+    minimum: 1,
+    maximum: 365,
+  });
   expect(boundsInWords(configFields.retention_days)).toBe('1 to 365');
   expect(boundsInWords(configFields.batch_window_seconds)).toBe('1 or more');
 });
@@ -30,7 +40,9 @@ describe('reading a field', () => {
     ['detection_confidence_threshold', '0,65', 0.65],
     ['detection_confidence_threshold', '.5', 0.5],
     ['detection_confidence_threshold', '1.', 1],
-  ])('%s: %j', (field, text, value) => expect(parseField(text, configFields[field])).toEqual({ value }));
+  ])('%s: %j', (field, text, value) =>
+    expect(parseField(text, configFields[field])).toEqual({ value }),
+  );
 
   test.each<[Field, string, RegExp]>([
     ['retention_days', '', /Enter a number/],
@@ -45,19 +57,32 @@ describe('reading a field', () => {
     ['detection_confidence_threshold', '1.01', /0 to 1/],
     ['detection_confidence_threshold', '-0.1', /0 to 1/],
   ])('%s refuses %j', (field, text, message) => {
-    expect(parseField(text, configFields[field])).toEqual({ error: expect.stringMatching(message) });
+    expect(parseField(text, configFields[field])).toEqual({
+      error: expect.stringMatching(message),
+    });
   });
 });
 
 describe('what is sent', () => {
   test('touched fields with another value, and no other', () => {
-    const draft = { retention_days: '14', batch_window_seconds: '90', detection_confidence_threshold: '0.50' };
-    expect(changesOf(draft, config, configFields)).toEqual({ body: { retention_days: 14 }, errors: {} });
+    const draft = {
+      retention_days: '14',
+      batch_window_seconds: '90',
+      detection_confidence_threshold: '0.50',
+    };
+    expect(changesOf(draft, config, configFields)).toEqual({
+      body: { retention_days: 14 },
+      errors: {},
+    });
     expect(changesOf({}, config, configFields)).toEqual({ body: {}, errors: {} });
   });
 
   test('every wrong field is named at once', () => {
-    const { errors } = changesOf({ retention_days: '0', batch_window_seconds: 'x' }, config, configFields);
+    const { errors } = changesOf(
+      { retention_days: '0', batch_window_seconds: 'x' },
+      config,
+      configFields,
+    );
     expect(Object.keys(errors)).toEqual(['retention_days', 'batch_window_seconds']);
   });
 });

@@ -23,14 +23,19 @@ export function parseField(text: string, bounds: Bounds): { value: number } | { 
   const plain = text.trim().replace(',', '.');
   const allowed = boundsInWords(bounds);
   if (plain === '') return { error: `Enter a number: ${allowed}.` };
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain)) return { error: `This is not a number. Enter ${allowed}.` };
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(plain))
+    return { error: `This is not a number. Enter ${allowed}.` };
   const value = Number(plain);
-  if (bounds.integer && !Number.isInteger(value)) return { error: `Enter a whole number: ${allowed}.` };
+  if (bounds.integer && !Number.isInteger(value))
+    return { error: `Enter a whole number: ${allowed}.` };
   if (value < bounds.minimum || value > bounds.maximum) return { error: `Enter ${allowed}.` };
   return { value };
 }
 
-/** What to send: the touched fields whose value is another than the server's; and what cannot be sent. */
+/**
+ * What to send: the touched fields whose value is another than the server's; and what cannot be
+ * sent.
+ */
 export function changesOf(
   draft: Draft,
   config: SystemConfig,
@@ -47,7 +52,10 @@ export function changesOf(
 }
 
 /** Sorts the entries of a 422 to their fields; what belongs to none comes first in words. */
-export function sortErrors(items: ValidationErrorItem[], fields: readonly Field[]): { byField: FieldErrors; others: string[] } {
+export function sortErrors(
+  items: ValidationErrorItem[],
+  fields: readonly Field[],
+): { byField: FieldErrors; others: string[] } {
   const byField: FieldErrors = {};
   const others: string[] = [];
   for (const { loc, msg } of items) {

@@ -15,11 +15,17 @@ export function CleanupCard({ store }: { store: Store }) {
   const days = store.config.state.value.value?.retention_days;
   const outdated = useComputed(() => {
     const now = state.value;
-    return (now.step === 'previewed' || now.step === 'confirming') && isOutdated(now.preview, now.atMs, store.live.nowMs.value, days);
+    return (
+      (now.step === 'previewed' || now.step === 'confirming') &&
+      isOutdated(now.preview, now.atMs, store.live.nowMs.value, days)
+    );
   }).value;
   const { step } = state.value;
   const busy = step === 'previewing' || step === 'running';
-  const deletable = (state.value.step === 'previewed' || state.value.step === 'confirming') && !isEmpty(state.value.preview) && !outdated;
+  const deletable =
+    (state.value.step === 'previewed' || state.value.step === 'confirming') &&
+    !isEmpty(state.value.preview) &&
+    !outdated;
   const status = useRef<HTMLDivElement>(null);
 
   const preview = async () => {
@@ -57,18 +63,32 @@ export function CleanupCard({ store }: { store: Store }) {
         <Progress state={state.value} outdated={outdated} />
       </div>
       {state.value.step === 'confirming' && (
-        <Confirmation preview={state.value.preview} onConfirm={() => void run()} onCancel={() => send({ type: 'cancel' })} />
+        <Confirmation
+          preview={state.value.preview}
+          onConfirm={() => void run()}
+          onCancel={() => send({ type: 'cancel' })}
+        />
       )}
     </div>
   );
 }
 
-/** Asks the server and tells how it went. A run may take a quarter of an hour, and goes on when this page leaves. */
-async function attempt(store: Store, dryRun: boolean, send: (event: CleanupEvent) => void): Promise<void> {
+/**
+ * Asks the server and tells how it went. A run may take a quarter of an hour, and goes on when this
+ * page leaves.
+ */
+async function attempt(
+  store: Store,
+  dryRun: boolean,
+  send: (event: CleanupEvent) => void,
+): Promise<void> {
   const timeoutMs = dryRun ? 60_000 : 16 * 60_000;
   try {
-    const result = await store.writer.send(() => runCleanup(store.client, { query: { dry_run: dryRun }, timeoutMs }));
-    if (result.status !== 200) send({ type: 'failed', message: refusalOf(result.status, result.data) });
+    const result = await store.writer.send(() =>
+      runCleanup(store.client, { query: { dry_run: dryRun }, timeoutMs }),
+    );
+    if (result.status !== 200)
+      send({ type: 'failed', message: refusalOf(result.status, result.data) });
     else if (dryRun) send({ type: 'previewed', preview: result.data, atMs: Date.now() });
     else send({ type: 'done', result: result.data });
   } catch (error) {
@@ -87,7 +107,9 @@ function Progress({ state, outdated }: { state: Cleanup; outdated: boolean }) {
     case 'failed':
       return <p class="error">{state.message}</p>;
     case 'done':
-      return <Counts result={state.result} title="Deleted" nothing="There was nothing to delete." />;
+      return (
+        <Counts result={state.result} title="Deleted" nothing="There was nothing to delete." />
+      );
     default:
       if (outdated) return <p class="quiet">The preview is out of date. Preview again.</p>;
       return (
@@ -100,7 +122,15 @@ function Progress({ state, outdated }: { state: Cleanup; outdated: boolean }) {
   }
 }
 
-function Counts({ result, title, nothing }: { result: CleanupResult; title: string; nothing: string }) {
+function Counts({
+  result,
+  title,
+  nothing,
+}: {
+  result: CleanupResult;
+  title: string;
+  nothing: string;
+}) {
   if (isEmpty(result)) return <p class="quiet">{nothing}</p>;
   return (
     <>
@@ -147,6 +177,8 @@ function Confirmation({ preview, onConfirm, onCancel }: ConfirmationProps) {
 }
 
 function inWords(result: CleanupResult): string {
-  const parts = counted.filter(({ key }) => result[key] !== 0).map(({ key, one, many }) => plural(Number(result[key]), one, many));
+  const parts = counted
+    .filter(({ key }) => result[key] !== 0)
+    .map(({ key, one, many }) => plural(Number(result[key]), one, many));
   return `${parts.join(', ')} older than ${plural(result.retention_days, 'day')} will be deleted.`;
 }

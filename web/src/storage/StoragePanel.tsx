@@ -9,7 +9,11 @@ import { CleanupCard } from './CleanupCard.tsx';
 /** What takes room, and the deleting of what is too old. */
 export function StoragePanel({ store }: { store: Store }) {
   return (
-    <Panel id="storage" title="Storage and retention" aside={<Age live={store.live} source={store.storage} />}>
+    <Panel
+      id="storage"
+      title="Storage and retention"
+      aside={<Age live={store.live} source={store.storage} />}
+    >
       <Fresh live={store.live} source={store.storage}>
         {(storage) => (
           <>
@@ -25,7 +29,9 @@ export function StoragePanel({ store }: { store: Store }) {
   );
 }
 
-/** From this share on a disk deserves attention, and from that one it will soon be full. In percent. */
+/**
+ * From this share on a disk deserves attention, and from that one it will soon be full. In percent.
+ */
 const attention = 85;
 const nearlyFull = 95;
 
@@ -37,7 +43,8 @@ function Disk({ storage }: { storage: Storage }) {
       <p class="disk-line">
         <strong>{formatBytes(storage.disk_free_bytes)} free</strong>
         <span>
-          {formatBytes(storage.disk_used_bytes)} of {formatBytes(storage.disk_total_bytes)} used ({formatMeasure(share, '%')})
+          {formatBytes(storage.disk_used_bytes)} of {formatBytes(storage.disk_total_bytes)} used (
+          {formatMeasure(share, '%')})
         </span>
       </p>
       <div class="bar" aria-hidden="true">
@@ -45,7 +52,8 @@ function Disk({ storage }: { storage: Storage }) {
       </div>
       {level !== 'good' && (
         <p class="error">
-          The disk is {level === 'down' ? 'nearly full' : 'filling up'}. Keep data for fewer days, clean up, or make room otherwise.
+          The disk is {level === 'down' ? 'nearly full' : 'filling up'}. Keep data for fewer days,
+          clean up, or make room otherwise.
         </p>
       )}
     </div>

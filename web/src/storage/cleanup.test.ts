@@ -15,7 +15,13 @@ const preview: CleanupResult = {
   dry_run: true,
   timestamp: '2026-01-01T00:00:00Z',
 };
-const nothing = { ...preview, events_deleted: 0, detections_deleted: 0, thumbnails_deleted: 0, space_reclaimed: 0 };
+const nothing = {
+  ...preview,
+  events_deleted: 0,
+  detections_deleted: 0,
+  thumbnails_deleted: 0,
+  space_reclaimed: 0,
+};
 const result = { ...preview, dry_run: false };
 
 function walk(...events: CleanupEvent[]): Cleanup {
@@ -28,7 +34,9 @@ test('preview, confirmation, run, result', () => {
   expect(walk(...previewed).step).toBe('previewed');
   expect(walk(...previewed, { type: 'ask' }).step).toBe('confirming');
   expect(walk(...previewed, { type: 'ask' }, { type: 'confirm' }).step).toBe('running');
-  expect(walk(...previewed, { type: 'ask' }, { type: 'confirm' }, { type: 'done', result })).toEqual({ step: 'done', result });
+  expect(
+    walk(...previewed, { type: 'ask' }, { type: 'confirm' }, { type: 'done', result }),
+  ).toEqual({ step: 'done', result });
 });
 
 test('no run without preview and confirmation, whatever comes in whatever order', () => {
@@ -54,10 +62,26 @@ test('no run without preview and confirmation, whatever comes in whatever order'
 describe('an event out of turn changes nothing', () => {
   test.each<[string, CleanupEvent[], CleanupEvent]>([
     ['a second preview while one is counted', [{ type: 'preview' }], { type: 'preview' }],
-    ['a preview during a run', [...previewed, { type: 'ask' }, { type: 'confirm' }], { type: 'preview' }],
-    ['a second confirmation', [...previewed, { type: 'ask' }, { type: 'confirm' }], { type: 'confirm' }],
-    ['an empty preview is nothing to confirm', [{ type: 'preview' }, { type: 'previewed', preview: nothing, atMs: 1 }], { type: 'ask' }],
-    ['an answer that is no dry run is no preview', [{ type: 'preview' }], { type: 'previewed', preview: result, atMs: 1 }],
+    [
+      'a preview during a run',
+      [...previewed, { type: 'ask' }, { type: 'confirm' }],
+      { type: 'preview' },
+    ],
+    [
+      'a second confirmation',
+      [...previewed, { type: 'ask' }, { type: 'confirm' }],
+      { type: 'confirm' },
+    ],
+    [
+      'an empty preview is nothing to confirm',
+      [{ type: 'preview' }, { type: 'previewed', preview: nothing, atMs: 1 }],
+      { type: 'ask' },
+    ],
+    [
+      'an answer that is no dry run is no preview',
+      [{ type: 'preview' }],
+      { type: 'previewed', preview: result, atMs: 1 },
+    ],
     ['a result without a run', previewed, { type: 'done', result }],
   ])('%s', (_, events, event) => {
     const before = walk(...events);

@@ -20,15 +20,24 @@ export type CleanupEvent =
   | { type: 'done'; result: CleanupResult }
   | { type: 'failed'; message: string };
 
-/** The next step. An event that does not belong to the step changes nothing: a late answer, a second click. */
+/**
+ * The next step. An event that does not belong to the step changes nothing: a late answer, a second
+ * click.
+ */
 export function next(state: Cleanup, event: CleanupEvent): Cleanup {
   switch (event.type) {
     case 'preview':
-      return state.step === 'running' || state.step === 'previewing' ? state : { step: 'previewing' };
+      return state.step === 'running' || state.step === 'previewing'
+        ? state
+        : { step: 'previewing' };
     case 'previewed':
-      return state.step === 'previewing' && event.preview.dry_run ? { step: 'previewed', preview: event.preview, atMs: event.atMs } : state;
+      return state.step === 'previewing' && event.preview.dry_run
+        ? { step: 'previewed', preview: event.preview, atMs: event.atMs }
+        : state;
     case 'ask':
-      return state.step === 'previewed' && !isEmpty(state.preview) ? { ...state, step: 'confirming' } : state;
+      return state.step === 'previewed' && !isEmpty(state.preview)
+        ? { ...state, step: 'confirming' }
+        : state;
     case 'cancel':
       return state.step === 'confirming' ? { ...state, step: 'previewed' } : state;
     case 'confirm':
@@ -36,7 +45,9 @@ export function next(state: Cleanup, event: CleanupEvent): Cleanup {
     case 'done':
       return state.step === 'running' ? { step: 'done', result: event.result } : state;
     case 'failed':
-      return state.step === 'running' || state.step === 'previewing' ? { step: 'failed', message: event.message } : state;
+      return state.step === 'running' || state.step === 'previewing'
+        ? { step: 'failed', message: event.message }
+        : state;
   }
 }
 
@@ -59,6 +70,14 @@ export function isEmpty(result: CleanupResult): boolean {
 const holdsForMs = 5 * 60_000;
 
 /** Tells whether a preview still says what a run would do. */
-export function isOutdated(preview: CleanupResult, atMs: number, nowMs: number, retentionDays: number | undefined): boolean {
-  return nowMs - atMs > holdsForMs || (retentionDays !== undefined && retentionDays !== preview.retention_days);
+export function isOutdated(
+  preview: CleanupResult,
+  atMs: number,
+  nowMs: number,
+  retentionDays: number | undefined,
+): boolean {
+  return (
+    nowMs - atMs > holdsForMs ||
+    (retentionDays !== undefined && retentionDays !== preview.retention_days)
+  );
 }

@@ -8,13 +8,24 @@ interface ChoiceProps<T> {
 }
 
 /** One of a few, as radio buttons that look like one bar. */
-export function Choice<T extends number | string>({ label, name, options, value, onChange }: ChoiceProps<T>) {
+export function Choice<T extends number | string>({
+  label,
+  name,
+  options,
+  value,
+  onChange,
+}: ChoiceProps<T>) {
   return (
     <fieldset class="choice">
       <legend class="visually-hidden">{label}</legend>
       {options.map(([option, text]) => (
         <label key={option} class={option === value ? 'is-chosen' : ''}>
-          <input type="radio" name={name} checked={option === value} onChange={() => onChange(option)} />
+          <input
+            type="radio"
+            name={name}
+            checked={option === value}
+            onChange={() => onChange(option)}
+          />
           {text}
         </label>
       ))}

@@ -7,7 +7,8 @@ import { LevelIcon } from './Icon.tsx';
 export function ConnectionNote({ live, heartbeat }: { live: Live; heartbeat: Poller<unknown> }) {
   const connection = live.connection.value;
   const { receivedAtMs } = heartbeat.state.value;
-  const age = receivedAtMs === undefined ? '' : formatAge(Math.max(0, live.nowMs.value - receivedAtMs));
+  const age =
+    receivedAtMs === undefined ? '' : formatAge(Math.max(0, live.nowMs.value - receivedAtMs));
   if (connection.state === 'lost') {
     return (
       <p class="connection is-lost">

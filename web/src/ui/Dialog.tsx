@@ -12,7 +12,10 @@ interface DialogProps {
   children: ComponentChildren;
 }
 
-/** A question that stands before everything else, for as long as it is on the page. Afterwards the focus is back where it was. */
+/**
+ * A question that stands before everything else, for as long as it is on the page. Afterwards the
+ * focus is back where it was.
+ */
 export function Dialog({ labelledBy, describedBy, alert = false, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   useLayoutEffect(() => {

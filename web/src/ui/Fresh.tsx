@@ -10,12 +10,19 @@ interface AgeProps {
   source: Poller<unknown>;
 }
 
-/** Says how old what is shown is. Not announced to screen readers each second: they can read it when they come by. */
+/**
+ * Says how old what is shown is. Not announced to screen readers each second: they can read it when
+ * they come by.
+ */
 export function Age({ live, source }: AgeProps) {
   const { ageMs, stale } = freshnessOf({ live, source });
   if (ageMs === undefined) return null;
   const age = formatAge(ageMs);
-  return <span class={stale ? 'age is-stale' : 'age'}>{stale ? `Not current, last answer ${age}` : `Updated ${age}`}</span>;
+  return (
+    <span class={stale ? 'age is-stale' : 'age'}>
+      {stale ? `Not current, last answer ${age}` : `Updated ${age}`}
+    </span>
+  );
 }
 
 function freshnessOf({ live, source }: AgeProps) {
@@ -29,7 +36,10 @@ interface FreshProps<T> {
   children: (value: T) => ComponentChildren;
 }
 
-/** Shows what was polled: while there is nothing yet, why; when it is stale, greyed and with the reason. */
+/**
+ * Shows what was polled: while there is nothing yet, why; when it is stale, greyed and with the
+ * reason.
+ */
 export function Fresh<T>({ live, source, children }: FreshProps<T>) {
   const { value, problem } = source.state.value;
   const stale = useComputed(() => freshnessOf({ live, source }).stale).value; // not drawn anew each second
@@ -37,7 +47,11 @@ export function Fresh<T>({ live, source, children }: FreshProps<T>) {
   const reason = lost ? undefined : problem?.text;
   if (value === undefined) {
     if (problem === undefined && !lost) return <p class="quiet">Loading…</p>;
-    return <p class="quiet">Not available{reason === undefined ? '' : `: ${reason}`}. The page asks again by itself.</p>;
+    return (
+      <p class="quiet">
+        Not available{reason === undefined ? '' : `: ${reason}`}. The page asks again by itself.
+      </p>
+    );
   }
   return (
     <div class={stale ? 'fresh is-stale' : 'fresh'}>

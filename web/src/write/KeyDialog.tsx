@@ -21,12 +21,21 @@ function Question({ request }: { request: KeyRequest }) {
       <form onSubmit={submit}>
         <h2 id="key-title">This change needs an API key</h2>
         <p id="key-why" class="lead">
-          The server says: {request.reason} The key is kept until this page is closed or loaded again, and sent with changes only.
+          The server says: {request.reason} The key is kept until this page is closed or loaded
+          again, and sent with changes only.
         </p>
         <label class="field-label" htmlFor="key-input">
           API key
         </label>
-        <input id="key-input" ref={input} class="input" type="password" autocomplete="off" spellcheck={false} required />
+        <input
+          id="key-input"
+          ref={input}
+          class="input"
+          type="password"
+          autocomplete="off"
+          spellcheck={false}
+          required
+        />
         <div class="buttons">
           <button type="submit" class="button is-primary">
             Use this key

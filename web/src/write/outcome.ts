@@ -5,7 +5,9 @@ import { NoKeyError } from './writer.ts';
 export function failureOf(error: unknown): string {
   if (error instanceof NoKeyError) return 'Nothing was changed: no API key was given.';
   const problem: Problem = toProblem(error);
-  return problem.kind === 'unreachable' ? `${problem.text} It may have been carried out nevertheless.` : problem.text;
+  return problem.kind === 'unreachable'
+    ? `${problem.text} It may have been carried out nevertheless.`
+    : problem.text;
 }
 
 /** What a server's refusal says. */

@@ -9,7 +9,9 @@ const done = { status: 200 as const, data: 'done' };
 
 /** A server that wants this key. */
 function serverWanting(key: string, writer: Writer) {
-  return vi.fn<() => Promise<typeof done | typeof refused>>(() => Promise.resolve(writer.key.value === key ? done : refused));
+  return vi.fn<() => Promise<typeof done | typeof refused>>(() =>
+    Promise.resolve(writer.key.value === key ? done : refused),
+  );
 }
 
 const asked = (writer: Writer) => vi.waitUntil(() => writer.request.value);

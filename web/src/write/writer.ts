@@ -19,7 +19,10 @@ interface Answer {
   data: unknown;
 }
 
-/** Sends writes, and asks for the API key only when the server wants one. The key stays in memory: a reload forgets it. */
+/**
+ * Sends writes, and asks for the API key only when the server wants one. The key stays in memory: a
+ * reload forgets it.
+ */
 export class Writer {
   readonly #key = signal<string | undefined>(undefined);
   readonly #request = signal<KeyRequest | undefined>(undefined);
@@ -39,7 +42,10 @@ export class Writer {
     this.#key.value = undefined;
   }
 
-  /** Sends; on 401 asks for a key and sends again, until the server takes it or the person gives up (NoKeyError). */
+  /**
+   * Sends; on 401 asks for a key and sends again, until the server takes it or the person gives up
+   * (NoKeyError).
+   */
   async send<R extends Answer>(call: () => Promise<R>): Promise<Exclude<R, { status: 401 }>> {
     for (;;) {
       const result = await call();
@@ -72,5 +78,7 @@ function isUnauthorized(result: Answer): boolean {
 }
 
 function reasonOf(body: unknown): string {
-  return typeof body === 'object' && body !== null && 'detail' in body ? String(body.detail) : 'API key required';
+  return typeof body === 'object' && body !== null && 'detail' in body
+    ? String(body.detail)
+    : 'API key required';
 }

@@ -1,4 +1,5 @@
-// Calls every operation of live servers through the installed package and prints, as JSON, which status each was seen with.
+// Calls every operation of live servers through the installed package and prints, as JSON, which
+// status each was seen with.
 //
 //   HSI_URL      a server that works and wants HSI_API_KEY, whose detector refuses the picture refused.png of the camera front_door
 //   HSI_DOWN_URL a server with the same key whose PostgreSQL and Redis are not there
@@ -86,7 +87,9 @@ async function eventually<T>(what: string, ask: () => Promise<T | undefined>): P
 
 const client = noting(createClient({ baseUrl, apiKey }));
 
-await eventually('the system is ready', async () => ((await getReadiness(client)).ok ? true : undefined));
+await eventually('the system is ready', async () =>
+  (await getReadiness(client)).ok ? true : undefined,
+);
 
 // What comes live from here on.
 const frames: StreamEventsFrame[] = [];
@@ -94,7 +97,9 @@ const leave = new AbortController();
 const following = (async () => {
   for await (const frame of streamEvents(client, { signal: leave.signal })) frames.push(frame);
 })();
-await eventually('the stream says at once how the system is', () => Promise.resolve(frames.find(({ kind }) => kind === 'system_status')));
+await eventually('the stream says at once how the system is', () =>
+  Promise.resolve(frames.find(({ kind }) => kind === 'system_status')),
+);
 
 // A camera that is added, its first picture, and what was found in it.
 const created = await createCamera(client, { body: { name: 'Attic', folder_path: 'The Attic' } });
@@ -121,7 +126,9 @@ assert.deepEqual(
   ['porch', 'Porch', ['car', 'person'], false],
 );
 const types = [];
-for await (const { event_id, file_path, object_type } of eachDetection(client, { query: { ...ofPorch.query, limit: 1, order: 'asc' } })) {
+for await (const { event_id, file_path, object_type } of eachDetection(client, {
+  query: { ...ofPorch.query, limit: 1, order: 'asc' },
+})) {
   assert.deepEqual([event_id, file_path], [event.id, 'Porch/one.png']);
   types.push(object_type);
 }
@@ -129,18 +136,36 @@ assert.deepEqual(types.toSorted(), ['car', 'person'], 'each once, from page to p
 const detail = unwrap(await getEvent(client, { path: { event_id: event.id } }));
 const best = detail.detections.find(({ object_type }) => object_type === 'person');
 assert.ok(best);
-assert.deepEqual([best.picture_width, best.picture_height, best.detector, detail.detections_goes_on], [64, 64, 'rtdetr', false]);
+assert.deepEqual(
+  [best.picture_width, best.picture_height, best.detector, detail.detections_goes_on],
+  [64, 64, 'rtdetr', false],
+);
 const ids: Ids = { camera_id: 'porch', detection_id: best.id, event_id: event.id };
 assert.equal(unwrap(await listEventDetections(client, { path: ids })).count, 2);
-assert.ok(unwrap(await searchEvents(client, { query: { q: 'porch person' } })).results.some(({ id }) => id === event.id));
+assert.ok(
+  unwrap(await searchEvents(client, { query: { q: 'porch person' } })).results.some(
+    ({ id }) => id === event.id,
+  ),
+);
 assert.equal(unwrap(await getCamera(client, { path: ids })).pictures_24h.length, 1);
 
 // Changes.
-assert.equal(unwrap(await updateEvent(client, { path: ids, body: { notes: 'The postman' } })).notes, 'The postman');
-assert.deepEqual(unwrap(await reviewEvents(client, { body: { ids: [event.id] } })), { reviewed: 1 });
+assert.equal(
+  unwrap(await updateEvent(client, { path: ids, body: { notes: 'The postman' } })).notes,
+  'The postman',
+);
+assert.deepEqual(unwrap(await reviewEvents(client, { body: { ids: [event.id] } })), {
+  reviewed: 1,
+});
 assert.equal(unwrap(await getEvent(client, { path: ids })).reviewed, true);
-assert.equal(unwrap(await listEvents(client, { query: { ...ofPorch.query, reviewed: false } })).count, 0);
-assert.equal(unwrap(await updateCamera(client, { path: ids, body: { time_zone: 'Europe/Berlin' } })).time_zone, 'Europe/Berlin');
+assert.equal(
+  unwrap(await listEvents(client, { query: { ...ofPorch.query, reviewed: false } })).count,
+  0,
+);
+assert.equal(
+  unwrap(await updateCamera(client, { path: ids, body: { time_zone: 'Europe/Berlin' } })).time_zone,
+  'Europe/Berlin',
+);
 
 // Pictures: whole, unchanged, in part, and a part that is not there.
 for (const ask of [getEventImage, getDetectionImage, getDetectionOriginal, getCameraSnapshot]) {
@@ -164,14 +189,18 @@ const table = unwrap(await exportEvents(client, ofPorch));
 assert.match(table, new RegExp(`^event_id,.*\\n${event.id},Porch,`));
 let piecewise = '';
 const decoder = new TextDecoder();
-const to = new WritableStream<Uint8Array>({ write: (piece) => void (piecewise += decoder.decode(piece, { stream: true })) });
+const to = new WritableStream<Uint8Array>({
+  write: (piece) => void (piecewise += decoder.decode(piece, { stream: true })),
+});
 assert.ok((await exportEvents(client, { ...ofPorch, to })).ok);
 assert.equal(piecewise, table);
 
-// The stream has told all of it, in order, and tells it again to one who comes back with an older position.
+// The stream has told all of it, in order, and tells it again to one who comes back with an older
+// position.
 function kindsOf(told: StreamEventsFrame[]) {
   return told.flatMap((frame) => {
-    if (frame.kind === 'camera') return frame.data.id === 'porch' ? [`camera ${frame.data.id}`] : [];
+    if (frame.kind === 'camera')
+      return frame.data.id === 'porch' ? [`camera ${frame.data.id}`] : [];
     return (frame.kind === 'event' || frame.kind === 'event_changed') && frame.data.id === event.id
       ? [`${frame.kind} ${frame.data.id}`]
       : [];
@@ -201,12 +230,20 @@ leave.abort();
 await following;
 
 // A dead letter with all its values, and its way back.
-const letter = await eventually<DeadLetter>('the refused picture becomes a dead letter', async () => {
-  const page = unwrap(await listDeadLetters(client));
-  return page.dead_letters[0];
-});
+const letter = await eventually<DeadLetter>(
+  'the refused picture becomes a dead letter',
+  async () => {
+    const page = unwrap(await listDeadLetters(client));
+    return page.dead_letters[0];
+  },
+);
 assert.deepEqual(
-  { ...letter, cause: typeof letter.cause, first_failed_at: typeof letter.first_failed_at, last_failed_at: typeof letter.last_failed_at },
+  {
+    ...letter,
+    cause: typeof letter.cause,
+    first_failed_at: typeof letter.first_failed_at,
+    last_failed_at: typeof letter.last_failed_at,
+  },
   {
     id: letter.id,
     kind: 'image',
@@ -224,10 +261,14 @@ assert.equal(
   1,
   'a sentence goes through the query unharmed',
 );
-assert.deepEqual(unwrap(await requeueDeadLetters(client, { body: { ids: [letter.id] } })), { requeued: 1 });
+assert.deepEqual(unwrap(await requeueDeadLetters(client, { body: { ids: [letter.id] } })), {
+  requeued: 1,
+});
 
 // 2xx from every operation; health gets there a moment after the start.
-await eventually('the system is healthy', async () => ((await getHealth(client)).ok ? true : undefined));
+await eventually('the system is healthy', async () =>
+  (await getHealth(client)).ok ? true : undefined,
+);
 const { createCamera: _added, ...others } = valid; // one was added above
 for (const [name, call] of Object.entries(others)) {
   const result = await call(client, ids);
@@ -250,7 +291,11 @@ assert.deepEqual(unknownKey.data.detail[0]?.loc, ['body', 'retention']);
 
 // 404: none of these is there. 410: a picture whose file was deleted.
 for (const name of named) {
-  const result = await valid[name](client, { camera_id: 'attic', detection_id: 4_000_000, event_id: 4_000_000 });
+  const result = await valid[name](client, {
+    camera_id: 'attic',
+    detection_id: 4_000_000,
+    event_id: 4_000_000,
+  });
   assert.equal(result.status, 404, name);
 }
 await rm(original);
@@ -258,7 +303,8 @@ const gone = await getDetectionOriginal(client, { path: ids });
 assert.ok(gone.status === 410);
 assert.match(gone.data.detail, /gone/);
 
-// 401 without a key and with a wrong one, 429 after too many wrong ones; a function is asked for the key. The right one is not affected.
+// 401 without a key and with a wrong one, 429 after too many wrong ones; a function is asked for
+// the key. The right one is not affected.
 const keyless = noting(createClient({ baseUrl }));
 for (const name of secured) assert.equal((await valid[name](keyless, ids)).status, 401, name);
 for (const key of ['wrong-key', () => Promise.resolve('wrong-key')]) {
@@ -269,7 +315,10 @@ const tooMany = await eventually('too many wrong keys', async () => {
   return result.status === 429 ? result : undefined;
 });
 assert.ok(tooMany.retryAfterSeconds !== null && tooMany.retryAfterSeconds > 0);
-await assert.rejects(streamEvents(keyless).next(), (error) => error instanceof StatusError && error.status === 401);
+await assert.rejects(
+  streamEvents(keyless).next(),
+  (error) => error instanceof StatusError && error.status === 401,
+);
 
 // A session is for browsers: the key is traded, and the cookie is not for us.
 assert.equal(unwrap(await createSession(client)).key_required, true);
@@ -287,7 +336,14 @@ const foreignPage = createClient({
 });
 assert.equal((await updateEvent(foreignPage, { path: ids, body: {} })).status, 403);
 
-assert.ok((await valid.runCleanup(noting(createClient({ baseUrl, apiKey: () => Promise.resolve(apiKey) })), ids)).ok);
+assert.ok(
+  (
+    await valid.runCleanup(
+      noting(createClient({ baseUrl, apiKey: () => Promise.resolve(apiKey) })),
+      ids,
+    )
+  ).ok,
+);
 
 // 413: more than the server reads.
 const tooLarge = await requeueDeadLetters(client, { body: { cause: 'x'.repeat(70_000) } });
@@ -302,7 +358,8 @@ const onReconnect = (cause: Error) => {
   assert.ok(cause instanceof StatusError && cause.status === 503);
   stop.abort();
 };
-for await (const _ of streamEvents(down, { signal: stop.signal, onReconnect })) assert.fail('a frame without a database');
+for await (const _ of streamEvents(down, { signal: stop.signal, onReconnect }))
+  assert.fail('a frame without a database');
 const health = await getHealth(down);
 assert.equal(health.status, 503);
 assert.equal(health.ok, false);

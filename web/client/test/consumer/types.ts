@@ -1,4 +1,5 @@
-// Compiled and never run: what must not compile, each marked, and what the types must say. An unneeded mark is a compile error too.
+// Compiled and never run: what must not compile, each marked, and what the types must say. An
+// unneeded mark is a compile error too.
 import * as api from '@hsi/client';
 import {
   createClient,
@@ -30,7 +31,8 @@ import {
   type ValidationErrorBody,
 } from '@hsi/client';
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function is<_T extends true>(): void {}
 /** True when any is found in the value, at any depth. */
 type HasAny<T> = 0 extends 1 & T
@@ -153,7 +155,8 @@ is<Equal<(typeof letters.dead_letters)[number], DeadLetter>>();
 is<Equal<DeadLetter['kind'], 'image' | 'batch'>>();
 
 // Rows, files and frames.
-for await (const event of eachEvent(client, { query: { risk_level: ['high'] } })) is<Equal<typeof event, Event>>();
+for await (const event of eachEvent(client, { query: { risk_level: ['high'] } }))
+  is<Equal<typeof event, Event>>();
 for await (const detection of eachDetection(client)) is<Equal<typeof detection, Detection>>();
 // @ts-expect-error an unknown level
 void eachEvent(client, { query: { risk_level: ['higher'] } });
@@ -193,6 +196,10 @@ for await (const frame of streamEvents(client, { lastEventId: 'e-1' })) {
 }
 
 // No any in what any operation returns, nor in the rows and frames.
-type Answers = { [Name in keyof typeof api]: (typeof api)[Name] extends (...args: never[]) => Promise<infer R> ? R : null };
+type Answers = {
+  [Name in keyof typeof api]: (typeof api)[Name] extends (...args: never[]) => Promise<infer R>
+    ? R
+    : null;
+};
 is<Equal<HasAny<Answers>, false>>();
 is<Equal<HasAny<[Event, Detection, StreamEventsFrame]>, false>>();

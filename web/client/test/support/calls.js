@@ -1,6 +1,7 @@
-// Writes the module calls.ts of the consumer from the contract: a valid and an invalid call of every operation, with the values that the
-// contract gives as examples and the ids that the consumer has found. It is compiled against the package, so that each example has the
-// type that the package says. Streams are not among them: they have no end.
+// Writes the module calls.ts of the consumer from the contract: a valid and an invalid call of
+// every operation, with the values that the contract gives as examples and the ids that the
+// consumer has found. It is compiled against the package, so that each example has the type that
+// the package says. Streams are not among them: they have no end.
 
 /** @typedef {Record<string, any>} Json a part of the contract, as it was read */
 
@@ -9,7 +10,10 @@ export function callsModule(contract) {
   const operations = Object.values(contract['paths']).flatMap((item) => {
     const { parameters = [], ...methods } = /** @type {Json} */ (item);
     return Object.values(methods)
-      .map((operation) => ({ ...operation, parameters: [...parameters, ...(operation.parameters ?? [])] }))
+      .map((operation) => ({
+        ...operation,
+        parameters: [...parameters, ...(operation.parameters ?? [])],
+      }))
       .filter(({ responses }) => !responses['200']?.content?.['text/event-stream']);
   });
   const valid = [];
@@ -21,7 +25,10 @@ export function callsModule(contract) {
     const call = (/** @type {Json | undefined} */ query = undefined) => {
       const { path: ids, ...others } = options;
       const path = ids ? `path: { ${Object.keys(ids).map((id) => `${id}: ids.${id}`)} }, ` : '';
-      const rest = JSON.stringify({ ...others, ...(query && { query: { ...others['query'], ...query } }) }).slice(1, -1);
+      const rest = JSON.stringify({
+        ...others,
+        ...(query && { query: { ...others['query'], ...query } }),
+      }).slice(1, -1);
       return `${name}: (client, ids) => api.${name}(client, { ${path}${rest} }),`;
     };
     valid.push(call());
@@ -29,7 +36,9 @@ export function callsModule(contract) {
     if (!('422' in operation.responses)) continue;
     invalid.push('// @ts-expect-error an unknown query parameter', call({ unknown: 1 }));
   }
-  const secured = operations.filter(({ responses }) => '401' in responses).map(({ operationId }) => operationId);
+  const secured = operations
+    .filter(({ responses }) => '401' in responses)
+    .map(({ operationId }) => operationId);
   return `import * as api from '@hsi/client';
 import type { Client, Result } from '@hsi/client';
 
@@ -81,7 +90,8 @@ function optionsOf(contract, operation) {
     if (value === undefined && !parameter['required']) continue; // a cursor comes from an answer
     (options[parameter['in']] ??= {})[parameter['name']] = value;
   }
-  if (operation['requestBody']) options['body'] = exampleOf(contract, operation['requestBody'].content['application/json']);
+  if (operation['requestBody'])
+    options['body'] = exampleOf(contract, operation['requestBody'].content['application/json']);
   return options;
 }
 
@@ -91,7 +101,9 @@ function optionsOf(contract, operation) {
  */
 function exampleOf(contract, described) {
   const [name] = Object.keys(described['examples'] ?? {}).toSorted();
-  return name === undefined ? described['example'] : resolved(contract, described['examples'][name]).value;
+  return name === undefined
+    ? described['example']
+    : resolved(contract, described['examples'][name]).value;
 }
 
 /**

@@ -44,7 +44,9 @@ export function scriptedServer() {
  * @param {Record<string, string>} [headers]
  */
 export function json(response, status, body, headers) {
-  response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(body));
+  response
+    .writeHead(status, { 'Content-Type': 'application/json', ...headers })
+    .end(JSON.stringify(body));
 }
 
 /**

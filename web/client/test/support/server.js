@@ -52,7 +52,10 @@ export async function startServer(binary, env) {
   const log = [];
   const lines = createInterface({ input: server.stderr });
   const baseUrl = await new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`the server does not listen:\n${log.join('\n')}`)), patienceMs);
+    const timer = setTimeout(
+      () => reject(new Error(`the server does not listen:\n${log.join('\n')}`)),
+      patienceMs,
+    );
     server.once('error', reject);
     lines.once('close', () => reject(new Error(`the server ended:\n${log.join('\n')}`)));
     lines.on('line', (line) => {
@@ -91,7 +94,9 @@ export async function startDetector() {
       ? [422, { detail: 'cannot be read' }]
       : [200, { detections: found, inference_time_ms: 1, image_width: 64, image_height: 64 }];
     const [status, body] = request.url === '/health' ? [200, healthy] : picture;
-    response.writeHead(Number(status), { 'Content-Type': 'application/json' }).end(JSON.stringify(body));
+    response
+      .writeHead(Number(status), { 'Content-Type': 'application/json' })
+      .end(JSON.stringify(body));
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
@@ -105,7 +110,8 @@ export async function startDetector() {
 }
 
 /**
- * Runs a program to its end and returns what it printed; any other exit code than 0 is an error with both outputs.
+ * Runs a program to its end and returns what it printed; any other exit code than 0 is an error
+ * with both outputs.
  * @param {string} program
  * @param {string[]} args
  * @param {import('node:child_process').SpawnOptionsWithoutStdio} [options]
