@@ -7,12 +7,14 @@ import (
 )
 
 const (
-	// lineBudget is how many lines of a server's output are logged in each lineWindow; the rest is counted.
+	// lineBudget is how many lines of a server's output are logged in each lineWindow; the rest is
+	// counted.
 	lineBudget = 200
 	lineWindow = 10 * time.Second
 )
 
-// lineLog passes a server's output to the log, at debug level and bounded. It is used by one goroutine at a time.
+// lineLog passes a server's output to the log, at debug level and bounded. It is used by one
+// goroutine at a time.
 type lineLog struct {
 	log     *slog.Logger
 	now     func() time.Time

@@ -24,7 +24,8 @@ import (
 	"hsi.home.arpa/internal/logtest"
 )
 
-// supervisorVariable makes the test binary a supervisor of both servers on the DATA_DIR that it names.
+// supervisorVariable makes the test binary a supervisor of both servers on the DATA_DIR that it
+// names.
 const supervisorVariable = "EMBEDDED_TEST_SUPERVISOR"
 
 func TestMain(m *testing.M) {
@@ -37,7 +38,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// superviseBoth is what cmd does with this package, in short. It prints "ready <url> <url>" and what ends it.
+// superviseBoth is what cmd does with this package, in short. It prints "ready <url> <url>" and
+// what ends it.
 func superviseBoth(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -90,12 +92,14 @@ func newOptions(dir string, log *slog.Logger) embedded.Options {
 		DataDir: dir,
 		BinDirs: []string{depsDir()},
 		Log:     log,
-		// In the data folder, not in /dev/shm, where a killed server's segments stay until its next start.
+		// In the data folder, not in /dev/shm, where a killed server's segments stay until its next
+		// start.
 		Settings: map[string]string{"dynamic_shared_memory_type": "mmap"},
 	}
 }
 
-// made is a DATA_DIR with PostgreSQL's data as the first start makes it, for tests of what comes after that.
+// made is a DATA_DIR with PostgreSQL's data as the first start makes it, for tests of what comes
+// after that.
 var made struct {
 	once sync.Once
 	dir  string
@@ -115,7 +119,8 @@ func newMadeDir(t *testing.T) string {
 	return dir
 }
 
-// newDataDir is a folder that the servers' user can enter, unlike t.TempDir for root; on a RAM disk if there is one.
+// newDataDir is a folder that the servers' user can enter, unlike t.TempDir for root; on a RAM disk
+// if there is one.
 func newDataDir(t *testing.T) string {
 	t.Helper()
 	dir := makeDataDir(t)
@@ -160,7 +165,8 @@ type server interface {
 	Restarts() int64
 }
 
-// start runs a server for the test's duration. The returned stop ends it and checks that nothing is left.
+// start runs a server for the test's duration. The returned stop ends it and checks that nothing is
+// left.
 func start(t *testing.T, s server) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -188,7 +194,8 @@ func awaitReady(t *testing.T, s server, ended <-chan error) {
 	}
 }
 
-// processesOf lists the processes that work in a folder, by an own look at /proc; zombies do not count.
+// processesOf lists the processes that work in a folder, by an own look at /proc; zombies do not
+// count.
 func processesOf(dir string) []int {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -208,14 +215,16 @@ func processesOf(dir string) []int {
 	return pids
 }
 
-// freeze stops every process in a folder from running on. Workers of PostgreSQL come and go, so one may be gone.
+// freeze stops every process in a folder from running on. Workers of PostgreSQL come and go, so one
+// may be gone.
 func freeze(dir string) {
 	for _, pid := range processesOf(dir) {
 		_ = syscall.Kill(pid, syscall.SIGSTOP)
 	}
 }
 
-// mainPID is the process id of a running server, by its own pid file or, for Redis, by its being the only process.
+// mainPID is the process id of a running server, by its own pid file or, for Redis, by its being
+// the only process.
 func mainPID(t *testing.T, s server) int {
 	t.Helper()
 	if content, err := os.ReadFile(filepath.Join(s.DataDir(), "data", "postmaster.pid")); err == nil {

@@ -26,12 +26,13 @@ type place struct {
 	identity     child.Identity
 	// moved is true when home is not in DATA_DIR but linked from there.
 	moved bool
-	// fromRoot is true when root owns the home, and so perhaps what is in it, though the server runs as another user.
+	// fromRoot is true when root owns the home, and so perhaps what is in it, though the server
+	// runs as another user.
 	fromRoot bool
 }
 
-// choosePlace decides where the server of a kind ("postgres", "redis") lives. It makes DATA_DIR and, where data has to
-// go elsewhere, a link in it; the folders themselves are made at start.
+// choosePlace decides where the server of a kind ("postgres", "redis") lives. It makes DATA_DIR
+// and, where data has to go elsewhere, a link in it; the folders themselves are made at start.
 func choosePlace(options Options, kind string) (place, error) {
 	dataDir, err := filepath.Abs(options.DataDir)
 	if err != nil {
@@ -158,8 +159,8 @@ func pathHash(path string) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// chooseRunDir names the folder of the socket. It is the same for every process of the same user that asks about the
-// same DATA_DIR, and short, wherever DATA_DIR is.
+// chooseRunDir names the folder of the socket. It is the same for every process of the same user
+// that asks about the same DATA_DIR, and short, wherever DATA_DIR is.
 func chooseRunDir(identity child.Identity, dataDir, kind string) (string, error) {
 	name := "hsi-" + strconv.Itoa(os.Geteuid()) + "-" + kind + "-" + pathHash(dataDir)
 	parents := []string{"/tmp", "/var/tmp", dataDir}

@@ -39,9 +39,9 @@ type Postgres struct {
 	installation child.Postgres
 }
 
-// NewPostgres decides where the server's data and socket lie and finds the program. It starts nothing. It returns
-// *MissingError when PostgreSQL is not on this machine, *VersionError when the data needs another version, and
-// *PlaceError when the data folder cannot be used.
+// NewPostgres decides where the server's data and socket lie and finds the program. It starts
+// nothing. It returns *MissingError when PostgreSQL is not on this machine, *VersionError when the
+// data needs another version, and *PlaceError when the data folder cannot be used.
 func NewPostgres(options PostgresOptions) (*Postgres, error) {
 	where, err := choosePlace(Options(options), "postgres")
 	if err != nil {
@@ -87,8 +87,8 @@ func NewPostgres(options PostgresOptions) (*Postgres, error) {
 	return postgres, nil
 }
 
-// isSeverePostgresLine picks the lines that explain why a server ends. A session that came too early or was ended by
-// the shutdown is not one.
+// isSeverePostgresLine picks the lines that explain why a server ends. A session that came too
+// early or was ended by the shutdown is not one.
 func isSeverePostgresLine(line string) bool {
 	if strings.Contains(line, "PANIC:") {
 		return true
@@ -122,9 +122,10 @@ func (p *Postgres) URL() string {
 	return child.PostgresURL(p.service.place.runDir, postgresUser, postgresDatabase)
 }
 
-// Run makes the data folder if there is none, starts the server, starts it again whenever it dies, and stops it cleanly
-// (within 8 s) when ctx ends; it then returns nil with nothing left behind. A start that fails is tried again for ever,
-// except for what only the user can mend: *VersionError, *InUseError. Run may be called once.
+// Run makes the data folder if there is none, starts the server, starts it again whenever it dies,
+// and stops it cleanly (within 8 s) when ctx ends; it then returns nil with nothing left behind. A
+// start that fails is tried again for ever, except for what only the user can mend: *VersionError,
+// *InUseError. Run may be called once.
 func (p *Postgres) Run(ctx context.Context) error { return p.service.run(ctx) }
 
 // Ready is closed when the server accepts connections for the first time.
@@ -133,7 +134,8 @@ func (p *Postgres) Ready() <-chan struct{} { return p.service.ready }
 // DataDir is the folder that holds the server's data.
 func (p *Postgres) DataDir() string { return p.service.place.home }
 
-// Moved reports whether the data lies outside DATA_DIR, because the user that the server runs as cannot reach DATA_DIR.
+// Moved reports whether the data lies outside DATA_DIR, because the user that the server runs as
+// cannot reach DATA_DIR.
 func (p *Postgres) Moved() bool { return p.service.place.moved }
 
 // Restarts is how often the server was started again after it had died.

@@ -20,10 +20,12 @@ func redisSettings() map[string]string {
 }
 
 const (
-	// appendOnlyName is the folder of the append-only file, brokenName where one goes that cannot be read.
+	// appendOnlyName is the folder of the append-only file, brokenName where one goes that cannot
+	// be read.
 	appendOnlyName = "appendonlydir"
 	brokenName     = "appendonlydir.broken"
-	// unreadableStarts is how many starts may fail over the append-only file before it is set aside.
+	// unreadableStarts is how many starts may fail over the append-only file before it is set
+	// aside.
 	unreadableStarts = 2
 )
 
@@ -32,8 +34,9 @@ type Redis struct {
 	service *service
 }
 
-// NewRedis decides where the server's data and socket lie and finds the program. It starts nothing. It returns
-// *MissingError when redis-server is not on this machine and *PlaceError when the data folder cannot be used.
+// NewRedis decides where the server's data and socket lie and finds the program. It starts nothing.
+// It returns *MissingError when redis-server is not on this machine and *PlaceError when the data
+// folder cannot be used.
 func NewRedis(options RedisOptions) (*Redis, error) {
 	where, err := choosePlace(Options(options), "redis")
 	if err != nil {
@@ -74,8 +77,8 @@ func isSevereRedisLine(line string) bool {
 	return strings.Contains(line, " # ") && !strings.Contains(line, "WARNING") && !strings.Contains(line, "oO0Oo")
 }
 
-// prepare sets an append-only file aside that the server cannot read. What Redis holds can be made again from the
-// database; a queue that does not start until somebody repairs a file is worse.
+// prepare sets an append-only file aside that the server cannot read. What Redis holds can be made
+// again from the database; a queue that does not start until somebody repairs a file is worse.
 func (r *Redis) prepare(ctx context.Context, last failure) error {
 	if last.inARow < unreadableStarts || !mentionsPersistence(last.reason) {
 		return nil
@@ -104,12 +107,13 @@ func mentionsPersistence(reason string) bool {
 	return false
 }
 
-// URL is the server's address, "unix:///path/redis.sock"; it is known before the start and never changes.
+// URL is the server's address, "unix:///path/redis.sock"; it is known before the start and never
+// changes.
 func (r *Redis) URL() string { return "unix://" + r.service.socket }
 
-// Run starts the server, starts it again whenever it dies, and stops it cleanly (within 8 s) when ctx ends; it then
-// returns nil with nothing left behind. A start that fails is tried again for ever, except for what only the user can
-// mend: *InUseError. Run may be called once.
+// Run starts the server, starts it again whenever it dies, and stops it cleanly (within 8 s) when
+// ctx ends; it then returns nil with nothing left behind. A start that fails is tried again for
+// ever, except for what only the user can mend: *InUseError. Run may be called once.
 func (r *Redis) Run(ctx context.Context) error { return r.service.run(ctx) }
 
 // Ready is closed when the server takes commands for the first time.
@@ -118,7 +122,8 @@ func (r *Redis) Ready() <-chan struct{} { return r.service.ready }
 // DataDir is the folder that holds the server's data.
 func (r *Redis) DataDir() string { return r.service.place.home }
 
-// Moved reports whether the data lies outside DATA_DIR, because the user that the server runs as cannot reach DATA_DIR.
+// Moved reports whether the data lies outside DATA_DIR, because the user that the server runs as
+// cannot reach DATA_DIR.
 func (r *Redis) Moved() bool { return r.service.place.moved }
 
 // Restarts is how often the server was started again after it had died.

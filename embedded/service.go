@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// minRestartDelay and maxRestartDelay bound the pause before a dead server is started again; a server that has never
-	// been ready (no room for its data, say) is tried less often.
+	// minRestartDelay and maxRestartDelay bound the pause before a dead server is started again; a
+	// server that has never been ready (no room for its data, say) is tried less often.
 	minRestartDelay      = 100 * time.Millisecond
 	maxRestartDelay      = 2 * time.Second
 	maxFirstStartDelay   = 15 * time.Second
@@ -27,7 +27,8 @@ const (
 	supervisorPatience = 10 * time.Second
 	// supervisorLockName is the file in a home that its supervisor keeps locked.
 	supervisorLockName = "supervisor.lock"
-	// steadyTime is how long a server must have been ready for its earlier failures to be forgotten.
+	// steadyTime is how long a server must have been ready for its earlier failures to be
+	// forgotten.
 	steadyTime = time.Second
 )
 
@@ -90,8 +91,8 @@ func (s *service) run(ctx context.Context) error {
 	return s.supervise(ctx)
 }
 
-// claimHome makes and locks the home, trying again for ever: the disk may be full or read-only for now. It returns
-// neither lock nor error when ctx ends first.
+// claimHome makes and locks the home, trying again for ever: the disk may be full or read-only for
+// now. It returns neither lock nor error when ctx ends first.
 func (s *service) claimHome(ctx context.Context) (*os.File, error) {
 	for {
 		lock, err := s.openHome(ctx)
@@ -210,7 +211,8 @@ func permanent(err error) bool {
 	return errors.As(err, &version) || errors.As(err, &inUse)
 }
 
-// session is one life of the server. It returns how long the server was ready and why it ended; never nil.
+// session is one life of the server. It returns how long the server was ready and why it ended;
+// never nil.
 func (s *service) session(ctx context.Context, last failure) (readyFor time.Duration, err error) {
 	begun := time.Now()
 	runDir, err := child.MakeRunDir(s.place.identity, s.place.runDir)
@@ -243,7 +245,8 @@ func (s *service) session(ctx context.Context, last failure) (readyFor time.Dura
 	return max(time.Since(ready), 1), err
 }
 
-// awaitReady waits without limit: a database that recovers from a crash may take minutes and must not be disturbed.
+// awaitReady waits without limit: a database that recovers from a crash may take minutes and must
+// not be disturbed.
 func (s *service) awaitReady(ctx context.Context, process *child.Process) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -254,7 +257,8 @@ func (s *service) awaitReady(ctx context.Context, process *child.Process) error 
 	return process.AwaitReady(ctx, s.ping)
 }
 
-// watch returns when the server has ended: by itself, because ctx ended, or because its socket was removed.
+// watch returns when the server has ended: by itself, because ctx ended, or because its socket was
+// removed.
 func (s *service) watch(ctx context.Context, process *child.Process) error {
 	ticker := time.NewTicker(socketCheckInterval)
 	defer ticker.Stop()

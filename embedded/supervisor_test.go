@@ -119,7 +119,8 @@ func TestSupervisorKilled_NothingStaysAndTheNextStartWorks(t *testing.T) {
 	first.kill(t)
 	await.True(t, func() bool { return len(processesOf(dir)) == 0 })
 
-	// And again, with the next start at once: its predecessor's children are still on their way out.
+	// And again, with the next start at once: its predecessor's children are still on their way
+	// out.
 	for range 4 {
 		next := startSupervisor(t, dir, 0)
 		urls = strings.Fields(next.await(t, "ready"))

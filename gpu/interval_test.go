@@ -46,7 +46,8 @@ func TestSampler_Interval(t *testing.T) {
 	}
 }
 
-// How long a driver may take follows the interval, but is never too short for it nor too long for who waits.
+// How long a driver may take follows the interval, but is never too short for it nor too long for
+// who waits.
 func TestSampler_TimeOfADriverCall(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ interval, want time.Duration }{

@@ -9,14 +9,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxWriteTimeout bounds the time that storing one row may take; it is shorter with a shorter interval.
+// maxWriteTimeout bounds the time that storing one row may take; it is shorter with a shorter
+// interval.
 const maxWriteTimeout = 5 * time.Second
 
 // Row is one sample with what was known beside it, to be stored.
 type Row struct {
 	RecordedAt time.Time
 	Sample     Sample
-	// InferenceFPS is the number of images run through the detector per second over the last minute; nil when unknown.
+	// InferenceFPS is the number of images run through the detector per second over the last
+	// minute; nil when unknown.
 	InferenceFPS *float64
 }
 
@@ -39,7 +41,8 @@ type Monitor struct {
 	lost         int // rows since the last one that was stored; belongs to write
 }
 
-// NewMonitor returns a monitor around a sampler, which nobody else may run. inferenceFPS is asked once for each row.
+// NewMonitor returns a monitor around a sampler, which nobody else may run. inferenceFPS is asked
+// once for each row.
 func NewMonitor(sampler *Sampler, rows rowWriter, inferenceFPS func() *float64, log *slog.Logger) *Monitor {
 	return &Monitor{sampler: sampler, rows: rows, inferenceFPS: inferenceFPS, log: log}
 }
@@ -47,16 +50,18 @@ func NewMonitor(sampler *Sampler, rows rowWriter, inferenceFPS func() *float64, 
 // Latest returns the newest snapshot at once, see Sampler.Latest.
 func (m *Monitor) Latest() Snapshot { return m.sampler.Latest() }
 
-// FreshFor is how long one heartbeat counts: three intervals, and time for a driver call to be given up.
+// FreshFor is how long one heartbeat counts: three intervals, and time for a driver call to be
+// given up.
 func (m *Monitor) FreshFor() time.Duration {
 	return staleIntervals*m.sampler.interval + maxCallTimeout
 }
 
-// Run samples at each interval and stores a row for each sample that holds a measurement, until ctx ends. A machine without a card
-// is no error: the heartbeat says so, and no row is written.
+// Run samples at each interval and stores a row for each sample that holds a measurement, until ctx
+// ends. A machine without a card is no error: the heartbeat says so, and no row is written.
 //
-// Sampling never waits for the database. While it is down or slow, rows are lost, and the log says how many: a gap in the history
-// is the truth about that time, and keeping rows for later could store some twice when the fate of a write is unknown.
+// Sampling never waits for the database. While it is down or slow, rows are lost, and the log says
+// how many: a gap in the history is the truth about that time, and keeping rows for later could
+// store some twice when the fate of a write is unknown.
 func (m *Monitor) Run(ctx context.Context, beat heartbeat) error {
 	rows := make(chan Row, 1)
 	group, ctx := errgroup.WithContext(ctx)
@@ -81,7 +86,8 @@ func (m *Monitor) Run(ctx context.Context, beat heartbeat) error {
 	return nil
 }
 
-// offer hands a row to the writer. When that is still busy with an older one, the row that waits is replaced.
+// offer hands a row to the writer. When that is still busy with an older one, the row that waits is
+// replaced.
 func (m *Monitor) offer(rows chan Row, snapshot Snapshot) {
 	if !snapshot.Sample.Measured() {
 		return

@@ -12,14 +12,15 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// NewNVML returns the source that reads the first card of this machine through the driver's library, NVML. It does not touch the
-// driver before the first Read.
+// NewNVML returns the source that reads the first card of this machine through the driver's
+// library, NVML. It does not touch the driver before the first Read.
 func NewNVML() Source {
 	return newNVMLSource(nvml.New())
 }
 
-// nvmlSource reads device 0. NVML is loaded at run time, and calling a function that was not loaded kills the process. So nothing
-// is called before Init has succeeded, after Shutdown, or when the loaded library lacks it.
+// nvmlSource reads device 0. NVML is loaded at run time, and calling a function that was not loaded
+// kills the process. So nothing is called before Init has succeeded, after Shutdown, or when the
+// loaded library lacks it.
 type nvmlSource struct {
 	api     nvml.Interface
 	ready   bool            // Init has succeeded and Shutdown was not called
@@ -42,7 +43,8 @@ const (
 	callPower       = "nvmlDeviceGetPowerUsage"
 )
 
-// nvmlSymbols are looked up once after each Init. Count and handle come first: without them there is nothing to read.
+// nvmlSymbols are looked up once after each Init. Count and handle come first: without them there
+// is nothing to read.
 var nvmlSymbols = [...]string{callCount, callHandle, callName, callUUID, callMemory, callMemoryV2, callUtilization, callTemperature, callPower}
 
 func newNVMLSource(api nvml.Interface) *nvmlSource {
@@ -69,15 +71,17 @@ func (s *nvmlSource) Close() error {
 	return nil
 }
 
-// Read implements Source. An error of one field leaves that field nil; an error that says that the card or driver is gone, or
-// that no field can be measured, fails the whole sample and connects anew at the next Read.
+// Read implements Source. An error of one field leaves that field nil; an error that says that the
+// card or driver is gone, or that no field can be measured, fails the whole sample and connects
+// anew at the next Read.
 func (s *nvmlSource) Read(ctx context.Context) (Sample, error) {
 	if err := s.open(); err != nil {
 		return Sample{}, err
 	}
 	sample, err := s.readDevice(ctx)
 	if err != nil && ctx.Err() == nil {
-		// Handles of a lost card stay dead until NVML is initialized again. That Shutdown fails too changes nothing.
+		// Handles of a lost card stay dead until NVML is initialized again. That Shutdown fails too
+		// changes nothing.
 		_ = s.Close()
 	}
 	return sample, err
@@ -133,7 +137,8 @@ func (s *nvmlSource) readDevice(ctx context.Context) (Sample, error) {
 	return sample, nil
 }
 
-// call makes one driver call and keeps its name for Calling while it runs. call2 is the same for calls with a result.
+// call makes one driver call and keeps its name for Calling while it runs. call2 is the same for
+// calls with a result.
 func call(s *nvmlSource, name string, f func() nvml.Return) nvml.Return {
 	s.calling.Store(&name)
 	defer s.calling.Store(nil)
@@ -177,7 +182,8 @@ func (r *fieldReader) temperature() (uint32, nvml.Return) {
 	return r.device.GetTemperature(nvml.TEMPERATURE_GPU)
 }
 
-// memory prefers version 2 of the call: like nvidia-smi, it does not count what the driver reserves for itself as used.
+// memory prefers version 2 of the call: like nvidia-smi, it does not count what the driver reserves
+// for itself as used.
 func (r *fieldReader) memory() (usedMiB, totalMiB *int64) {
 	if info, ok := field(r, callMemoryV2, r.device.GetMemoryInfo_v2); ok {
 		return mebibytes(info.Used, info.Total)
@@ -188,8 +194,8 @@ func (r *fieldReader) memory() (usedMiB, totalMiB *int64) {
 	return nil, nil
 }
 
-// field makes the driver call of one field. It makes none when the library lacks it, when the card was found to be lost, or when
-// nobody waits for the sample any more.
+// field makes the driver call of one field. It makes none when the library lacks it, when the card
+// was found to be lost, or when nobody waits for the sample any more.
 func field[T any](r *fieldReader, name string, f func() (T, nvml.Return)) (value T, ok bool) {
 	if r.lost != nil || r.ctx.Err() != nil || !r.source.has[name] {
 		return value, false
@@ -208,7 +214,8 @@ func field[T any](r *fieldReader, name string, f func() (T, nvml.Return)) (value
 	return none, false
 }
 
-// text returns nil for an empty name. A name goes into JSON and into a database, so it must be valid UTF-8.
+// text returns nil for an empty name. A name goes into JSON and into a database, so it must be
+// valid UTF-8.
 func text(value string, ok bool) *string {
 	value = strings.TrimSpace(strings.ToValidUTF8(value, ""))
 	if !ok || value == "" {
@@ -217,7 +224,8 @@ func text(value string, ok bool) *string {
 	return &value
 }
 
-// within returns nil for a value that no card can have: some drivers answer with all bits set for what they do not know.
+// within returns nil for a value that no card can have: some drivers answer with all bits set for
+// what they do not know.
 func within(value, low, high float64) *float64 {
 	if value < low || value > high {
 		return nil
@@ -225,7 +233,8 @@ func within(value, low, high float64) *float64 {
 	return &value
 }
 
-// mebibytes converts a card's memory. A total of 0, or more than a card can have, is not known, and the use of it neither.
+// mebibytes converts a card's memory. A total of 0, or more than a card can have, is not known, and
+// the use of it neither.
 func mebibytes(used, total uint64) (usedMiB, totalMiB *int64) {
 	const most = uint64(1) << 50 // 1 PiB
 	if total == 0 || total > most {

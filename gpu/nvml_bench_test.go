@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkRead is what reading one sample costs us, with a driver library that answers at once. A real driver takes its own time on top.
+// BenchmarkRead is what reading one sample costs us, with a driver library that answers at once. A
+// real driver takes its own time on top.
 func BenchmarkRead(b *testing.B) {
 	s := newNVMLSource(newCard().api)
 	b.ReportAllocs()

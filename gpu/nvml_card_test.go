@@ -14,8 +14,9 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml/mock/server"
 )
 
-// card is a mocked machine whose card has other values every second, so that a stale or invented value is found out. It injects
-// faults, and takes down what would have killed the process or met a second call with a real driver.
+// card is a mocked machine whose card has other values every second, so that a stale or invented
+// value is found out. It injects faults, and takes down what would have killed the process or met a
+// second call with a real driver.
 type card struct {
 	api *server.Server
 
@@ -211,8 +212,8 @@ func (c *card) truth(at time.Time) Sample {
 	}
 }
 
-// truthUnder is what may be published of a sample that was read at a time while a call had a fault; nil when the whole sample
-// must fail.
+// truthUnder is what may be published of a sample that was read at a time while a call had a fault;
+// nil when the whole sample must fail.
 func (c *card) truthUnder(at time.Time, name string, f fault) *Sample {
 	s := c.truth(at)
 	if f.hang != nil || f.panics {

@@ -33,7 +33,8 @@ func kindOf(ret nvml.Return) kind {
 	}
 }
 
-// describe says what an answer means. It does not ask NVML for its own text: that would be one more call into a broken driver.
+// describe says what an answer means. It does not ask NVML for its own text: that would be one more
+// call into a broken driver.
 func describe(ret nvml.Return) string {
 	switch ret {
 	case nvml.ERROR_LIBRARY_NOT_FOUND:

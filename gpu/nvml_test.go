@@ -41,8 +41,9 @@ func faultTable() map[string]fault {
 	return faults
 }
 
-// TestMonitor_InventsNothing lets each driver call fail in each way, from the start and after successes, and later work again. At
-// every second: what is published is what the card really said at that moment, or nothing; nobody who asks for it waits.
+// TestMonitor_InventsNothing lets each driver call fail in each way, from the start and after
+// successes, and later work again. At every second: what is published is what the card really said
+// at that moment, or nothing; nobody who asks for it waits.
 func TestMonitor_InventsNothing(t *testing.T) {
 	t.Parallel()
 	calls := []string{callInit, callShutdown, callCount, callHandle, callName, callUUID, callMemoryV2, callUtilization, callTemperature, callPower}
@@ -126,7 +127,8 @@ func testFault(t *testing.T, name string, f fault, hangs bool, from int) {
 	require.Empty(t, c.wrongs())
 }
 
-// inject lets a call fail. Init and Shutdown are only called again when the card is lost, so it is lost too.
+// inject lets a call fail. Init and Shutdown are only called again when the card is lost, so it is
+// lost too.
 func inject(c *card, name string, f fault) {
 	c.set(name, f)
 	if name == callInit || name == callShutdown {
@@ -237,7 +239,8 @@ func TestMebibytes(t *testing.T) {
 	require.Nil(t, total)
 }
 
-// TestNewNVML_ThisMachine reads what this machine really has, mostly no driver. That the process lives on is the test.
+// TestNewNVML_ThisMachine reads what this machine really has, mostly no driver. That the process
+// lives on is the test.
 func TestNewNVML_ThisMachine(t *testing.T) {
 	t.Parallel()
 	s := NewNVML()

@@ -12,7 +12,8 @@ import (
 const (
 	// staleIntervals is the age, in intervals, at which a sample is no longer given out.
 	staleIntervals = 3
-	// minCallTimeout and maxCallTimeout bound the time that a reading may take; between them it is the interval.
+	// minCallTimeout and maxCallTimeout bound the time that a reading may take; between them it is
+	// the interval.
 	minCallTimeout = time.Second
 	maxCallTimeout = 10 * time.Second
 	// closeTimeout bounds the wait for the driver when the sampler stops.
@@ -32,7 +33,8 @@ type Options struct {
 	Host string
 }
 
-// Sampler reads a Source at an interval and keeps the newest snapshot. Readers of Latest never wait for the driver.
+// Sampler reads a Source at an interval and keeps the newest snapshot. Readers of Latest never wait
+// for the driver.
 type Sampler struct {
 	source   Source
 	log      *slog.Logger
@@ -43,7 +45,8 @@ type Sampler struct {
 	newest  atomic.Pointer[Snapshot]
 	running atomic.Bool
 
-	// abandoned delivers the result of the reading that did not return in time; nil when there is none. It belongs to run.
+	// abandoned delivers the result of the reading that did not return in time; nil when there is
+	// none. It belongs to run.
 	abandoned <-chan reading
 }
 
@@ -79,8 +82,9 @@ func (s *Sampler) Latest() Snapshot {
 	return snapshot
 }
 
-// Run reads the card at once and then at each interval, until ctx ends; then it lets the driver go and returns nil. A card that
-// cannot be read is not an error. A second Run beside a running one returns an error.
+// Run reads the card at once and then at each interval, until ctx ends; then it lets the driver go
+// and returns nil. A card that cannot be read is not an error. A second Run beside a running one
+// returns an error.
 func (s *Sampler) Run(ctx context.Context) error {
 	return s.run(ctx, func(Snapshot) {})
 }
@@ -106,8 +110,8 @@ func (s *Sampler) run(ctx context.Context, after func(Snapshot)) error {
 	}
 }
 
-// attempt reads the card once and publishes what came of it. A driver call cannot be interrupted: one that takes too long is left
-// alone, and until it returns there is no other.
+// attempt reads the card once and publishes what came of it. A driver call cannot be interrupted:
+// one that takes too long is left alone, and until it returns there is no other.
 func (s *Sampler) attempt(ctx context.Context) {
 	began := s.now()
 	if s.abandoned != nil {
@@ -199,8 +203,8 @@ func failureState(before *Snapshot, err error) State {
 	}
 }
 
-// release lets the driver go, unless a call to it is stuck: NVML must not be shut down under a running call, and the process must
-// be able to stop without the driver.
+// release lets the driver go, unless a call to it is stuck: NVML must not be shut down under a
+// running call, and the process must be able to stop without the driver.
 func (s *Sampler) release(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx) // stopping is what it is for
 	timeout := time.NewTimer(closeTimeout)

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Heartbeat is how a supervised function shows that it is alive. The zero value is not usable; the supervisor makes one for each
-// function that it runs. All methods may be called from several goroutines, and on a nil Heartbeat they do nothing, so that a
-// function can also run without a supervisor.
+// Heartbeat is how a supervised function shows that it is alive. The zero value is not usable; the
+// supervisor makes one for each function that it runs. All methods may be called from several
+// goroutines, and on a nil Heartbeat they do nothing, so that a function can also run without a
+// supervisor.
 type Heartbeat struct {
 	now func() time.Time
 
@@ -32,9 +33,9 @@ func (h *Heartbeat) Beat() {
 	h.beatAt = h.now()
 }
 
-// Step opens a piece of work that must end within limit, such as a call to a slow service. Until then the function counts as
-// alive without beating; after it the function counts as stuck. The returned function closes the step, beats, and may be called
-// more than once.
+// Step opens a piece of work that must end within limit, such as a call to a slow service. Until
+// then the function counts as alive without beating; after it the function counts as stuck. The
+// returned function closes the step, beats, and may be called more than once.
 func (h *Heartbeat) Step(limit time.Duration) (done func()) {
 	if h == nil {
 		return func() {}
@@ -52,8 +53,8 @@ func (h *Heartbeat) Step(limit time.Duration) (done func()) {
 	}
 }
 
-// Say sets the message that people see beside the worker, such as what it waits for. An empty message takes it back.
-// It also beats.
+// Say sets the message that people see beside the worker, such as what it waits for. An empty
+// message takes it back. It also beats.
 func (h *Heartbeat) Say(message string) {
 	if h == nil {
 		return
@@ -64,7 +65,8 @@ func (h *Heartbeat) Say(message string) {
 	h.beatAt = h.now()
 }
 
-// verdict tells whether the function is alive, and what it says. freshFor is how long one beat counts.
+// verdict tells whether the function is alive, and what it says. freshFor is how long one beat
+// counts.
 func (h *Heartbeat) verdict(freshFor time.Duration) (alive bool, message string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -57,7 +57,8 @@ func (s *samples) of(stage latency.Stage) []time.Duration {
 	return slices.Clone(s.all[stage])
 }
 
-// path is the whole way of an image, wired as the server does it, on a real PostgreSQL and a real Redis.
+// path is the whole way of an image, wired as the server does it, on a real PostgreSQL and a real
+// Redis.
 type path struct {
 	t          *testing.T
 	cameras    string
@@ -140,7 +141,8 @@ func (p *path) start() (stop func()) {
 	return stop
 }
 
-// upload writes a frame of a scene into a camera folder, dated as if the camera took one each second.
+// upload writes a frame of a scene into a camera folder, dated as if the camera took one each
+// second.
 func (p *path) upload(camera string, scene *demo.Scene, frame int, takenAt time.Time) {
 	p.t.Helper()
 	var buffer bytes.Buffer

@@ -1,6 +1,7 @@
-// Package pipeline supervises the background work of the server: named functions that run until the process stops, are started
-// again after an error or a panic, and show by heartbeats whether they are alive. The packages below it are the stages that one
-// image passes: intake, queue, detect, batch, analyze.
+// Package pipeline supervises the background work of the server: named functions that run until the
+// process stops, are started again after an error or a panic, and show by heartbeats whether they
+// are alive. The packages below it are the stages that one image passes: intake, queue, detect,
+// batch, analyze.
 package pipeline
 
 import (
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// Stop groups, in the order in which they stop: first what takes in new work, then what finishes it, then the rest.
+// Stop groups, in the order in which they stop: first what takes in new work, then what finishes
+// it, then the rest.
 const (
 	GroupIntake = iota
 	GroupWorkers
@@ -27,21 +29,23 @@ var errReturned = errors.New("the function returned although nobody stopped it")
 
 // Function is one supervised function.
 type Function struct {
-	// Name is the worker that the function belongs to, such as DetectionWorker. Several functions may share a name:
-	// the worker runs when all of them run.
+	// Name is the worker that the function belongs to, such as DetectionWorker. Several functions
+	// may share a name: the worker runs when all of them run.
 	Name string
 	// Part tells functions of one worker apart in the log, such as "dispatcher". May be empty.
 	Part string
-	// Group is one of the Group constants and decides when the function stops. Defaults to GroupIntake.
+	// Group is one of the Group constants and decides when the function stops. Defaults to
+	// GroupIntake.
 	Group int
 	// FreshFor is how long one heartbeat counts. Defaults to 30 seconds.
 	FreshFor time.Duration
-	// Run does the work, blocks, and returns nil when ctx ends. Anything else it returns, and a panic, starts it again
-	// after a pause.
+	// Run does the work, blocks, and returns nil when ctx ends. Anything else it returns, and a
+	// panic, starts it again after a pause.
 	Run func(ctx context.Context, heartbeat *Heartbeat) error
 }
 
-// Plain makes a Function's Run from a function that has no heartbeats. Such a worker counts as alive as long as it runs.
+// Plain makes a Function's Run from a function that has no heartbeats. Such a worker counts as
+// alive as long as it runs.
 func Plain(run func(ctx context.Context) error) func(context.Context, *Heartbeat) error {
 	return func(ctx context.Context, heartbeat *Heartbeat) error {
 		const forever = 100 * 365 * 24 * time.Hour
@@ -55,10 +59,11 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
-	// Backoff is the pause before start number attempt (1 for the first restart). Defaults to 1 s doubled each time, at most
-	// 30 s, with a quarter of jitter.
+	// Backoff is the pause before start number attempt (1 for the first restart). Defaults to 1 s
+	// doubled each time, at most 30 s, with a quarter of jitter.
 	Backoff func(attempt int) time.Duration
-	// StopTimeout is how long one group may take to stop before the next group is told to. Defaults to 5 s.
+	// StopTimeout is how long one group may take to stop before the next group is told to. Defaults
+	// to 5 s.
 	StopTimeout time.Duration
 }
 
@@ -87,7 +92,8 @@ func New(options Options) *Supervisor {
 	return &Supervisor{options: options, log: options.Log, now: options.Now}
 }
 
-// Add registers a function. It must be called before Run and panics afterwards, because that is a mistake in the program.
+// Add registers a function. It must be called before Run and panics afterwards, because that is a
+// mistake in the program.
 func (s *Supervisor) Add(functions ...Function) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,8 +108,9 @@ func (s *Supervisor) Add(functions ...Function) {
 	}
 }
 
-// Run starts all functions and blocks until ctx ends and they have stopped, group by group. A group that does not stop within
-// StopTimeout is left behind and named in the log. A second Run returns an error.
+// Run starts all functions and blocks until ctx ends and they have stopped, group by group. A group
+// that does not stop within StopTimeout is left behind and named in the log. A second Run returns
+// an error.
 func (s *Supervisor) Run(ctx context.Context) error {
 	s.mu.Lock()
 	if s.started {

@@ -31,7 +31,8 @@ func status(t *testing.T, s *pipeline.Supervisor, name string) pipeline.WorkerSt
 	return pipeline.WorkerStatus{}
 }
 
-// start runs a supervisor with the given functions inside a synctest bubble and returns how to stop it.
+// start runs a supervisor with the given functions inside a synctest bubble and returns how to stop
+// it.
 func start(t *testing.T, options pipeline.Options, functions ...pipeline.Function) (*pipeline.Supervisor, func()) {
 	t.Helper()
 	if options.Log == nil {

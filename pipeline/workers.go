@@ -21,10 +21,11 @@ const (
 type WorkerStatus struct {
 	Name    string
 	Running bool
-	// Message is what the worker waits for or why it does not run, and how often it was started again; empty when there is
-	// nothing to say. It is public, so it has no texts of errors.
+	// Message is what the worker waits for or why it does not run, and how often it was started
+	// again; empty when there is nothing to say. It is public, so it has no texts of errors.
 	Message string
-	// Restarts counts how often functions of this worker were started again since the process started.
+	// Restarts counts how often functions of this worker were started again since the process
+	// started.
 	Restarts int
 
 	// lastFailure is why one was started again last, and when.
@@ -32,8 +33,9 @@ type WorkerStatus struct {
 	lastFailureAt time.Time
 }
 
-// Workers lists the six workers of readiness, always all of them and in a fixed order. A worker that nobody registered is
-// reported as not running. Functions with other names are supervised without being listed.
+// Workers lists the six workers of readiness, always all of them and in a fixed order. A worker
+// that nobody registered is reported as not running. Functions with other names are supervised
+// without being listed.
 func (s *Supervisor) Workers() []WorkerStatus {
 	s.mu.Lock()
 	members := slices.Clone(s.members)
@@ -46,8 +48,9 @@ func (s *Supervisor) Workers() []WorkerStatus {
 	return statuses
 }
 
-// combine makes one status from all functions of a worker: it runs when all of them run, and the message is the first one of a
-// function that does not run, else what they have to say, each text once.
+// combine makes one status from all functions of a worker: it runs when all of them run, and the
+// message is the first one of a function that does not run, else what they have to say, each text
+// once.
 func combine(name string, members []*member) WorkerStatus {
 	combined := WorkerStatus{Name: name, Running: true}
 	found := false

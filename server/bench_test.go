@@ -18,7 +18,8 @@ func (*discarded) Write(p []byte) (int, error)         { return len(p), nil }
 func (*discarded) WriteHeader(int)                     {}
 func (d *discarded) WriteString(s string) (int, error) { return len(s), nil }
 
-// BenchmarkOperations is what the edge and the handlers cost, with dependencies that answer at once.
+// BenchmarkOperations is what the edge and the handlers cost, with dependencies that answer at
+// once.
 func BenchmarkOperations(b *testing.B) {
 	f := newFakes(b)
 	options := f.options()

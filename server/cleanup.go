@@ -6,8 +6,8 @@ import (
 	"hsi.home.arpa/gen"
 )
 
-// RunCleanup deletes what is too old. A real run goes on when the client leaves and ends when the server stops or after
-// CleanupTimeout; a preview ends with its request.
+// RunCleanup deletes what is too old. A real run goes on when the client leaves and ends when the
+// server stops or after CleanupTimeout; a preview ends with its request.
 func (s *Server) RunCleanup(ctx context.Context, request gen.RunCleanupRequestObject) (gen.RunCleanupResponseObject, error) {
 	dryRun := *request.Params.DryRun // the validator fills in the default
 	if !dryRun {

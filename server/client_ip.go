@@ -25,9 +25,9 @@ func (p proxies) trustsPeer(r *http.Request) bool {
 	return err == nil && p.trusts(peer.Addr().Unmap())
 }
 
-// clientIP returns the address of the client, or "" when it is not known. Each trusted proxy adds the address that it saw at the
-// end of X-Forwarded-For, so the list is read from the end and the first address that is not a trusted proxy is the client; what
-// stands before it may be made up.
+// clientIP returns the address of the client, or "" when it is not known. Each trusted proxy adds
+// the address that it saw at the end of X-Forwarded-For, so the list is read from the end and the
+// first address that is not a trusted proxy is the client; what stands before it may be made up.
 func (p proxies) clientIP(r *http.Request) string {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

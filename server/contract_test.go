@@ -32,8 +32,8 @@ import (
 	"hsi.home.arpa/store/retention"
 )
 
-// TestExamples: with the figures of the contract's examples behind it, and at their time, the server
-// answers exactly what the contract shows.
+// TestExamples: with the figures of the contract's examples behind it, and at their time, the
+// server answers exactly what the contract shows.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	shown := operationsByID(t)
@@ -101,8 +101,8 @@ func decoded(tb testing.TB, body []byte) map[string]any {
 	return value
 }
 
-// validRequest is how to ask for an operation so that it succeeds. target is the contract's path with
-// values for its parameters, query what must be behind it.
+// validRequest is how to ask for an operation so that it succeeds. target is the contract's path
+// with values for its parameters, query what must be behind it.
 type validRequest struct{ path, method, target, query, body string }
 
 // operationRequest makes a valid request for each operation, from the examples of the contract: of
@@ -151,7 +151,8 @@ func firstExample(only any, several openapi3.Examples) any {
 	return only
 }
 
-// eachOperation runs a subtest for every operation of the contract, also for one that is added tomorrow.
+// eachOperation runs a subtest for every operation of the contract, also for one that is added
+// tomorrow.
 func eachOperation(t *testing.T, test func(t *testing.T, id string)) {
 	t.Helper()
 	for id := range operationRequest() {
@@ -195,7 +196,8 @@ func TestOperations_AreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-// TestInternalErrors: a panic, an unknown error and a missing answer are a 500 that says nothing, and the log says it once.
+// TestInternalErrors: a panic, an unknown error and a missing answer are a 500 that says nothing,
+// and the log says it once.
 func TestInternalErrors(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func() (any, error){
@@ -307,7 +309,8 @@ func TestToProblem(t *testing.T) {
 	}
 }
 
-// TestHealthAnswers: the status follows the verdict, the body is the same, and no 503 of them has a detail key.
+// TestHealthAnswers: the status follows the verdict, the body is the same, and no 503 of them has a
+// detail key.
 func TestHealthAnswers(t *testing.T) {
 	t.Parallel()
 	probed := at(t, "2025-12-23T10:30:00Z")
@@ -457,8 +460,9 @@ func TestCleanup(t *testing.T) {
 	require.JSONEq(t, `{"detail":"A cleanup is already running"}`, string(post("", "").want(t, 409).body))
 }
 
-// TestCleanup_GoesOnWhenTheClientLeaves, but not when the server stops; a dry run ends with its client.
-// TestCleanup_RefusesABody: a wish that is sent in the body would not be heard, and a run deletes for good.
+// TestCleanup_GoesOnWhenTheClientLeaves, but not when the server stops; a dry run ends with its
+// client. TestCleanup_RefusesABody: a wish that is sent in the body would not be heard, and a run
+// deletes for good.
 func TestCleanup_RefusesABody(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -540,7 +544,8 @@ func TestCleanup_GoesOnWhenTheClientLeaves(t *testing.T) {
 	require.Equal(t, end{false, context.Canceled}, <-ended)
 }
 
-// TestDeadline: no request waits longer than its deadline, also when what it waits for ignores its context.
+// TestDeadline: no request waits longer than its deadline, also when what it waits for ignores its
+// context.
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

@@ -217,14 +217,16 @@ func fromAPICause(cause *string) store.DeadLetterSelection {
 	return store.DeadLetterSelection{Cause: *cause}
 }
 
-// fromAPIDeadLetterSelection: of all is left the selection without a condition; the contract has seen to it that one key is there.
+// fromAPIDeadLetterSelection: of all is left the selection without a condition; the contract has
+// seen to it that one key is there.
 func fromAPIDeadLetterSelection(selection gen.DeadLetterSelection) store.DeadLetterSelection {
 	chosen := fromAPICause(selection.Cause)
 	chosen.ImageIDs = selection.Ids
 	return chosen
 }
 
-// toAPIDeadLetterPage takes up to limit+1 dead letters, of which the last one only shows that there are more.
+// toAPIDeadLetterPage takes up to limit+1 dead letters, of which the last one only shows that there
+// are more.
 func toAPIDeadLetterPage(letters []store.DeadLetter, total int64, limit int32) gen.DeadLetterPage {
 	page := gen.DeadLetterPage{Total: total, Limit: limit}
 	letters, goesOn := list.Page(letters, int(limit))

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// origins refuses writes that a browser sends from another site, and lets the configured origins in.
+// origins refuses writes that a browser sends from another site, and lets the configured origins
+// in.
 type origins struct {
 	protection *http.CrossOriginProtection
 	trusted    map[string]struct{} // empty: no CORS header is ever sent
@@ -30,14 +31,15 @@ func newOrigins(configured []string) (*origins, error) {
 	return o, nil
 }
 
-// CheckOrigin says what is wrong with an entry of CORS_ORIGINS: only what a browser really sends can ever match.
+// CheckOrigin says what is wrong with an entry of CORS_ORIGINS: only what a browser really sends
+// can ever match.
 func CheckOrigin(origin string) error {
 	_, err := asBrowsersSend(origin)
 	return err
 }
 
-// asBrowsersSend returns the origin with scheme and host in lower case. It refuses one that is written as no browser sends it: that
-// one would never match.
+// asBrowsersSend returns the origin with scheme and host in lower case. It refuses one that is
+// written as no browser sends it: that one would never match.
 func asBrowsersSend(origin string) (string, error) {
 	parsed, err := url.Parse(strings.ToLower(origin))
 	if err != nil || parsed.Hostname() == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") ||
@@ -61,7 +63,8 @@ func asBrowsersSend(origin string) (string, error) {
 	return normal, nil
 }
 
-// check refuses a write from a page of another origin. Programs that are no browsers send neither header and pass.
+// check refuses a write from a page of another origin. Programs that are no browsers send neither
+// header and pass.
 func (o *origins) check(r *http.Request) error {
 	if err := o.protection.Check(r); err != nil {
 		return errCrossOrigin()
@@ -73,8 +76,8 @@ func errCrossOrigin() *problem {
 	return &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}
 }
 
-// mayUpgrade tells whether a page of the request's origin may open a WebSocket: one of this server or of a configured origin.
-// Programs that are no browsers send no origin.
+// mayUpgrade tells whether a page of the request's origin may open a WebSocket: one of this server
+// or of a configured origin. Programs that are no browsers send no origin.
 func (o *origins) mayUpgrade(r *http.Request) bool {
 	sent := r.Header.Values("Origin")
 	if len(sent) == 0 {

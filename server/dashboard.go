@@ -13,11 +13,13 @@ import (
 )
 
 const (
-	// dashboardPolicy lets the dashboard load its own files and ask this server, and nothing else: no inline script or style, no
-	// other host, no frame around it, and no text that becomes markup.
+	// dashboardPolicy lets the dashboard load its own files and ask this server, and nothing else:
+	// no inline script or style, no other host, no frame around it, and no text that becomes
+	// markup.
 	dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-	// hashedFolder holds the files whose names change with their content: a client never has to ask again.
+	// hashedFolder holds the files whose names change with their content: a client never has to ask
+	// again.
 	hashedFolder = "assets/"
 	// forever is a year, the longest that caches honour.
 	forever = "public, max-age=31536000, immutable"
@@ -35,7 +37,8 @@ var dashboardTypes = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// routeDashboard adds each file of the dashboard under its own path, and index.html as /. Any other path stays unknown.
+// routeDashboard adds each file of the dashboard under its own path, and index.html as /. Any other
+// path stays unknown.
 func routeDashboard(e *echo.Echo, files fs.FS) error {
 	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -16,7 +16,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// TestDeadLetters_Pages: each page says where the next one begins, and the last one that there is none.
+// TestDeadLetters_Pages: each page says where the next one begins, and the last one that there is
+// none.
 func TestDeadLetters_Pages(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -81,7 +82,8 @@ func TestDeadLetters_Pages(t *testing.T) {
 	s.get(t, "/api/system/dead-letters?cause="+url.QueryEscape(strings.Repeat("中", 2000))).want(t, 200)
 }
 
-// TestDeadLetters_SayWhatIsKnown: what is unknown is null, and where the camera folder lies stays inside.
+// TestDeadLetters_SayWhatIsKnown: what is unknown is null, and where the camera folder lies stays
+// inside.
 func TestDeadLetters_SayWhatIsKnown(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

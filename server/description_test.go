@@ -82,9 +82,10 @@ var bounds = map[string]map[string][2]*float64{
 }
 
 // TestDescription_Fields: what the API's description shows stays, field for field and value for
-// value: testdata/description.json has its examples and changes with it alone. Each is an example of
-// the contract, which TestExamples lets the server answer, and each field of it is always there, with
-// the type, nullability and bounds that the description names. What came later is in the contract only.
+// value: testdata/description.json has its examples and changes with it alone. Each is an example
+// of the contract, which TestExamples lets the server answer, and each field of it is always there,
+// with the type, nullability and bounds that the description names. What came later is in the
+// contract only.
 func TestDescription_Fields(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(filepath.Join("testdata", "description.json"))
@@ -204,7 +205,8 @@ func (c *fieldCheck) field(t *testing.T, schema *openapi3.Schema, value any, pla
 	require.True(t, schema.Type.Is(kind), "%s is %v and not %s", where, schema.Type, kind)
 }
 
-// TestDescription_ExampleRequests: the command lines that the API's description shows, with their parameters, headers and bodies.
+// TestDescription_ExampleRequests: the command lines that the API's description shows, with their
+// parameters, headers and bodies.
 func TestDescription_ExampleRequests(t *testing.T) {
 	t.Parallel()
 	open, locked := start(t, newFakes(t)), start(t, newFakes(t), func(o *Options) { o.APIKeyEnabled, o.APIKeys = true, []string{"your-api-key"} })
@@ -236,7 +238,8 @@ func TestStats_UptimeIsThatOfTheServer(t *testing.T) {
 	}
 }
 
-// TestTimestamps_AreThoseOfTheAnswer: a snapshot has the time at which it was taken, and one of several parts that of the oldest.
+// TestTimestamps_AreThoseOfTheAnswer: a snapshot has the time at which it was taken, and one of
+// several parts that of the oldest.
 func TestTimestamps_AreThoseOfTheAnswer(t *testing.T) {
 	t.Parallel()
 	const now, older = "2025-12-28T10:30:00Z", "2025-12-27T10:30:00Z"

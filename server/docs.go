@@ -21,8 +21,8 @@ import (
 //go:embed docs
 var ownPages embed.FS
 
-// pagePolicy lets the documentation load what this server serves and nothing else, and no inline script or style. Swagger UI draws
-// its icons from data: addresses.
+// pagePolicy lets the documentation load what this server serves and nothing else, and no inline
+// script or style. Swagger UI draws its icons from data: addresses.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -65,7 +65,8 @@ func (p page) serve(c echo.Context) error {
 	return nil
 }
 
-// routePages adds the contract, its documentation and the dashboard. None of them is an operation of the contract.
+// routePages adds the contract, its documentation and the dashboard. None of them is an operation
+// of the contract.
 func (s *Server) routePages(e *echo.Echo) error {
 	specJSON, err := gen.GetSpecJSON()
 	if err != nil {

@@ -14,11 +14,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// routedAsUnknown is the method that OPTIONS requests are routed as, since the router has an answer of its own for them.
+// routedAsUnknown is the method that OPTIONS requests are routed as, since the router has an answer
+// of its own for them.
 const routedAsUnknown = "-"
 
-// edge is what happens to every request before it is routed and after it is answered. Its order is a promise of the contract:
-// Host, then cross-origin, then 404 and 405; operation goes on with 401, 413, 415 and 422.
+// edge is what happens to every request before it is routed and after it is answered. Its order is
+// a promise of the contract: Host, then cross-origin, then 404 and 405; operation goes on with 401,
+// 413, 415 and 422.
 func (s *Server) edge(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		startedAt := s.now()
@@ -141,7 +143,8 @@ func (s *Server) guarded(c echo.Context, incoming *http.Request, next echo.Handl
 	return next(c)
 }
 
-// isProbe tells the paths that orchestrators ask: by address, by a name of their own, and with whatever query they like.
+// isProbe tells the paths that orchestrators ask: by address, by a name of their own, and with
+// whatever query they like.
 func isProbe(path string) bool {
 	switch path {
 	case "/health", "/ready", "/api/system/health", "/api/system/health/ready":
@@ -151,7 +154,8 @@ func isProbe(path string) bool {
 	}
 }
 
-// hasNoHost: HTTP/1.0 has no Host header. No browser speaks it, and browsers are what the check is about.
+// hasNoHost: HTTP/1.0 has no Host header. No browser speaks it, and browsers are what the check is
+// about.
 func hasNoHost(r *http.Request) bool { return r.Host == "" && !r.ProtoAtLeast(1, 1) }
 
 // panicError is a panic turned into an error.
@@ -164,7 +168,8 @@ func newPanicError(value any) error { return &panicError{value: value, stack: de
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// fail answers with an error, unless the answer has begun already: then the connection broke while it was written.
+// fail answers with an error, unless the answer has begun already: then the connection broke while
+// it was written.
 func (s *Server) fail(c echo.Context, err error) {
 	if c.Response().Committed {
 		return

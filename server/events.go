@@ -98,8 +98,8 @@ func (s *Server) ListEventDetections(
 	}, nil
 }
 
-// ReviewEvents marks several events as reviewed: some, or all that fit and were there when a list was
-// read.
+// ReviewEvents marks several events as reviewed: some, or all that fit and were there when a list
+// was read.
 func (s *Server) ReviewEvents(
 	ctx context.Context, request gen.ReviewEventsRequestObject,
 ) (gen.ReviewEventsResponseObject, error) {

@@ -11,7 +11,8 @@ import (
 	"hsi.home.arpa/store/seen"
 )
 
-// fakeSeen has what the examples of the contract show. What it was asked is kept in its last fields.
+// fakeSeen has what the examples of the contract show. What it was asked is kept in its last
+// fields.
 type fakeSeen struct {
 	tb  testing.TB
 	err error // answers everything when set

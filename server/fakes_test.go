@@ -25,8 +25,8 @@ import (
 	"hsi.home.arpa/store/retention"
 )
 
-// fakes are the dependencies of a server under test. Each function may be replaced before the server starts; the first ones return
-// what the examples of the API's description show.
+// fakes are the dependencies of a server under test. Each function may be replaced before the
+// server starts; the first ones return what the examples of the API's description show.
 type fakes struct {
 	health    func() health.Report
 	readiness func() health.Readiness

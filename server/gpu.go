@@ -15,8 +15,8 @@ func (s *Server) GetGPUStats(context.Context, gen.GetGPUStatsRequestObject) (gen
 	return gen.GetGPUStats200JSONResponse(toAPIGPUStats(*sample, s.options.InferenceFPS())), nil
 }
 
-// ListGPUHistory returns the newest samples of a time range, oldest first. As long as no sample was stored or deleted, an answer is
-// kept encoded.
+// ListGPUHistory returns the newest samples of a time range, oldest first. As long as no sample was
+// stored or deleted, an answer is kept encoded.
 func (s *Server) ListGPUHistory(ctx context.Context, request gen.ListGPUHistoryRequestObject) (gen.ListGPUHistoryResponseObject, error) {
 	since, err := fromAPISince(request.Params.Since)
 	if err != nil {

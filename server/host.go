@@ -7,13 +7,15 @@ import (
 	"strings"
 )
 
-// hostCheck decides which Host headers this server answers for. A page in a browser can make a name of its own resolve to this
-// machine; the Host header then still carries that name, so refusing foreign names keeps such pages out.
+// hostCheck decides which Host headers this server answers for. A page in a browser can make a name
+// of its own resolve to this machine; the Host header then still carries that name, so refusing
+// foreign names keeps such pages out.
 type hostCheck struct {
 	names map[string]struct{}
 }
 
-// newHostCheck accepts localhost, the machine's own name (as it is, its first label, and that with .local) and extra names.
+// newHostCheck accepts localhost, the machine's own name (as it is, its first label, and that with
+// .local) and extra names.
 func newHostCheck(machine string, extra []string) (*hostCheck, error) {
 	check := &hostCheck{names: map[string]struct{}{"localhost": {}}}
 	if machine = normalizeName(machine); machine != "" {
@@ -32,8 +34,9 @@ func newHostCheck(machine string, extra []string) (*hostCheck, error) {
 	return check, nil
 }
 
-// allows tells whether the Host header, with or without port, is one of ours. An IP address always is: a page cannot make a browser
-// send an address that is not the one in its own URL. So is a name without a dot, which nobody outside can own.
+// allows tells whether the Host header, with or without port, is one of ours. An IP address always
+// is: a page cannot make a browser send an address that is not the one in its own URL. So is a name
+// without a dot, which nobody outside can own.
 func (h *hostCheck) allows(header string) bool {
 	host, ok := splitPort(header)
 	if !ok {

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// joined lets requests that ask the same at the same time share one read. A request never gets the result of a read that began
-// before it came: what it answers is as fresh as a read of its own, and the load on the database is at most one read at a time.
+// joined lets requests that ask the same at the same time share one read. A request never gets the
+// result of a read that began before it came: what it answers is as fresh as a read of its own, and
+// the load on the database is at most one read at a time.
 type joined[T any] struct {
 	read    func(ctx context.Context) (T, error)
 	timeout time.Duration // of one read

@@ -13,12 +13,13 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// keepFigures is how long a figure of the database is answered again. The contract allows 1 s; a tenth of it makes the database
-// answer each question at most ten times per second, however many clients ask.
+// keepFigures is how long a figure of the database is answered again. The contract allows 1 s; a
+// tenth of it makes the database answer each question at most ten times per second, however many
+// clients ask.
 const keepFigures = 100 * time.Millisecond
 
-// kept gives the last read of a figure for a moment, and joins the requests that need a new one. What cannot be read again is an
-// error, not the old figure.
+// kept gives the last read of a figure for a moment, and joins the requests that need a new one.
+// What cannot be read again is an error, not the old figure.
 type kept[T any] struct {
 	joined  joined[figure[T]]
 	timeout time.Duration // of a request that has to wait

@@ -20,7 +20,8 @@ var quotedWord = regexp.MustCompile("`([^`]+)`")
 // testName is a test with its package's folder in front, and perhaps its subtest behind.
 var testName = regexp.MustCompile(`^([a-z][a-z0-9/]*)\.((?:Test|Fuzz)[A-Za-z0-9_]+)((?:/[^/]+)*)$`)
 
-// knownTests are the test functions of each folder and the texts in its test files, which subtests may be named by.
+// knownTests are the test functions of each folder and the texts in its test files, which subtests
+// may be named by.
 type knownTests struct {
 	functions map[string]map[string]bool
 	texts     map[string]map[string]bool

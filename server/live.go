@@ -95,8 +95,8 @@ func (s *Server) routeSockets(e *echo.Echo) {
 	}
 }
 
-// admitSocket is admit for an upgrade. It refuses pages of other origins, whose upgrades browsers send
-// like any other, and takes the key from the subprotocol too.
+// admitSocket is admit for an upgrade. It refuses pages of other origins, whose upgrades browsers
+// send like any other, and takes the key from the subprotocol too.
 func (s *Server) admitSocket(r *http.Request, requestID string) (requester, error) {
 	if !s.origins.mayUpgrade(r) {
 		return requester{}, &problem{status: http.StatusForbidden, detail: "Cross-origin request refused"}

@@ -359,7 +359,8 @@ func TestBodySizeAndType(t *testing.T) {
 	patch(`{}`, encodings("identity, gzip")).want(t, 415)
 }
 
-// raw sends bytes as they are and returns the answer to each request in them, checked against the contract.
+// raw sends bytes as they are and returns the answer to each request in them, checked against the
+// contract.
 func raw(tb testing.TB, addr, text string, requests ...*http.Request) []answer {
 	tb.Helper()
 	conn, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", addr)
@@ -437,7 +438,8 @@ func TestOddities(t *testing.T) {
 	require.Equal(t, 200, got[1].StatusCode)
 }
 
-// TestOversizedRequestLine: the HTTP server itself refuses what is too long, with a status of the client.
+// TestOversizedRequestLine: the HTTP server itself refuses what is too long, with a status of the
+// client.
 func TestOversizedRequestLine(t *testing.T) {
 	t.Parallel()
 	s := start(t, newFakes(t))

@@ -17,8 +17,8 @@ import (
 	"hsi.home.arpa/gen"
 )
 
-// inMemory are the operations that answer from memory. They need no deadline, because they wait for nothing but a kept figure, which
-// has its own.
+// inMemory are the operations that answer from memory. They need no deadline, because they wait for
+// nothing but a kept figure, which has its own.
 var inMemory = map[string]bool{
 	"getLiveness": true, "getReadinessProbe": true, "getHealth": true, "getReadiness": true,
 	"getGPUStats": true, "getSeverity": true, "getPipelineLatency": true,
@@ -43,8 +43,8 @@ type operation struct {
 	// looksAtRequester: the handler wants to know who asks, or what the client knows already.
 	looksAtRequester bool
 	timeout          time.Duration // zero: the usual one
-	// shadowed are literal paths that fit the path's parameters too, and their methods, without this
-	// operation's: /things/{thing_id} fits /things/newest. The literal path is meant.
+	// shadowed are literal paths that fit the path's parameters too, and their methods, without
+	// this operation's: /things/{thing_id} fits /things/newest. The literal path is meant.
 	shadowed map[string]string
 }
 
@@ -136,7 +136,8 @@ func endPathParameters(e *echo.Echo, doc *openapi3.T) {
 	}
 }
 
-// middleware goes on where edge ends: 401, then 413 and 415, then 422, then the handler with its deadline.
+// middleware goes on where edge ends: 401, then 413 and 415, then 422, then the handler with its
+// deadline.
 func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if op.probe {
@@ -182,8 +183,8 @@ func (s *Server) middleware(op *operation) echo.MiddlewareFunc {
 	}
 }
 
-// liftDeadlines gives the connection of a long request the time that the request may take. Where that is not possible, the
-// request runs all the same and only its answer may be cut off.
+// liftDeadlines gives the connection of a long request the time that the request may take. Where
+// that is not possible, the request runs all the same and only its answer may be cut off.
 func liftDeadlines(w http.ResponseWriter, now time.Time) {
 	control := http.NewResponseController(w)
 	until := now.Add(CleanupTimeout + WriteTimeout)
@@ -191,8 +192,8 @@ func liftDeadlines(w http.ResponseWriter, now time.Time) {
 	_ = control.SetWriteDeadline(until)
 }
 
-// within is the strict middleware around every handler: no request waits longer than its deadline, also when what it waits for
-// ignores its context, and a handler without an answer is a fault.
+// within is the strict middleware around every handler: no request waits longer than its deadline,
+// also when what it waits for ignores its context, and a handler without an answer is a fault.
 func within(next gen.StrictHandlerFunc, _ string) gen.StrictHandlerFunc {
 	return func(c echo.Context, request any) (any, error) {
 		response, err := call(next, c, request)
@@ -203,8 +204,8 @@ func within(next gen.StrictHandlerFunc, _ string) gen.StrictHandlerFunc {
 	}
 }
 
-// call runs a handler that has a deadline in a goroutine of its own and leaves it behind when the deadline passes. What is left
-// behind is bounded by the connections of the pool that it waits on.
+// call runs a handler that has a deadline in a goroutine of its own and leaves it behind when the
+// deadline passes. What is left behind is bounded by the connections of the pool that it waits on.
 func call(next gen.StrictHandlerFunc, c echo.Context, request any) (any, error) {
 	ctx := c.Request().Context()
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -238,8 +239,8 @@ func call(next gen.StrictHandlerFunc, c echo.Context, request any) (any, error) 
 	}
 }
 
-// detachedContext is what a handler in a goroutine of its own may touch: the framework gives the real context to another request
-// as soon as this one is answered.
+// detachedContext is what a handler in a goroutine of its own may touch: the framework gives the
+// real context to another request as soon as this one is answered.
 type detachedContext struct {
 	echo.Context
 	request *http.Request

@@ -28,7 +28,8 @@ const retryAfter = 5 * time.Second
 // errNoResponse is a handler that returned neither an answer nor an error.
 var errNoResponse = errors.New("the handler returned no response")
 
-// problem is an error that knows its answer. Everything a client gets to read is in it; its cause is for the log.
+// problem is an error that knows its answer. Everything a client gets to read is in it; its cause
+// is for the log.
 type problem struct {
 	status int
 	// detail is the body's detail: a sentence, or the list of a 422.
@@ -73,7 +74,8 @@ func orNotFound(err error, kind string, id any) error {
 	return err
 }
 
-// toProblem is the one place where an error becomes an answer. What it does not know is a fault of ours, and its text stays inside.
+// toProblem is the one place where an error becomes an answer. What it does not know is a fault of
+// ours, and its text stays inside.
 func toProblem(c echo.Context, err error) *problem {
 	if known, ok := errors.AsType[*problem](err); ok {
 		return known
@@ -126,7 +128,8 @@ func fromFramework(c echo.Context, err *echo.HTTPError) *problem {
 		known, _ := c.Get(echo.ContextKeyHeaderAllow).(string)
 		return errMethodNotAllowed(allowHeader(strings.Split(known, ", ")))
 	case err.Code >= 400 && err.Code < 500:
-		// The binder is stricter than the validator in places; what it refuses does not fit the contract.
+		// The binder is stricter than the validator in places; what it refuses does not fit the
+		// contract.
 		return invalid(gen.ValidationErrorItem{Loc: []string{"request"}, Msg: "cannot be read", Type: "parse"})
 	default:
 		return &problem{status: http.StatusInternalServerError, detail: "Internal Server Error", cause: err}

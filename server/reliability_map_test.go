@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReliabilityMap: every fault in docs/RELIABILITY.md names a test, and every test that is named there exists.
+// TestReliabilityMap: every fault in docs/RELIABILITY.md names a test, and every test that is named
+// there exists.
 func TestReliabilityMap(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(filepath.Join("..", "docs", "RELIABILITY.md"))

@@ -10,7 +10,8 @@ import (
 // maxRequestIDLength bounds a request id that a client sends, in characters.
 const maxRequestIDLength = 64
 
-// requestID keeps a sane id of the client, so that both sides can find the request in their logs, or makes one.
+// requestID keeps a sane id of the client, so that both sides can find the request in their logs,
+// or makes one.
 func requestID(sent []string) string {
 	if len(sent) == 1 && saneRequestID(sent[0]) {
 		return sent[0]

@@ -26,7 +26,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// API4. What one request may cost is bounded: its size, its depth, its answer, its time, and how many deletions run.
+// API4. What one request may cost is bounded: its size, its depth, its answer, its time, and how
+// many deletions run.
 func TestOWASP_API4_UnrestrictedResourceConsumption(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -133,7 +134,8 @@ type pipe struct{ net.Conn }
 
 func (pipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000} }
 
-// A client that is slow on purpose loses its connection: with its headers, with its body, and with reading the answer.
+// A client that is slow on purpose loses its connection: with its headers, with its body, and with
+// reading the answer.
 func TestSecurity_SlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	// slow runs one client against a server, in time that passes only while all wait.
@@ -252,9 +254,10 @@ func longKeys() []string {
 	return configured
 }
 
-// The time of a refusal tells nothing about the keys: neither how much of the presented one is right, nor which of them it resembles,
-// nor, for a right one, its place in the list. Whatever is presented, its hash is compared with that of each key, by a function whose
-// time does not depend on what it compares. BenchmarkSecurity_KeyCheck measures it.
+// The time of a refusal tells nothing about the keys: neither how much of the presented one is
+// right, nor which of them it resembles, nor, for a right one, its place in the list. Whatever is
+// presented, its hash is compared with that of each key, by a function whose time does not depend
+// on what it compares. BenchmarkSecurity_KeyCheck measures it.
 func TestSecurity_KeyCheckTellsNothingByItsTime(t *testing.T) {
 	t.Parallel()
 	configured := longKeys()
@@ -277,8 +280,9 @@ func TestSecurity_KeyCheckTellsNothingByItsTime(t *testing.T) {
 	}
 }
 
-// BenchmarkSecurity_KeyCheck reports how far apart the times of two keys are, which should be less than 8 %, and the same for a
-// comparison that ends at the first difference, which must be far more.
+// BenchmarkSecurity_KeyCheck reports how far apart the times of two keys are, which should be less
+// than 8 %, and the same for a comparison that ends at the first difference, which must be far
+// more.
 func BenchmarkSecurity_KeyCheck(b *testing.B) {
 	configured := longKeys()
 	check, err := newKeys(true, configured)
@@ -308,12 +312,14 @@ func BenchmarkSecurity_KeyCheck(b *testing.B) {
 	}
 }
 
-// leak is the relative difference of two times that counts as telling something. Half a key more or less to compare would be far above.
+// leak is the relative difference of two times that counts as telling something. Half a key more or
+// less to compare would be far above.
 const leak = 0.08
 
-// smallestGap is how far apart two functions' times are, relative to each other. Batches of both alternate; their quickest tenths are
-// compared, in processor time of this thread, so that a busy machine disturbs little. Of several attempts the smallest gap counts,
-// since a real difference is in all of them; one below enough ends the search.
+// smallestGap is how far apart two functions' times are, relative to each other. Batches of both
+// alternate; their quickest tenths are compared, in processor time of this thread, so that a busy
+// machine disturbs little. Of several attempts the smallest gap counts, since a real difference is
+// in all of them; one below enough ends the search.
 func smallestGap(a, b func(), enough float64) float64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

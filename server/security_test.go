@@ -23,8 +23,9 @@ import (
 	"hsi.home.arpa/store/retention"
 )
 
-// One test per item of the OWASP API Security Top 10 (2023), as far as it applies to a server without user accounts. SECURITY.md maps
-// items to tests, and TestSecurityDocument holds it to that.
+// One test per item of the OWASP API Security Top 10 (2023), as far as it applies to a server
+// without user accounts. SECURITY.md maps items to tests, and TestSecurityDocument holds it to
+// that.
 
 // writes counts what changes something behind the server.
 func writes(f *fakes) *atomic.Int64 {
@@ -59,12 +60,13 @@ func operationsOf(tb testing.TB) map[string]*openapi3.Operation {
 	return found
 }
 
-// showsObjects are the reads that name single objects, each with the reason why whoever may ask it may
-// see all of them.
+// showsObjects are the reads that name single objects, each with the reason why whoever may ask it
+// may see all of them.
 var showsObjects = map[string]string{}
 
-// API1. There are no accounts, so no object belongs to one client and not to another. What names single objects is a write, and every
-// write needs a key; a read that does has its reason in showsObjects.
+// API1. There are no accounts, so no object belongs to one client and not to another. What names
+// single objects is a write, and every write needs a key; a read that does has its reason in
+// showsObjects.
 func TestOWASP_API1_BrokenObjectLevelAuthorization(t *testing.T) {
 	t.Parallel()
 	for name, operation := range operationsOf(t) {
@@ -127,7 +129,8 @@ func TestOWASP_API2_BrokenAuthentication(t *testing.T) {
 	require.ErrorContains(t, err, "there is no key", "keys that are switched on without one would lock nobody out, or everybody")
 }
 
-// API3. Only what the contract lists as writable can be written, whatever else a body brings; and answers show what it lists.
+// API3. Only what the contract lists as writable can be written, whatever else a body brings; and
+// answers show what it lists.
 func TestOWASP_API3_BrokenObjectPropertyLevelAuthorization(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -156,8 +159,8 @@ func TestOWASP_API3_BrokenObjectPropertyLevelAuthorization(t *testing.T) {
 	}
 }
 
-// API5. Every operation that changes something needs the key, and so does what shows what the cameras saw; the others change nothing,
-// however they are asked.
+// API5. Every operation that changes something needs the key, and so does what shows what the
+// cameras saw; the others change nothing, however they are asked.
 func TestOWASP_API5_BrokenFunctionLevelAuthorization(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -189,8 +192,9 @@ func TestOWASP_API5_BrokenFunctionLevelAuthorization(t *testing.T) {
 	require.Zero(t, count.Load())
 }
 
-// API6. The one flow that could be turned against the owner is the deletion of data: it needs the key, it cannot be started from
-// another web page, and a preview that was asked for in a wrong way is not taken for the real thing.
+// API6. The one flow that could be turned against the owner is the deletion of data: it needs the
+// key, it cannot be started from another web page, and a preview that was asked for in a wrong way
+// is not taken for the real thing.
 func TestOWASP_API6_UnrestrictedAccessToSensitiveBusinessFlows(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -210,8 +214,9 @@ func TestOWASP_API6_UnrestrictedAccessToSensitiveBusinessFlows(t *testing.T) {
 	s.ask(t, "runCleanup", key).want(t, http.StatusConflict)
 }
 
-// API7. Nothing that a client sends is an address that the server would go to. The settings name the AI services, and
-// TestSecurity_AIServicesCannotSendUsElsewhere shows that these cannot lead it further.
+// API7. Nothing that a client sends is an address that the server would go to. The settings name
+// the AI services, and TestSecurity_AIServicesCannotSendUsElsewhere shows that these cannot lead it
+// further.
 func TestOWASP_API7_ServerSideRequestForgery(t *testing.T) {
 	t.Parallel()
 	var check func(where string, schema *openapi3.SchemaRef)
@@ -250,7 +255,8 @@ func TestOWASP_API7_ServerSideRequestForgery(t *testing.T) {
 	require.Equal(t, http.StatusMisdirectedRequest, got[0].StatusCode)
 }
 
-// API8. The defaults are closed, answers tell nothing of the inside, and pages can be made to do nothing else.
+// API8. The defaults are closed, answers tell nothing of the inside, and pages can be made to do
+// nothing else.
 func TestOWASP_API8_SecurityMisconfiguration(t *testing.T) {
 	t.Parallel()
 	const inside = "pq: password authentication failed for user hsi at 10.1.2.3"
@@ -282,15 +288,18 @@ func TestOWASP_API8_SecurityMisconfiguration(t *testing.T) {
 			require.NotContains(t, policy, "unsafe", target)
 		}
 	}
-	// A page whose name was made to lead here afterwards (DNS rebinding) is refused; so is a write from another site.
+	// A page whose name was made to lead here afterwards (DNS rebinding) is refused; so is a write
+	// from another site.
 	s.get(t, "/api/system/severity", host("rebound.example.com")).want(t, http.StatusMisdirectedRequest)
 	s.ask(t, "updateSystemConfig", header("Origin", "https://evil.example.com")).want(t, http.StatusForbidden)
 	s.ask(t, "updateSystemConfig", header("Origin", "null")).want(t, http.StatusForbidden)
-	// What other clients do to a GET's meaning does not matter either: TRACE is off, and the log keeps no query.
+	// What other clients do to a GET's meaning does not matter either: TRACE is off, and the log
+	// keeps no query.
 	s.send(t, http.MethodTrace, "/api/system/config", "").want(t, http.StatusMethodNotAllowed)
 }
 
-// API9. What is served is what the contract says, and nothing that was forgotten: no old version, no debugging, no files.
+// API9. What is served is what the contract says, and nothing that was forgotten: no old version,
+// no debugging, no files.
 func TestOWASP_API9_ImproperInventoryManagement(t *testing.T) {
 	t.Parallel()
 	s := start(t, newFakes(t))
@@ -327,7 +336,8 @@ func TestOWASP_API9_ImproperInventoryManagement(t *testing.T) {
 	}
 }
 
-// SECURITY.md says which test stands for which item; each test that it names exists, and no item is left out.
+// SECURITY.md says which test stands for which item; each test that it names exists, and no item is
+// left out.
 func TestSecurityDocument(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile("../SECURITY.md")

@@ -57,8 +57,8 @@ func isZoneName(name string) bool {
 	return path.Clean(name) == name
 }
 
-// zoneFor chooses the time zone of a request: the one asked for, else that of the one camera that the
-// filter names, else the server's.
+// zoneFor chooses the time zone of a request: the one asked for, else that of the one camera that
+// the filter names, else the server's.
 func (s *Server) zoneFor(ctx context.Context, asked *string, cameraIDs []string) (*time.Location, error) {
 	if asked != nil {
 		return zoneNamed("time_zone", *asked)
@@ -100,7 +100,8 @@ func (s *Server) timesOf(ctx context.Context, start, end, zone *string, cameraID
 	return t, err
 }
 
-// pageOf reads limit, offset, order and cursor of a list; filters are everything that chooses its rows.
+// pageOf reads limit, offset, order and cursor of a list; filters are everything that chooses its
+// rows.
 func pageOf(
 	operationID string, limit, offset *int32, order, cursor *string, filters ...any,
 ) (seen.Page, list.Cursors, error) {

@@ -221,8 +221,8 @@ func TestEventSummary_Bounds(t *testing.T) {
 	require.Empty(t, body["buckets"])
 }
 
-// TestExportEvents: what a spreadsheet would take for a formula is a text, what is not known is empty,
-// and an error on the way is a download that failed.
+// TestExportEvents: what a spreadsheet would take for a formula is a text, what is not known is
+// empty, and an error on the way is a download that failed.
 func TestExportEvents(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

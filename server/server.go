@@ -1,5 +1,6 @@
-// Package server is the HTTP edge: it checks requests against the contract, translates between the wire types of gen and the types
-// below, and turns errors into answers. It knows no SQL, no Redis and no GPU driver.
+// Package server is the HTTP edge: it checks requests against the contract, translates between the
+// wire types of gen and the types below, and turns errors into answers. It knows no SQL, no Redis
+// and no GPU driver.
 package server
 
 import (
@@ -33,7 +34,8 @@ const (
 	ReadHeaderTimeout = 5 * time.Second
 	// ReadTimeout is how long it may take to send the whole request.
 	ReadTimeout = 15 * time.Second
-	// WriteTimeout is how long handling a request and sending the answer may take. A cleanup has longer.
+	// WriteTimeout is how long handling a request and sending the answer may take. A cleanup has
+	// longer.
 	WriteTimeout = 30 * time.Second
 	// IdleTimeout is how long a kept connection may wait for its next request.
 	IdleTimeout = 2 * time.Minute
@@ -43,7 +45,8 @@ const (
 	DefaultRequestTimeout = 5 * time.Second
 	// CleanupTimeout is how long a cleanup may run.
 	CleanupTimeout = 15 * time.Minute
-	// RequeueTimeout is how long requeueing dead letters may take: a hundred thousand are many rows. It fits into WriteTimeout.
+	// RequeueTimeout is how long requeueing dead letters may take: a hundred thousand are many
+	// rows. It fits into WriteTimeout.
 	RequeueTimeout = 25 * time.Second
 	// MaxHeaderBytes bounds the request line and headers.
 	MaxHeaderBytes = 32 << 10
@@ -57,7 +60,8 @@ type healthReader interface {
 
 // gpuReader is the GPU sampler.
 type gpuReader interface {
-	// Latest returns the newest snapshot, without a sample when there is no fresh one. It must not wait.
+	// Latest returns the newest snapshot, without a sample when there is no fresh one. It must not
+	// wait.
 	Latest() gpu.Snapshot
 }
 
@@ -95,11 +99,13 @@ type mediaReader interface {
 
 // cleaner runs cleanups.
 type cleaner interface {
-	// Cleanup deletes what is too old, or with dryRun only counts it. It gives up after CleanupTimeout.
+	// Cleanup deletes what is too old, or with dryRun only counts it. It gives up after
+	// CleanupTimeout.
 	Cleanup(ctx context.Context, dryRun bool) (retention.Report, error)
 }
 
-// pictureSource has the pictures of detections, events and cameras. What it returns is closed when it was served.
+// pictureSource has the pictures of detections, events and cameras. What it returns is closed when
+// it was served.
 type pictureSource interface {
 	Thumbnail(ctx context.Context, detectionID int64) (*pictures.File, error)
 	Original(ctx context.Context, detectionID int64) (*pictures.File, error)
@@ -118,7 +124,8 @@ type Options struct {
 	Latency     latencyReader
 	Media       mediaReader
 	Cleanup     cleaner
-	// Live are the streams of what changes, Sockets the WebSockets that tell the same. Close ends them.
+	// Live are the streams of what changes, Sockets the WebSockets that tell the same. Close ends
+	// them.
 	Live     liveStreams
 	Sockets  liveSockets
 	Seen     seenStore
@@ -127,13 +134,14 @@ type Options struct {
 	// CameraFolders makes folders for cameras below CameraRoot, from where paths are told.
 	CameraFolders cameraFolders
 	CameraRoot    string
-	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: nobody knows.
+	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: nobody
+	// knows.
 	CameraOfflineAfter time.Duration
-	// TimeZone is the server's: days are days in it where nothing else is said. It has its IANA name.
-	// Defaults to UTC.
+	// TimeZone is the server's: days are days in it where nothing else is said. It has its IANA
+	// name. Defaults to UTC.
 	TimeZone *time.Location
-	// InferenceFPS is how many images per second ran through the detector over the last minute; nil when that is unknown. It must
-	// not wait. Nil means always unknown.
+	// InferenceFPS is how many images per second ran through the detector over the last minute; nil
+	// when that is unknown. It must not wait. Nil means always unknown.
 	InferenceFPS func() *float64
 	// Severity are the thresholds that the process runs with.
 	Severity store.SeverityThresholds
@@ -144,18 +152,21 @@ type Options struct {
 	MachineName string
 	// AllowedHosts are extra names that the Host check accepts, without port.
 	AllowedHosts []string
-	// APIKeyEnabled makes every change, and everything outside of the System API, require one of APIKeys or a session.
+	// APIKeyEnabled makes every change, and everything outside of the System API, require one of
+	// APIKeys or a session.
 	APIKeyEnabled bool
 	// APIKeys are plain keys, or "sha256:" and 64 hexadecimal digits.
 	APIKeys []string
-	// ListensBeyondLoopback: other machines may reach the server. Without keys it then shows them nothing of what the cameras saw,
-	// unless PicturesWithoutKey.
+	// ListensBeyondLoopback: other machines may reach the server. Without keys it then shows them
+	// nothing of what the cameras saw, unless PicturesWithoutKey.
 	ListensBeyondLoopback, PicturesWithoutKey bool
-	// CORSOrigins, each scheme://host[:port], may read from a browser and are trusted for writes. None: no CORS header is ever sent.
+	// CORSOrigins, each scheme://host[:port], may read from a browser and are trusted for writes.
+	// None: no CORS header is ever sent.
 	CORSOrigins []string
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// Dashboard are the files of the dashboard: index.html, served at /, and what it loads. Without it / leads to /docs.
+	// Dashboard are the files of the dashboard: index.html, served at /, and what it loads. Without
+	// it / leads to /docs.
 	Dashboard fs.FS
 
 	// RequestTimeout is how long a request may wait for the database. Defaults to 5 s.
@@ -166,15 +177,17 @@ type Options struct {
 
 	// strict are more middlewares around the handlers, for tests.
 	strict []gen.StrictMiddlewareFunc
-	// keepFigures is how long a figure of the database is answered again. Defaults to the constant of the same name.
+	// keepFigures is how long a figure of the database is answered again. Defaults to the constant
+	// of the same name.
 	keepFigures time.Duration
 	// triesPerMinute and sessionRecheck default to the constants of the same names.
 	triesPerMinute int
 	sessionRecheck time.Duration
 }
 
-// Server answers the operations of the contract and serves its documentation. It holds no connection and starts no goroutine that
-// goes on when no request waits for it: HTTPServer says how to run it.
+// Server answers the operations of the contract and serves its documentation. It holds no
+// connection and starts no goroutine that goes on when no request waits for it: HTTPServer says how
+// to run it.
 type Server struct {
 	options   Options
 	echo      *echo.Echo
@@ -283,8 +296,8 @@ func (s *Server) route(doc *openapi3.T) error {
 // middlewares are what is around each operation, by operationId.
 type middlewares = map[string][]echo.MiddlewareFunc
 
-// router makes a router with what is around each operation of a contract; register adds the handlers
-// behind it. Echo's own ways of answering and logging are not used.
+// router makes a router with what is around each operation of a contract; register adds the
+// handlers behind it. Echo's own ways of answering and logging are not used.
 func (s *Server) router(doc *openapi3.T, register func(*echo.Echo, middlewares)) (*echo.Echo, error) {
 	found, err := operations(doc)
 	if err != nil {
@@ -307,8 +320,9 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, forRouting(r)) })
 }
 
-// HTTPServer returns an HTTP server for the handler, with limits and times set. The caller gives it a listener, and at the end calls
-// Close of this Server, so that a running cleanup ends, and then Shutdown of the HTTP server with DrainTimeout.
+// HTTPServer returns an HTTP server for the handler, with limits and times set. The caller gives it
+// a listener, and at the end calls Close of this Server, so that a running cleanup ends, and then
+// Shutdown of the HTTP server with DrainTimeout.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s.Handler(),
@@ -324,7 +338,8 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// Close ends a cleanup that still runs, and all live streams. Requests that come later are answered, but these are refused.
+// Close ends a cleanup that still runs, and all live streams. Requests that come later are
+// answered, but these are refused.
 func (s *Server) Close() {
 	s.stop.Do(func() { close(s.stopping) })
 	s.options.Live.Close()

@@ -204,7 +204,8 @@ func TestSessions_AreBelievedForAMoment(t *testing.T) {
 	ask(401)
 }
 
-// TestSessions_EndDuringALookup: what a lookup finds is not believed when the session ends meanwhile.
+// TestSessions_EndDuringALookup: what a lookup finds is not believed when the session ends
+// meanwhile.
 func TestSessions_EndDuringALookup(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
@@ -454,7 +455,8 @@ func TestTries_Memory(t *testing.T) {
 	require.NotEqual(t, clientOf("10.0.0.1"), clientOf("10.0.0.2"))
 }
 
-// TestSessions_SecretsAreNotLogged: neither key nor cookie is in a log line, also of requests that fail.
+// TestSessions_SecretsAreNotLogged: neither key nor cookie is in a log line, also of requests that
+// fail.
 func TestSessions_SecretsAreNotLogged(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)

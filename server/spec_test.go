@@ -124,8 +124,8 @@ func addSchemas(all map[*openapi3.Schema]bool, ref *openapi3.SchemaRef) {
 	addSchemas(all, ref.Value.AdditionalProperties.Schema)
 }
 
-// checkKeys: a request has no keys but its own; an answer may get more, unless it is a map. The tests
-// refuse undocumented keys all the same: server/contracttest closes the answers.
+// checkKeys: a request has no keys but its own; an answer may get more, unless it is a map. The
+// tests refuse undocumented keys all the same: server/contracttest closes the answers.
 func checkKeys(t *testing.T, name string, schema *openapi3.Schema, isSent bool) {
 	t.Helper()
 	if !schema.Type.Is(openapi3.TypeObject) {

@@ -22,9 +22,9 @@ import (
 	"hsi.home.arpa/server/list"
 )
 
-// What no operation of the contract has yet is tested with operations of the tests' own, through the
-// real edge, router, validator and binder: parameters in paths, lists with commas, cursors and time
-// ranges.
+// What no operation of the contract has yet is tested with operations of the tests' own, through
+// the real edge, router, validator and binder: parameters in paths, lists with commas, cursors and
+// time ranges.
 
 // thingsAnswer says what an operation of the tests was asked.
 type thingsAnswer struct {
@@ -38,7 +38,8 @@ type thingsAnswer struct {
 }
 
 // startThings starts a server of the operations of the tests. Handlers read their parameters as
-// generated code does; one in handlers replaces the usual one, which answers with what it was asked.
+// generated code does; one in handlers replaces the usual one, which answers with what it was
+// asked.
 func startThings(t *testing.T, handlers map[string]echo.HandlerFunc) *testServer {
 	t.Helper()
 	f := newFakes(t)
@@ -162,7 +163,8 @@ func TestPathParameters(t *testing.T) {
 	require.JSONEq(t, `{"detail":[{"loc":["path","thing_id"],"msg":"must be an integer in plain decimal digits","type":"type"}]}`, string(wrong.body))
 }
 
-// TestPathParameters_Texts: a value is decoded once, whatever is in it, and a pattern keeps it in form.
+// TestPathParameters_Texts: a value is decoded once, whatever is in it, and a pattern keeps it in
+// form.
 func TestPathParameters_Texts(t *testing.T) {
 	t.Parallel()
 	s := startThings(t, nil)
@@ -301,8 +303,8 @@ func listThings(things *[]thing) echo.HandlerFunc {
 	}
 }
 
-// TestLists: the vocabulary of lists as a client meets it. A page goes on where the one before ended,
-// also when rows come and go.
+// TestLists: the vocabulary of lists as a client meets it. A page goes on where the one before
+// ended, also when rows come and go.
 func TestLists(t *testing.T) {
 	t.Parallel()
 	began := at(t, "2025-12-23T09:00:00Z")

@@ -42,7 +42,8 @@ type validator struct {
 	body        *openapi3.Schema // nil when the operation has no body
 	// limitsBody: the contract has an answer for a body that is too large.
 	limitsBody bool
-	// refusesBody: the operation changes something and has no body, so that one that is sent would mean something that is not done.
+	// refusesBody: the operation changes something and has no body, so that one that is sent would
+	// mean something that is not done.
 	refusesBody bool
 }
 
@@ -71,7 +72,8 @@ func newValidator(doc *openapi3.T, path, method string, item *openapi3.PathItem,
 	return v, nil
 }
 
-// addParameter refuses what check cannot validate, so that the contract cannot outgrow it unnoticed.
+// addParameter refuses what check cannot validate, so that the contract cannot outgrow it
+// unnoticed.
 func (v *validator) addParameter(parameter *openapi3.Parameter) error {
 	schema := parameter.Schema.Value
 	isList := schema.Type.Is(openapi3.TypeArray)
@@ -227,8 +229,9 @@ func checkQuery(raw string, known map[string]*openapi3.Schema) (url.Values, []ge
 	return values, items
 }
 
-// checkText finds what openapi3filter lets pass in one value: text that is not UTF-8, and other ways
-// to write a boolean or an integer, such as 1 or True and +5 or 007. Of a list it names the item.
+// checkText finds what openapi3filter lets pass in one value: text that is not UTF-8, and other
+// ways to write a boolean or an integer, such as 1 or True and +5 or 007. Of a list it names the
+// item.
 func checkText(schema *openapi3.Schema, text string, loc ...string) []gen.ValidationErrorItem {
 	item := gen.ValidationErrorItem{Loc: loc}
 	switch {
@@ -267,7 +270,8 @@ func checkList(schema *openapi3.Schema, text string, loc []string) []gen.Validat
 	return items
 }
 
-// toItems words the errors of openapi3filter, one item per field. loc is where the error was found so far.
+// toItems words the errors of openapi3filter, one item per field. loc is where the error was found
+// so far.
 func toItems(loc []string, err error) []gen.ValidationErrorItem {
 	// The errors come as a tree of lists, of which errors.As would show only the first branch.
 	switch found := err.(type) { //nolint:errorlint // see above
@@ -314,7 +318,8 @@ func toItems(loc []string, err error) []gen.ValidationErrorItem {
 	return []gen.ValidationErrorItem{item}
 }
 
-// withExample says what a parameter of the wrong form looks like when it is right: a pattern tells a person nothing.
+// withExample says what a parameter of the wrong form looks like when it is right: a pattern tells
+// a person nothing.
 func withExample(parameter *openapi3.Parameter, items []gen.ValidationErrorItem) []gen.ValidationErrorItem {
 	names := slices.Sorted(maps.Keys(parameter.Examples))
 	if len(names) == 0 || parameter.Examples[names[0]].Value == nil {
@@ -361,7 +366,8 @@ func shortenTo(text string, runes int) string {
 	return string([]rune(text)[:runes]) + "…"
 }
 
-// mergeItems adds the items of fields that are not named yet, up to maxItems: a body of 64 kB can have tens of thousands of faults.
+// mergeItems adds the items of fields that are not named yet, up to maxItems: a body of 64 kB can
+// have tens of thousands of faults.
 func mergeItems(items, more []gen.ValidationErrorItem) []gen.ValidationErrorItem {
 	for _, item := range more {
 		if len(items) >= maxItems {

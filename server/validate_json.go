@@ -18,9 +18,11 @@ import (
 // maxJSONDepth bounds how deep a body may be nested. No body of the contract is deeper than two.
 const maxJSONDepth = 32
 
-// checkJSON finds in a body what the schema check behind it lets pass, because it sees decoded values only: keys that are given
-// twice, numbers such as 14.0 for an integer, bytes after the value, text that is not UTF-8. It also names unknown keys by their
-// place; a key that differs only in case is one. readable is false when the body is no JSON at all and nothing else can be said about it.
+// checkJSON finds in a body what the schema check behind it lets pass, because it sees decoded
+// values only: keys that are given twice, numbers such as 14.0 for an integer, bytes after the
+// value, text that is not UTF-8. It also names unknown keys by their place; a key that differs only
+// in case is one. readable is false when the body is no JSON at all and nothing else can be said
+// about it.
 func checkJSON(body []byte, schema *openapi3.Schema) (items []gen.ValidationErrorItem, readable bool) {
 	unreadable := func(message string) ([]gen.ValidationErrorItem, bool) {
 		return []gen.ValidationErrorItem{{Loc: []string{"body"}, Msg: message, Type: "json"}}, false

@@ -24,8 +24,8 @@ func configValidator(tb testing.TB) *validator {
 	return found["updateSystemConfig"].validator
 }
 
-// FuzzBody: whatever the bytes, the validator does not fail on our side, answers shortly, and what it lets pass means the same to a
-// strict reader as to the generated binder.
+// FuzzBody: whatever the bytes, the validator does not fail on our side, answers shortly, and what
+// it lets pass means the same to a strict reader as to the generated binder.
 func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"retention_days":14}`, `{"retention_days":14.0}`, `{"retention_days":null}`, `{"retention_days":1,"retention_days":2}`,
@@ -82,7 +82,8 @@ func countKeys(t *testing.T, body []byte) int {
 	return count / 2
 }
 
-// FuzzQuery: whatever the query, the validator does not fail on our side, and what it lets pass has each known parameter once.
+// FuzzQuery: whatever the query, the validator does not fail on our side, and what it lets pass has
+// each known parameter once.
 func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{"", "limit=5", "limit=5&limit=6", "since=2025-12-23T09:00:00Z", "x=1", "%zz", "a;b", "limit=%ff", "limit=+5", "limit=007"} {
 		f.Add(seed)
@@ -141,7 +142,8 @@ func BenchmarkValidator_Patch(b *testing.B) {
 	}
 }
 
-// A body of 64 kB can have tens of thousands of faults: each is compared with those that are kept, not with all before it.
+// A body of 64 kB can have tens of thousands of faults: each is compared with those that are kept,
+// not with all before it.
 func TestMergeItems_KeepsAFew(t *testing.T) {
 	t.Parallel()
 	many := make([]gen.ValidationErrorItem, 1000)

@@ -7,8 +7,9 @@ import (
 	"github.com/lib/pq"
 )
 
-// Adopt makes the methods of this DB usable on a schema that another process keeps, as a command beside the server does. It only
-// looks: ErrNewerDatabase, or ErrUnavailable while the schema is missing or older than this program.
+// Adopt makes the methods of this DB usable on a schema that another process keeps, as a command
+// beside the server does. It only looks: ErrNewerDatabase, or ErrUnavailable while the schema is
+// missing or older than this program.
 func (db *DB) Adopt(ctx context.Context) error {
 	provider, err := newProvider(db.pool.DB)
 	if err != nil {

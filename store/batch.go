@@ -42,8 +42,8 @@ type Batch struct {
 	EventID        *int64     `db:"event_id"`
 	Attempts       int        `db:"attempts"` // claims that were not given back
 	Reason         *string    `db:"reason"`   // cause of dead_lettered
-	// ReadAt is when the row was read, by the clock of the database, which also wrote CreatedAt and TouchedAt: whether a batch is
-	// over is decided by this one clock.
+	// ReadAt is when the row was read, by the clock of the database, which also wrote CreatedAt and
+	// TouchedAt: whether a batch is over is decided by this one clock.
 	ReadAt time.Time `db:"read_at"`
 }
 
@@ -75,9 +75,9 @@ func (db *DB) Batch(ctx context.Context, id int64) (Batch, error) {
 	return b, err
 }
 
-// CloseBatch closes a batch when decide, asked under the row lock that adders take too, says so. It returns the
-// batch as it stands afterwards and whether this call closed it; a batch that is closed already, or gone, is no
-// error and decide is not asked.
+// CloseBatch closes a batch when decide, asked under the row lock that adders take too, says so. It
+// returns the batch as it stands afterwards and whether this call closed it; a batch that is closed
+// already, or gone, is no error and decide is not asked.
 func (db *DB) CloseBatch(ctx context.Context, id int64, decide func(Batch) bool) (Batch, bool, error) {
 	var batch Batch
 	closed := false

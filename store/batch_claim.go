@@ -11,7 +11,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// BatchClaim is the right to finish one batch, held until its lease ends and somebody else claims it.
+// BatchClaim is the right to finish one batch, held until its lease ends and somebody else claims
+// it.
 type BatchClaim struct {
 	BatchID int64
 	Token   string // unique for each claim
@@ -39,9 +40,9 @@ const batchWaits = `(
 	                         OR queued_at > now() + ` + farFuture + `)
 	OR state = 'analyzing' AND (claimed_until < now() OR claimed_until > now() + ` + farLease + `))`
 
-// WaitingBatches lists up to limit closed batches that can be handed to the queue, oldest first: not handed over
-// yet and due, handed over longer than requeueAfter ago and not claimed since, or claimed under a lease that has
-// ended.
+// WaitingBatches lists up to limit closed batches that can be handed to the queue, oldest first:
+// not handed over yet and due, handed over longer than requeueAfter ago and not claimed since, or
+// claimed under a lease that has ended.
 func (db *DB) WaitingBatches(ctx context.Context, limit int, requeueAfter time.Duration) ([]WaitingBatch, error) {
 	batches, err := listInOrder[WaitingBatch](ctx, db, "list waiting batches", `
 		SELECT id, camera_id, closed_at FROM batches
@@ -53,8 +54,8 @@ func (db *DB) WaitingBatches(ctx context.Context, limit int, requeueAfter time.D
 	return batches, err
 }
 
-// MarkBatchesQueued marks those of the batches that still wait, by the same rule as WaitingBatches, as handed to
-// the queue now and returns their ids.
+// MarkBatchesQueued marks those of the batches that still wait, by the same rule as WaitingBatches,
+// as handed to the queue now and returns their ids.
 func (db *DB) MarkBatchesQueued(ctx context.Context, ids []int64, requeueAfter time.Duration) ([]int64, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -69,9 +70,10 @@ func (db *DB) MarkBatchesQueued(ctx context.Context, ids []int64, requeueAfter t
 		RETURNING b.id`, pq.Array(ids), requeueAfter.Seconds())
 }
 
-// ClaimBatch takes a closed batch over for the length of the lease (at most 2 h 10 min), counts one attempt, and reads all that the
-// analyzer needs. A live claim of somebody else, or a batch that is open or finished, gives ErrClaimLost. Claiming
-// again with the same token extends the lease and counts no attempt.
+// ClaimBatch takes a closed batch over for the length of the lease (at most 2 h 10 min), counts one
+// attempt, and reads all that the analyzer needs. A live claim of somebody else, or a batch that is
+// open or finished, gives ErrClaimLost. Claiming again with the same token extends the lease and
+// counts no attempt.
 func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time.Duration) (BatchWork, error) {
 	if token == "" {
 		return BatchWork{}, fmt.Errorf("claim batch: empty token: %w", ErrInvalid)
@@ -107,8 +109,9 @@ func (db *DB) ClaimBatch(ctx context.Context, id int64, token string, lease time
 	return work, err
 }
 
-// ReleaseBatch gives a claimed batch back for another attempt, with the cause of the failure. A nil retryAt means
-// at once, and 30 min is the longest wait; refundAttempt does not count the attempt. ErrClaimLost when the claim is no longer held.
+// ReleaseBatch gives a claimed batch back for another attempt, with the cause of the failure. A nil
+// retryAt means at once, and 30 min is the longest wait; refundAttempt does not count the attempt.
+// ErrClaimLost when the claim is no longer held.
 func (db *DB) ReleaseBatch(ctx context.Context, claim BatchClaim, retryAt *time.Time, cause string, refundAttempt bool) error {
 	return db.changeClaimed(ctx, "release batch", `
 		UPDATE batches
@@ -122,8 +125,8 @@ func (db *DB) ReleaseBatch(ctx context.Context, claim BatchClaim, retryAt *time.
 		claim.BatchID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(clean(cause, maxCause)))
 }
 
-// DeadLetterBatch gives a claimed batch and its images up with the cause, in one transaction. ErrClaimLost when
-// the claim is no longer held.
+// DeadLetterBatch gives a claimed batch and its images up with the cause, in one transaction.
+// ErrClaimLost when the claim is no longer held.
 func (db *DB) DeadLetterBatch(ctx context.Context, claim BatchClaim, cause string) error {
 	cause = clean(cause, maxCause)
 	return db.InTx(ctx, "dead-letter batch", func(ctx context.Context, tx *sqlx.Tx) error {

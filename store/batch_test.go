@@ -133,8 +133,8 @@ func TestCommitDetections_ClosesAndStarts(t *testing.T) {
 	require.Equal(t, second.Batch.ID, open[0].ID)
 }
 
-// Adders and closers meet on one row: no image may get into a batch that is closed already, and each camera has at
-// most one open batch.
+// Adders and closers meet on one row: no image may get into a batch that is closed already, and
+// each camera has at most one open batch.
 func TestBatch_AddersAndClosersRace(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

@@ -7,9 +7,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// ReleaseClaims gives back the images and batches whose claim tokens begin with owner but not with except, and returns how many.
-// It is for a process that knows that its predecessor is dead, and so need not wait for the leases to end. Their attempts stay
-// counted: the work may be what killed it.
+// ReleaseClaims gives back the images and batches whose claim tokens begin with owner but not with
+// except, and returns how many. It is for a process that knows that its predecessor is dead, and so
+// need not wait for the leases to end. Their attempts stay counted: the work may be what killed it.
 func (db *DB) ReleaseClaims(ctx context.Context, owner, except string) (int64, error) {
 	if owner == "" || except == "" {
 		return 0, fmt.Errorf("release claims: owner and exception must be named: %w", ErrInvalid)

@@ -10,7 +10,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// A process that starts again takes up what its dead predecessor held at once, and nothing of anybody else.
+// A process that starts again takes up what its dead predecessor held at once, and nothing of
+// anybody else.
 func TestReleaseClaims(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

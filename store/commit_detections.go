@@ -20,8 +20,9 @@ const (
 	CloseAndStart                     // close the open batch and start another with this image
 )
 
-// Join decides about an image taken at imageAt and its camera's open batch, as the row stands with the images of the same commit
-// that came before. It is asked under the row lock of the batch, only when there is one; it must be quick and touch nothing.
+// Join decides about an image taken at imageAt and its camera's open batch, as the row stands with
+// the images of the same commit that came before. It is asked under the row lock of the batch, only
+// when there is one; it must be quick and touch nothing.
 type Join func(open Batch, imageAt time.Time) JoinDecision
 
 // Detected is a claimed image with what the detector made of it.
@@ -38,9 +39,10 @@ type Committed struct {
 	DetectionIDs []int64 // in the order of the result
 }
 
-// CommitDetections stores what the detector made of images that were claimed with one token, in one transaction: the detections,
-// the images' places in the open batches of their cameras, and their states. Images of one camera join in the order given. An image
-// whose claim is no longer held is left out and nothing of it is stored; what was stored is returned in the order given.
+// CommitDetections stores what the detector made of images that were claimed with one token, in one
+// transaction: the detections, the images' places in the open batches of their cameras, and their
+// states. Images of one camera join in the order given. An image whose claim is no longer held is
+// left out and nothing of it is stored; what was stored is returned in the order given.
 func (db *DB) CommitDetections(ctx context.Context, token string, detected []Detected, join Join) ([]Committed, error) {
 	empty := true
 	for _, one := range detected {
@@ -65,7 +67,8 @@ func (db *DB) CommitDetections(ctx context.Context, token string, detected []Det
 	return committed, nil
 }
 
-// CommitDetection is CommitDetections for one image. ErrClaimLost, and nothing stored, when the claim is no longer held.
+// CommitDetection is CommitDetections for one image. ErrClaimLost, and nothing stored, when the
+// claim is no longer held.
 func (db *DB) CommitDetection(ctx context.Context, claim ImageClaim, result DetectionResult, join Join) (Committed, error) {
 	committed, err := db.CommitDetections(ctx, claim.Token, []Detected{{claim.ImageID, result}}, join)
 	if err != nil {
@@ -112,7 +115,8 @@ type detectionCommit struct {
 	batched map[int64]place
 }
 
-// openBatch is an open batch with what this transaction adds to it. What it adds is written when the batch is closed or at the end.
+// openBatch is an open batch with what this transaction adds to it. What it adds is written when
+// the batch is closed or at the end.
 type openBatch struct {
 	Batch
 	grown bool
@@ -170,8 +174,8 @@ func lockClaimedImages(ctx context.Context, tx *sqlx.Tx, token string, detected 
 	return images, nil
 }
 
-// joinBatches decides for each image with detections which batch it joins. Cameras come in one order in every transaction, so that
-// two never wait for each other.
+// joinBatches decides for each image with detections which batch it joins. Cameras come in one
+// order in every transaction, so that two never wait for each other.
 func (c *detectionCommit) joinBatches(ctx context.Context, images map[int64]*Image, detected []Detected) error {
 	found := slices.DeleteFunc(slices.Clone(detected), func(one Detected) bool { return len(one.Detections) == 0 })
 	camera := func(one Detected) string { return images[one.ImageID].CameraID }

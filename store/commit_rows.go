@@ -11,7 +11,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// The statements of CommitDetections. Arrays keep each the same for any number of rows, so that it is planned once.
+// The statements of CommitDetections. Arrays keep each the same for any number of rows, so that it
+// is planned once.
 
 // startBatch opens a batch with the image in it; nil when the camera has an open batch by now.
 func startBatch(ctx context.Context, tx *sqlx.Tx, img Image, result DetectionResult) (*openBatch, error) {
@@ -66,8 +67,8 @@ func growBatches(ctx context.Context, tx *sqlx.Tx, batches ...*openBatch) error 
 
 func timestamp(t time.Time) string { return storable(t).Format(time.RFC3339Nano) }
 
-// write stores the detections and moves the images on, and notes in images how they stand now. It returns the ids of each image's
-// detections.
+// write stores the detections and moves the images on, and notes in images how they stand now. It
+// returns the ids of each image's detections.
 func (c *detectionCommit) write(ctx context.Context, images map[int64]*Image, detected []Detected) (map[int64][]int64, error) {
 	grown := make([]*openBatch, 0, len(c.open))
 	for _, batch := range c.open {

@@ -66,8 +66,8 @@ func TestClaimImages(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrInvalid)
 }
 
-// Images of several cameras in one commit end as they would one by one: in order, with and without detections, closing batches on
-// the way, and without the one whose claim was lost meanwhile.
+// Images of several cameras in one commit end as they would one by one: in order, with and without
+// detections, closing batches on the way, and without the one whose claim was lost meanwhile.
 func TestCommitDetections_SeveralImages(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
@@ -183,7 +183,8 @@ func TestCommitDetections_OneBadResultStoresNothing(t *testing.T) {
 	require.Zero(t, storetest.QueryOne[int](t, db, `SELECT count(*) FROM detections`))
 }
 
-// Commits over the same cameras in different orders, beside single ones and closers, never wait for each other in a circle.
+// Commits over the same cameras in different orders, beside single ones and closers, never wait for
+// each other in a circle.
 func TestCommitDetections_SeveralWorkersOverAllCameras(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
@@ -245,8 +246,9 @@ func TestCommitDetections_SeveralWorkersOverAllCameras(t *testing.T) {
 	require.Equal(t, int64(workers*rounds*each), requireNoDrift(t, db).Detections)
 }
 
-// A worker is frozen past its leases with several images in hand, and another takes some of them over. What the first one stores when it
-// wakes is only what it still holds; nothing is stored twice, whoever comes first.
+// A worker is frozen past its leases with several images in hand, and another takes some of them
+// over. What the first one stores when it wakes is only what it still holds; nothing is stored
+// twice, whoever comes first.
 func TestCommitDetections_OldMeetsNewForSomeOfSeveral(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

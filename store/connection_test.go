@@ -176,7 +176,8 @@ func TestCutConnections_CostNobodyAnError(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// cutConnections ends all sessions of the database but the one that does it, and waits until their processes are gone.
+// cutConnections ends all sessions of the database but the one that does it, and waits until their
+// processes are gone.
 func cutConnections(t *testing.T, db *store.DB) {
 	t.Helper()
 	others := storetest.Query[int](t, db, `
@@ -195,7 +196,8 @@ func TestCutConnection_ReadIsRepeatedWriteIsNot(t *testing.T) {
 	for range 20 {
 		require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: time.Now()}))
 	}
-	// Each insert cuts its own connection after it was executed: repeated, it would be stored twice.
+	// Each insert cuts its own connection after it was executed: repeated, it would be stored
+	// twice.
 	storetest.Exec(t, db, `
 		CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$`)
@@ -333,7 +335,8 @@ func TestPing_SaysWhatIsTheMatter(t *testing.T) {
 	require.NoError(t, db.InsertGPUSample(t.Context(), store.GPUSample{RecordedAt: base()}))
 }
 
-// requireReadOnly wants that nothing can be written, in a transaction or without, and that reading goes on.
+// requireReadOnly wants that nothing can be written, in a transaction or without, and that reading
+// goes on.
 func requireReadOnly(t *testing.T, db *store.DB) {
 	t.Helper()
 	require.ErrorIs(t, db.Ping(t.Context()), store.ErrReadOnly)
@@ -390,7 +393,8 @@ func certificates(t *testing.T) []tls.Certificate {
 	return server.TLS.Certificates
 }
 
-// Transactions with options and without take turns on one connection, and each is what it was asked to be.
+// Transactions with options and without take turns on one connection, and each is what it was asked
+// to be.
 func TestTransactions_OfEveryKindOnOneConnection(t *testing.T) {
 	t.Parallel()
 	db, err := store.Open(store.Config{URL: storetest.NewURL(t), Log: storetest.Logger(t), MaxOpenConns: 1})

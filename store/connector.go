@@ -13,18 +13,20 @@ import (
 	"github.com/lib/pq"
 )
 
-// cancelTimeout bounds the second connection that lib/pq dials to cancel a statement: a frozen server accepts it
-// in the kernel and never answers.
+// cancelTimeout bounds the second connection that lib/pq dials to cancel a statement: a frozen
+// server accepts it in the kernel and never answers.
 const cancelTimeout = 200 * time.Millisecond
 
-// cancelGrace is how long a call may outlive its context, so that lib/pq gets to ask the server to stop working.
+// cancelGrace is how long a call may outlive its context, so that lib/pq gets to ask the server to
+// stop working.
 const cancelGrace = 50 * time.Millisecond
 
 // pastDeadline makes every read and write of a net.Conn fail at once.
 func pastDeadline() time.Time { return time.Unix(1, 0) }
 
-// connector opens connections of lib/pq that end with the context of the call in progress. Left alone, lib/pq
-// only asks the server to cancel and goes on reading, so a frozen server would hold the caller for ever.
+// connector opens connections of lib/pq that end with the context of the call in progress. Left
+// alone, lib/pq only asks the server to cancel and goes on reading, so a frozen server would hold
+// the caller for ever.
 type connector struct{ cfg pq.Config }
 
 func newConnector(dsn string) (*connector, error) {
@@ -62,8 +64,8 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &guardedConn{innerConn: pgConn, net: d.current(), prepared: make(statements)}, nil
 }
 
-// sessionDialer dials for one session: first the session itself (twice when TLS is refused), later only
-// connections that carry a cancel request.
+// sessionDialer dials for one session: first the session itself (twice when TLS is refused), later
+// only connections that carry a cancel request.
 type sessionDialer struct {
 	ctx context.Context //nolint:containedctx // lives only while Connect runs; lib/pq sets up TLS and logs in without one
 
@@ -167,7 +169,8 @@ func (c *watchedConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// endWith ends the connection soon after ctx ends. The function returned stops watching, and must be called once.
+// endWith ends the connection soon after ctx ends. The function returned stops watching, and must
+// be called once.
 func (c *watchedConn) endWith(ctx context.Context) (release func()) {
 	released := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -2,7 +2,8 @@ package store
 
 import "context"
 
-// Counts are exact numbers of rows, kept by triggers: reading them costs the same whatever they are.
+// Counts are exact numbers of rows, kept by triggers: reading them costs the same whatever they
+// are.
 type Counts struct {
 	Cameras    int64 `db:"cameras"`
 	Events     int64 `db:"events"`

@@ -13,7 +13,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// PostgreSQL is killed again and again in the middle of writing: what was committed is counted, what was not is not.
+// PostgreSQL is killed again and again in the middle of writing: what was committed is counted,
+// what was not is not.
 func TestCounts_NoDriftAfterCrashes(t *testing.T) {
 	t.Parallel()
 	server := embeddedtest.NewPostgres(t)

@@ -84,7 +84,8 @@ func TestCounts_NoDriftWhateverWriters(t *testing.T) {
 				}
 				failed := false
 				for range 1 + random.IntN(2) {
-					// A writer may meet a deadlock on the rows of UPDATE: it is undone, as it should be.
+					// A writer may meet a deadlock on the rows of UPDATE: it is undone, as it
+					// should be.
 					if _, err := tx.ExecContext(t.Context(), statements[random.IntN(len(statements))], random.IntN(20)); err != nil {
 						failed = true
 						break

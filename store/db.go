@@ -16,18 +16,22 @@ const callTimeout = 30 * time.Second
 
 // Config says which database to use and how.
 type Config struct {
-	// URL is DATABASE_URL: postgres://, postgresql:// or postgresql+asyncpg://, also with host=/socket/folder in
-	// its query part. Without sslmode TLS is used where the server offers it. Required.
+	// URL is DATABASE_URL: postgres://, postgresql:// or postgresql+asyncpg://, also with
+	// host=/socket/folder in its query part. Without sslmode TLS is used where the server offers
+	// it. Required.
 	URL string
 	// Log takes what Run has to say. Required.
 	Log *slog.Logger
-	// Now is the local clock, used only to turn absolute times of callers into waiting times. Defaults to time.Now.
+	// Now is the local clock, used only to turn absolute times of callers into waiting times.
+	// Defaults to time.Now.
 	Now func() time.Time
-	// MaxOpenConns bounds the connections of the pool; the health probe and each Listen use one more. Defaults to 12.
+	// MaxOpenConns bounds the connections of the pool; the health probe and each Listen use one
+	// more. Defaults to 12.
 	MaxOpenConns int
 }
 
-// DB is the database. It connects when it is first used, heals by itself, and is safe for concurrent use.
+// DB is the database. It connects when it is first used, heals by itself, and is safe for
+// concurrent use.
 type DB struct {
 	pool  *sqlx.DB
 	probe *sqlx.DB // one connection of its own, so that busy workers never look like a dead database
@@ -83,13 +87,15 @@ func (db *DB) Close() error {
 	return errors.Join(db.pool.Close(), db.probe.Close())
 }
 
-// Ping asks a cheap question that only a migrated database can answer, and whether it takes changes: ErrReadOnly when it does not,
-// ErrDiskFull when something could not be stored in the last seconds for want of room. Its cost does not grow with the data.
+// Ping asks a cheap question that only a migrated database can answer, and whether it takes
+// changes: ErrReadOnly when it does not, ErrDiskFull when something could not be stored in the last
+// seconds for want of room. Its cost does not grow with the data.
 func (db *DB) Ping(ctx context.Context) error {
 	notMigrated := db.migration.ready()
 	query := `SELECT current_setting('transaction_read_only') = 'on', (SELECT coalesce(sum(row_count), 0)::bigint FROM counters WHERE table_name = 'cameras')`
 	if notMigrated != nil {
-		// Say what is really the matter: not there at all, not to be changed, or there and not migrated yet.
+		// Say what is really the matter: not there at all, not to be changed, or there and not
+		// migrated yet.
 		query = `SELECT current_setting('transaction_read_only') = 'on', 0::bigint`
 	}
 	var isReadOnly bool
@@ -104,15 +110,16 @@ func (db *DB) Ping(ctx context.Context) error {
 	return errors.Join(notMigrated, db.refused.err())
 }
 
-// SQL gives the packages below store the pool. They call Ready first, bound their contexts, and pass their
-// errors through Classify. No other package may use it.
+// SQL gives the packages below store the pool. They call Ready first, bound their contexts, and
+// pass their errors through Classify. No other package may use it.
 func (db *DB) SQL() *sqlx.DB { return db.pool }
 
 // Ready returns nil once the schema is current, else an ErrUnavailable.
 func (db *DB) Ready() error { return db.migration.ready() }
 
-// InTx runs fn in one read-committed transaction and commits when it returns nil. Statements must go through tx
-// and use the ctx that fn gets. When the error is of a broken connection the outcome of the commit is unknown.
+// InTx runs fn in one read-committed transaction and commits when it returns nil. Statements must
+// go through tx and use the ctx that fn gets. When the error is of a broken connection the outcome
+// of the commit is unknown.
 func (db *DB) InTx(ctx context.Context, op string, fn func(ctx context.Context, tx *sqlx.Tx) error) error {
 	if err := db.migration.ready(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -176,9 +183,11 @@ func list[T any](ctx context.Context, db *DB, op, query string, args ...any) ([]
 	return rows, err
 }
 
-// walkIndexes keeps the planner to reading rows in the order of an index where there is one, so that a LIMIT ends the reading. Reading
-// all and sorting is cheaper for the few rows that it may believe are there, and reads the whole backlog once there are more: a plan
-// is kept, and statistics are as old as the last ANALYZE. What must be sorted all the same then looks so dear that it would be compiled.
+// walkIndexes keeps the planner to reading rows in the order of an index where there is one, so
+// that a LIMIT ends the reading. Reading all and sorting is cheaper for the few rows that it may
+// believe are there, and reads the whole backlog once there are more: a plan is kept, and
+// statistics are as old as the last ANALYZE. What must be sorted all the same then looks so dear
+// that it would be compiled.
 const walkIndexes = `SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off; SET LOCAL jit = off`
 
 // listInOrder is list for a query of which each part has an index with its order.
@@ -196,7 +205,8 @@ func listInOrder[T any](ctx context.Context, db *DB, op, query string, args ...a
 	return rows, err
 }
 
-// write runs one statement that changes something and reads the rows it returns. It is never sent twice.
+// write runs one statement that changes something and reads the rows it returns. It is never sent
+// twice.
 func write[T any](ctx context.Context, db *DB, op, query string, args ...any) ([]T, error) {
 	if err := db.migration.ready(); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
@@ -208,7 +218,8 @@ func write[T any](ctx context.Context, db *DB, op, query string, args ...any) ([
 	return rows, db.observe(Classify(ctx, op, err))
 }
 
-// exec runs one statement that changes something and returns how many rows it touched. It is never sent twice.
+// exec runs one statement that changes something and returns how many rows it touched. It is never
+// sent twice.
 func (db *DB) exec(ctx context.Context, op, query string, args ...any) (int64, error) {
 	if err := db.migration.ready(); err != nil {
 		return 0, fmt.Errorf("%s: %w", op, err)
@@ -231,7 +242,8 @@ func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callTimeout)
 }
 
-// observe notices that the schema has vanished, so that Run makes it again, and that the disk is full, so that Ping tells it.
+// observe notices that the schema has vanished, so that Run makes it again, and that the disk is
+// full, so that Ping tells it.
 func (db *DB) observe(err error) error {
 	db.refused.note(err)
 	if err != nil && isSchemaMissing(err) {

@@ -30,8 +30,8 @@ type DeadLetterSelection struct {
 	Cause    string  // exact; empty: any
 }
 
-// where returns the condition on images AS i and the arguments, with its own behind those given. Each selection has a text of its
-// own, so that each is planned for its own index.
+// where returns the condition on images AS i and the arguments, with its own behind those given.
+// Each selection has a text of its own, so that each is planned for its own index.
 func (s DeadLetterSelection) where(args ...any) (condition string, all []any) {
 	condition = `i.state = 'dead_lettered'`
 	if len(s.ImageIDs) > 0 {
@@ -46,7 +46,8 @@ func (s DeadLetterSelection) where(args ...any) (condition string, all []any) {
 	return condition, args
 }
 
-// DeadLetters lists up to limit selected dead letters with an id above afterID, by id. Its cost follows limit, however many there are.
+// DeadLetters lists up to limit selected dead letters with an id above afterID, by id. Its cost
+// follows limit, however many there are.
 func (db *DB) DeadLetters(ctx context.Context, selection DeadLetterSelection, afterID int64, limit int) ([]DeadLetter, error) {
 	query, args := deadLettersQuery(selection, afterID, limit)
 	letters, err := list[DeadLetter](ctx, db, "list dead letters", query, args...)
@@ -66,7 +67,8 @@ func deadLettersQuery(selection DeadLetterSelection, afterID int64, limit int) (
 		ORDER BY i.id LIMIT $2`, args
 }
 
-// CountDeadLetters counts the selected dead letters. Its cost follows their number, not the number of images.
+// CountDeadLetters counts the selected dead letters. Its cost follows their number, not the number
+// of images.
 func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelection) (int64, error) {
 	condition, args := selection.where()
 	var n int64
@@ -74,12 +76,14 @@ func (db *DB) CountDeadLetters(ctx context.Context, selection DeadLetterSelectio
 	return n, err
 }
 
-// requeuePart is how many selected dead letters one transaction requeues. It keeps the transactions short; a batch comes back whole.
+// requeuePart is how many selected dead letters one transaction requeues. It keeps the transactions
+// short; a batch comes back whole.
 const requeuePart = 2000
 
-// RequeueDeadLetters makes the selected images wait again with a clean slate and returns how many. An image that was given up with its
-// batch brings the whole batch back. Many are requeued in parts, each in a transaction of its own with an audit entry; with an error
-// the parts before it stay requeued.
+// RequeueDeadLetters makes the selected images wait again with a clean slate and returns how many.
+// An image that was given up with its batch brings the whole batch back. Many are requeued in
+// parts, each in a transaction of its own with an audit entry; with an error the parts before it
+// stay requeued.
 func (db *DB) RequeueDeadLetters(ctx context.Context, selection DeadLetterSelection, actor Actor) (requeued int64, err error) {
 	after, more := int64(0), true
 	for more && err == nil {
@@ -120,7 +124,8 @@ func requeueSome(ctx context.Context, tx *sqlx.Tx, selection DeadLetterSelection
 			batches = append(batches, *image.BatchID)
 		}
 	}
-	// Rows are locked in the order of their ids, so that two of these never wait for each other in a circle.
+	// Rows are locked in the order of their ids, so that two of these never wait for each other in
+	// a circle.
 	var back []int64
 	err = tx.SelectContext(ctx, &back, `
 		WITH chosen AS (

@@ -2,7 +2,8 @@ package store
 
 import "time"
 
-// Detection is one object found in one image. Rows loaded from elsewhere may lack everything that is a pointer.
+// Detection is one object found in one image. Rows loaded from elsewhere may lack everything that
+// is a pointer.
 type Detection struct {
 	ID            int64     `db:"id"`
 	CameraID      string    `db:"camera_id"`

@@ -11,8 +11,8 @@ import (
 	"github.com/lib/pq"
 )
 
-// Settings of each session. They bound what a client that died or froze can hold on to; the deadline of a
-// single call is its context's.
+// Settings of each session. They bound what a client that died or froze can hold on to; the
+// deadline of a single call is its context's.
 const (
 	connectTimeout           = 5 * time.Second
 	statementTimeout         = 60 * time.Second
@@ -20,8 +20,8 @@ const (
 	idleInTransactionTimeout = 60 * time.Second
 )
 
-// parseURL turns DATABASE_URL into a connection string for lib/pq. No error text ever repeats the URL, because
-// it carries the password.
+// parseURL turns DATABASE_URL into a connection string for lib/pq. No error text ever repeats the
+// URL, because it carries the password.
 func parseURL(raw string) (string, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {

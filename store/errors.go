@@ -14,45 +14,52 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// The kinds of errors. Every error of this package that a caller can act upon wraps exactly one of them.
+// The kinds of errors. Every error of this package that a caller can act upon wraps exactly one of
+// them.
 var (
 	// ErrNotFound says that the row asked for does not exist.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict says that the change collides with what is stored (a unique key, a missing parent).
+	// ErrConflict says that the change collides with what is stored (a unique key, a missing
+	// parent).
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid says that the database refused a value (out of range, not representable).
 	ErrInvalid = errors.New("invalid value")
-	// ErrUnavailable says that the database cannot answer now: gone, frozen, not migrated, read-only, full, or
-	// too slow for the deadline. Asking again later is right.
+	// ErrUnavailable says that the database cannot answer now: gone, frozen, not migrated,
+	// read-only, full, or too slow for the deadline. Asking again later is right.
 	ErrUnavailable = errors.New("database unavailable")
-	// ErrClaimLost says that the claim is no longer held, so nothing was changed: it ran out and somebody else
-	// took the work over, or the work is already finished.
+	// ErrClaimLost says that the claim is no longer held, so nothing was changed: it ran out and
+	// somebody else took the work over, or the work is already finished.
 	ErrClaimLost = errors.New("claim lost")
-	// ErrForeignDatabase says that the database holds tables that our migrations did not make. Nothing was touched.
+	// ErrForeignDatabase says that the database holds tables that our migrations did not make.
+	// Nothing was touched.
 	ErrForeignDatabase = errors.New("foreign database")
-	// ErrNewerDatabase says that a newer version of the program has migrated this database. Nothing was touched.
+	// ErrNewerDatabase says that a newer version of the program has migrated this database. Nothing
+	// was touched.
 	ErrNewerDatabase = errors.New("database is newer than this program")
 )
 
 // Why the database is unavailable, where that is certain. Each of these is an ErrUnavailable too.
 var (
-	// ErrLoginRefused says that the server is there and does not let us in: wrong user or password, or no rule that lets us.
+	// ErrLoginRefused says that the server is there and does not let us in: wrong user or password,
+	// or no rule that lets us.
 	ErrLoginRefused = fmt.Errorf("%w: login refused", ErrUnavailable)
 	// ErrNoDatabase says that the server is there and has no database of that name.
 	ErrNoDatabase = fmt.Errorf("%w: no such database", ErrUnavailable)
-	// ErrReadOnly says that the database can be read and takes no changes: it is a standby, or was made read-only.
+	// ErrReadOnly says that the database can be read and takes no changes: it is a standby, or was
+	// made read-only.
 	ErrReadOnly = fmt.Errorf("%w: read-only", ErrUnavailable)
 	// ErrDiskFull says that the database can be read and has no room for what is to be stored.
 	ErrDiskFull = fmt.Errorf("%w: disk full", ErrUnavailable)
 )
 
-// errConnectionLost replaces driver.ErrBadConn once something was sent: database/sql would send the statement
-// again, and it may have been executed already.
+// errConnectionLost replaces driver.ErrBadConn once something was sent: database/sql would send the
+// statement again, and it may have been executed already.
 var errConnectionLost = errors.New("connection lost")
 
-// Classify turns an error of the driver into one of the kinds above and names the operation in front. Nil stays
-// nil; an error that already has a kind keeps it; a cancelled ctx gives context.Canceled, a passed deadline both
-// ErrUnavailable and context.DeadlineExceeded. It is exported for the packages below store.
+// Classify turns an error of the driver into one of the kinds above and names the operation in
+// front. Nil stays nil; an error that already has a kind keeps it; a cancelled ctx gives
+// context.Canceled, a passed deadline both ErrUnavailable and context.DeadlineExceeded. It is
+// exported for the packages below store.
 func Classify(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -60,7 +67,8 @@ func Classify(ctx context.Context, op string, err error) error {
 	if knownKind(err) != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	// The driver reports an ended context in many ways; the context itself is the only sure witness.
+	// The driver reports an ended context in many ways; the context itself is the only sure
+	// witness.
 	switch ctxErr := ctx.Err(); {
 	case errors.Is(ctxErr, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w: %w", op, ErrUnavailable, context.DeadlineExceeded)
@@ -73,8 +81,9 @@ func Classify(ctx context.Context, op string, err error) error {
 	return fmt.Errorf("%s: %w", op, err)
 }
 
-// Outward returns an error of the same kind in words of our own, for what everybody may read, such as the cause of a dead letter. What
-// the server and the driver said stays behind: it names tables and quotes what was stored.
+// Outward returns an error of the same kind in words of our own, for what everybody may read, such
+// as the cause of a dead letter. What the server and the driver said stays behind: it names tables
+// and quotes what was stored.
 func Outward(err error) error {
 	kind := knownKind(err)
 	switch _, said := errors.AsType[*pq.Error](err); {
@@ -159,7 +168,8 @@ func isSchemaMissing(err error) bool {
 	return ok && (pgErr.Code == pqerror.UndefinedTable || pgErr.Code == pqerror.InvalidSchemaName)
 }
 
-// isRetryableRead reports that a read may be sent once more: the connection broke, the server did not refuse it.
+// isRetryableRead reports that a read may be sent once more: the connection broke, the server did
+// not refuse it.
 func isRetryableRead(err error) bool {
 	if pgErr, ok := errors.AsType[*pq.Error](err); ok {
 		return pgErr.Code.Class() == "57" && pgErr.Code != pqerror.QueryCanceled

@@ -44,8 +44,9 @@ type NewEvent struct {
 	Analyzer  string // what looked: nemotron, rules
 }
 
-// CommitEvent stores the event of a claimed batch in one transaction with the states of the batch, its images and
-// its detections. Texts are made storable and cut at 20,000 characters. ErrClaimLost, and nothing stored, when the claim is no longer held.
+// CommitEvent stores the event of a claimed batch in one transaction with the states of the batch,
+// its images and its detections. Texts are made storable and cut at 20,000 characters.
+// ErrClaimLost, and nothing stored, when the claim is no longer held.
 func (db *DB) CommitEvent(ctx context.Context, claim BatchClaim, event NewEvent) (Event, error) {
 	if event.Analyzer == "" {
 		return Event{}, fmt.Errorf("commit event: no analyzer: %w", ErrInvalid)

@@ -8,7 +8,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// History of other programs may hold rows that no card can have measured: they must neither be shown nor break the list.
+// History of other programs may hold rows that no card can have measured: they must neither be
+// shown nor break the list.
 func TestListGPUSamples_OddRows(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

@@ -9,7 +9,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// Whoever changes the samples, and in whatever way, changes the revision; what is rolled back does not.
+// Whoever changes the samples, and in whatever way, changes the revision; what is rolled back does
+// not.
 func TestGPUSamplesRevision_ChangesWithTheRows(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)
@@ -42,7 +43,8 @@ func TestGPUSamplesRevision_ChangesWithTheRows(t *testing.T) {
 	require.Equal(t, before, look(), "nothing has changed")
 }
 
-// Rows read after a revision are never older than it: a reader that keeps rows by revision sees each committed row at once.
+// Rows read after a revision are never older than it: a reader that keeps rows by revision sees
+// each committed row at once.
 func TestGPUSamplesRevision_IsNeverAheadOfTheRows(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

@@ -37,8 +37,9 @@ func (db *DB) InsertGPUSample(ctx context.Context, s GPUSample) error {
 	return err
 }
 
-// ListGPUSamples lists the newest limit readings, oldest first; since, when given, is an inclusive lower bound. Rows of other
-// programs may hold anything: a value that no card can have is unknown, and a row whose time is no time of a calendar is left out.
+// ListGPUSamples lists the newest limit readings, oldest first; since, when given, is an inclusive
+// lower bound. Rows of other programs may hold anything: a value that no card can have is unknown,
+// and a row whose time is no time of a calendar is left out.
 func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) ([]GPUSample, error) {
 	from := minTime
 	if since != nil {
@@ -68,8 +69,9 @@ func (db *DB) ListGPUSamples(ctx context.Context, since *time.Time, limit int) (
 	return samples, err
 }
 
-// GPUSamplesRevision marks the state of the GPU samples: as long as it is the same, so are they. It changes with each statement that
-// changes them, whoever sends it, and when the database server starts, which may have been given older data.
+// GPUSamplesRevision marks the state of the GPU samples: as long as it is the same, so are they. It
+// changes with each statement that changes them, whoever sends it, and when the database server
+// starts, which may have been given older data.
 func (db *DB) GPUSamplesRevision(ctx context.Context) (string, error) {
 	var revision string
 	err := db.get(ctx, "read the revision of the gpu samples", &revision, `
@@ -77,7 +79,8 @@ func (db *DB) GPUSamplesRevision(ctx context.Context) (string, error) {
 	return revision, err
 }
 
-// forgetImpossible makes values unknown that cannot have been measured: not a number, infinite, or out of the scale.
+// forgetImpossible makes values unknown that cannot have been measured: not a number, infinite, or
+// out of the scale.
 func (s *GPUSample) forgetImpossible() {
 	s.UtilizationPercent = within(s.UtilizationPercent, 0, 100)
 	s.TemperatureCelsius = within(s.TemperatureCelsius, -math.MaxFloat64, math.MaxFloat64)

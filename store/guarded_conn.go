@@ -21,8 +21,8 @@ type innerConn interface {
 	driver.NamedValueChecker
 }
 
-// guardedConn ends its connection with the context of each call, and never lets database/sql repeat a statement
-// that may have been executed. One call at a time uses it, as database/sql guarantees.
+// guardedConn ends its connection with the context of each call, and never lets database/sql repeat
+// a statement that may have been executed. One call at a time uses it, as database/sql guarantees.
 type guardedConn struct {
 	innerConn
 	net      *watchedConn
@@ -92,8 +92,9 @@ func (c *guardedConn) exec(ctx context.Context, query string, args []driver.Name
 	return result, err
 }
 
-// mayPrepareAgain forgets a prepared statement that the server refused before it executed anything, because the
-// schema has changed meanwhile. Within a transaction the refusal has undone that as well.
+// mayPrepareAgain forgets a prepared statement that the server refused before it executed anything,
+// because the schema has changed meanwhile. Within a transaction the refusal has undone that as
+// well.
 func (c *guardedConn) mayPrepareAgain(query string, err error) bool {
 	if !isStalePlan(err) || c.prepared[query] == nil {
 		return false
@@ -109,7 +110,8 @@ func (c *guardedConn) PrepareContext(ctx context.Context, query string) (driver.
 	return stmt, c.final(err)
 }
 
-// BeginTx is part of driver.ConnBeginTx. When the connection is broken database/sql may begin on another one.
+// BeginTx is part of driver.ConnBeginTx. When the connection is broken database/sql may begin on
+// another one.
 func (c *guardedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	release := c.guard(ctx)
 	tx, err := c.begin(ctx, opts)
@@ -130,9 +132,10 @@ var isolation = map[driver.IsolationLevel]string{
 	driver.IsolationLevel(sql.LevelSerializable): " ISOLATION LEVEL SERIALIZABLE", driver.IsolationLevel(sql.LevelDefault): "",
 }
 
-// begin leaves it to the server whether a transaction may write: BeginTx of lib/pq says READ WRITE, which writes to a database that was
-// made read-only and is an error of another kind on a standby. The two ways to begin must not be mixed on one connection, since lib/pq
-// keeps what BeginTx left behind.
+// begin leaves it to the server whether a transaction may write: BeginTx of lib/pq says READ WRITE,
+// which writes to a database that was made read-only and is an error of another kind on a standby.
+// The two ways to begin must not be mixed on one connection, since lib/pq keeps what BeginTx left
+// behind.
 func (c *guardedConn) begin(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	mode, known := isolation[opts.Isolation]
 	if !known {
@@ -165,8 +168,8 @@ func (c *guardedConn) Ping(ctx context.Context) error {
 	return c.innerConn.Ping(ctx)
 }
 
-// ResetSession is part of driver.SessionResetter: before a kept connection is used again it must still be open
-// on the other side, so that a restarted server costs nobody an error.
+// ResetSession is part of driver.SessionResetter: before a kept connection is used again it must
+// still be open on the other side, so that a restarted server costs nobody an error.
 func (c *guardedConn) ResetSession(ctx context.Context) error {
 	if c.net.ended.Load() || hungUp(c.net.Conn) {
 		return driver.ErrBadConn

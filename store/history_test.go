@@ -10,8 +10,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// Plain INSERTs as a dump of the server that this one replaces would hold them: only its columns, its ids, loaded
-// with an empty search path.
+// Plain INSERTs as a dump of the server that this one replaces would hold them: only its columns,
+// its ids, loaded with an empty search path.
 func TestHistory_LoadsWithPlainInserts(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

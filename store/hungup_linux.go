@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hungUp reports that the other side has closed the connection. It does not block and reads nothing.
+// hungUp reports that the other side has closed the connection. It does not block and reads
+// nothing.
 func hungUp(c net.Conn) bool {
 	sc, ok := c.(syscall.Conn)
 	if !ok {

@@ -28,7 +28,8 @@ const (
 	ReasonFileGone     = "file_gone"     // the file was removed or renamed before it was detected
 )
 
-// Image is one row of the ledger. A time is nil until its stage was reached; a repeated stage has its last time.
+// Image is one row of the ledger. A time is nil until its stage was reached; a repeated stage has
+// its last time.
 type Image struct {
 	ID              int64      `db:"id"`
 	CameraID        string     `db:"camera_id"`
@@ -103,13 +104,15 @@ type QueuedImage struct {
 	First    bool      `db:"first"` // false: it was handed over before
 }
 
-// ImageClaim is the right to change one image, held until its lease ends and somebody else claims it.
+// ImageClaim is the right to change one image, held until its lease ends and somebody else claims
+// it.
 type ImageClaim struct {
 	ImageID int64
 	Token   string // unique for each claim
 }
 
-// The range of times that both Go and PostgreSQL can print; clocks and files with other times exist.
+// The range of times that both Go and PostgreSQL can print; clocks and files with other times
+// exist.
 var ( //nolint:gochecknoglobals // constants that Go cannot write as such
 	minTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 	maxTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)

@@ -11,7 +11,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// BenchmarkImage measures the way of one image through the ledger: handed over, claimed and found empty, with so many together.
+// BenchmarkImage measures the way of one image through the ledger: handed over, claimed and found
+// empty, with so many together.
 func BenchmarkImage(b *testing.B) {
 	for _, together := range []int{1, 32} {
 		b.Run(fmt.Sprintf("together=%d", together), func(b *testing.B) {

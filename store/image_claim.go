@@ -10,9 +10,10 @@ import (
 	"github.com/lib/pq"
 )
 
-// ClaimImage takes an image over for the length of the lease (at most 2 h 10 min), from seen or queued or from a claim whose lease has
-// ended, and counts one attempt. A live claim of somebody else, or an image that is already finished, gives
-// ErrClaimLost. Claiming again with the same token extends the lease and counts no attempt.
+// ClaimImage takes an image over for the length of the lease (at most 2 h 10 min), from seen or
+// queued or from a claim whose lease has ended, and counts one attempt. A live claim of somebody
+// else, or an image that is already finished, gives ErrClaimLost. Claiming again with the same
+// token extends the lease and counts no attempt.
 func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time.Duration) (Image, error) {
 	if token == "" {
 		return Image{}, fmt.Errorf("claim image: empty token: %w", ErrInvalid)
@@ -37,8 +38,9 @@ func (db *DB) ClaimImage(ctx context.Context, id int64, token string, lease time
 	return images[0], nil
 }
 
-// ClaimImages is ClaimImage for several images at once, in the order of ids. It leaves out those that cannot be claimed, and those
-// that were tried before: an image over which a process died is claimed alone, so that the attempts of others do not count with it.
+// ClaimImages is ClaimImage for several images at once, in the order of ids. It leaves out those
+// that cannot be claimed, and those that were tried before: an image over which a process died is
+// claimed alone, so that the attempts of others do not count with it.
 func (db *DB) ClaimImages(ctx context.Context, ids []int64, token string, lease time.Duration) ([]Image, error) {
 	if token == "" {
 		return nil, fmt.Errorf("claim images: empty token: %w", ErrInvalid)
@@ -78,9 +80,9 @@ func (db *DB) claimFailure(ctx context.Context, existsQuery string, id int64) er
 	return ErrClaimLost
 }
 
-// ReleaseImage gives a claimed image back for another attempt, with the cause of the failure. A nil retryAt means
-// at once, and 30 min is the longest wait; refundAttempt does not count the attempt, for causes that are not the image's. ErrClaimLost when the
-// claim is no longer held.
+// ReleaseImage gives a claimed image back for another attempt, with the cause of the failure. A nil
+// retryAt means at once, and 30 min is the longest wait; refundAttempt does not count the attempt,
+// for causes that are not the image's. ErrClaimLost when the claim is no longer held.
 func (db *DB) ReleaseImage(ctx context.Context, claim ImageClaim, retryAt *time.Time, cause string, refundAttempt bool) error {
 	return db.changeClaimed(ctx, "release image", `
 		UPDATE images
@@ -94,8 +96,8 @@ func (db *DB) ReleaseImage(ctx context.Context, claim ImageClaim, retryAt *time.
 		claim.ImageID, claim.Token, db.secondsUntil(retryAt), refundAttempt, nullString(clean(cause, maxCause)))
 }
 
-// GiveBackImages gives images that were claimed with one token back untouched: for another attempt at once, and this one does not
-// count. Claims that are no longer held are left alone.
+// GiveBackImages gives images that were claimed with one token back untouched: for another attempt
+// at once, and this one does not count. Claims that are no longer held are left alone.
 func (db *DB) GiveBackImages(ctx context.Context, ids []int64, token string) error {
 	_, err := db.exec(ctx, "give images back", `
 		WITH held AS (SELECT id FROM images WHERE id = ANY ($1::bigint[]) AND claimed_by = $2 ORDER BY id FOR NO KEY UPDATE)
@@ -105,7 +107,8 @@ func (db *DB) GiveBackImages(ctx context.Context, ids []int64, token string) err
 	return err
 }
 
-// secondsUntil turns a local time into a waiting time, which the clock of the database then measures.
+// secondsUntil turns a local time into a waiting time, which the clock of the database then
+// measures.
 func (db *DB) secondsUntil(t *time.Time) *float64 {
 	if t == nil {
 		return nil
@@ -114,7 +117,8 @@ func (db *DB) secondsUntil(t *time.Time) *float64 {
 	return &seconds
 }
 
-// DeadLetterImage gives a claimed image up with the cause. ErrClaimLost when the claim is no longer held.
+// DeadLetterImage gives a claimed image up with the cause. ErrClaimLost when the claim is no longer
+// held.
 func (db *DB) DeadLetterImage(ctx context.Context, claim ImageClaim, cause string) error {
 	return db.changeClaimed(ctx, "dead-letter image", `
 		UPDATE images

@@ -369,7 +369,8 @@ func tryCommit(ctx context.Context, db *store.DB, id int64, result store.Detecti
 	return db.CommitDetection(ctx, claim, result, always(store.JoinOpen))
 }
 
-// The settings allow an hour to connect and an hour to read; nobody may take the work over while such a call goes on.
+// The settings allow an hour to connect and an hour to read; nobody may take the work over while
+// such a call goes on.
 func TestClaim_LongLeases(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

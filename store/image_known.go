@@ -10,14 +10,15 @@ import (
 	"github.com/lib/pq"
 )
 
-// Most scans find all files recorded, and counting is all that it takes. The array is hidden from the planner, which would read the
-// whole table for a long one.
+// Most scans find all files recorded, and counting is all that it takes. The array is hidden from
+// the planner, which would read the whole table for a long one.
 const (
 	countKnownQuery = `SELECT count(*) FROM images WHERE identity = ANY (ARRAY(SELECT unnest($1::uuid[])))`
 	listKnownQuery  = `SELECT identity::text FROM images WHERE identity = ANY (ARRAY(SELECT unnest($1::uuid[])))`
 )
 
-// KnownImages tells for each key, in the same order, whether the ledger has it. One query serves thousands.
+// KnownImages tells for each key, in the same order, whether the ledger has it. One query serves
+// thousands.
 func (db *DB) KnownImages(ctx context.Context, keys []ImageKey) ([]bool, error) {
 	known := make([]bool, len(keys))
 	if len(keys) == 0 {
@@ -50,8 +51,9 @@ func (db *DB) KnownImages(ctx context.Context, keys []ImageKey) ([]bool, error) 
 	return known, nil
 }
 
-// identity is what the column of that name holds for the key, as image_identity computes it. It is computed here because the database
-// takes longer for that than to find it. text is room for the work, which is returned for the next call.
+// identity is what the column of that name holds for the key, as image_identity computes it. It is
+// computed here because the database takes longer for that than to find it. text is room for the
+// work, which is returned for the next call.
 func (k ImageKey) identity(text []byte) (identity string, room []byte) {
 	text = append(append(text, k.CameraID...), '\n')
 	text = append(append(text, k.FilePath...), '\n')

@@ -9,12 +9,14 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// isOriginal tells which images stand for their bytes, so that the same bytes again are a duplicate: all but duplicates
-// themselves, so that the window does not creep, and those whose bytes were lost before a detector saw them.
+// isOriginal tells which images stand for their bytes, so that the same bytes again are a
+// duplicate: all but duplicates themselves, so that the window does not creep, and those whose
+// bytes were lost before a detector saw them.
 const isOriginal = `(reason IS DISTINCT FROM '` + ReasonDuplicate + `'
 	AND coalesce(reason, '') NOT IN ('` + ReasonReplaced + `', '` + ReasonFileGone + `'))`
 
-// heirQuery finds the first duplicate that was recorded after image $1 and before the next original of the same bytes.
+// heirQuery finds the first duplicate that was recorded after image $1 and before the next original
+// of the same bytes.
 const heirQuery = `
 	SELECT id FROM images
 	WHERE camera_id = $2 AND sha256 = $3 AND reason = '` + ReasonDuplicate + `' AND state = 'filtered' AND id > $1
@@ -22,9 +24,10 @@ const heirQuery = `
 	                    9223372036854775807)
 	ORDER BY id LIMIT 1`
 
-// LoseImage filters a claimed image whose bytes cannot be had any more, with ReasonReplaced or ReasonFileGone. Where the same
-// bytes also came under another name and were left out as a duplicate of this image, the first such one waits for the detector
-// instead, in the same transaction. ErrClaimLost when the claim is no longer held.
+// LoseImage filters a claimed image whose bytes cannot be had any more, with ReasonReplaced or
+// ReasonFileGone. Where the same bytes also came under another name and were left out as a
+// duplicate of this image, the first such one waits for the detector instead, in the same
+// transaction. ErrClaimLost when the claim is no longer held.
 func (db *DB) LoseImage(ctx context.Context, claim ImageClaim, reason string) error {
 	if reason != ReasonReplaced && reason != ReasonFileGone {
 		return fmt.Errorf("lose image: reason %q: %w", reason, ErrInvalid)

@@ -7,24 +7,25 @@ import (
 	"github.com/lib/pq"
 )
 
-// maxWait bounds waiting times and maxLease leases; the longest lease is for a call with an hour to connect and an hour to read.
-// They must stay well below farFuture and farLease.
+// maxWait bounds waiting times and maxLease leases; the longest lease is for a call with an hour to
+// connect and an hour to read. They must stay well below farFuture and farLease.
 const (
 	maxWait  = 30 * time.Minute
 	maxLease = 2*time.Hour + 10*time.Minute
 )
 
-// farFuture bounds how far a retry may lie ahead, and farLease how far the end of a lease. What lies further was written under a
-// clock that has since been set back, and counts as due.
+// farFuture bounds how far a retry may lie ahead, and farLease how far the end of a lease. What
+// lies further was written under a clock that has since been set back, and counts as due.
 const (
 	farFuture = "interval '1 hour'"
 	farLease  = "interval '3 hours'"
 )
 
-// WaitingImages lists up to limit images that can be handed to the queue: not handed over yet and due, handed
-// over longer than requeueAfter ago and not claimed since, or claimed under a lease that has ended. Cameras take
-// turns, oldest image first, so that a camera with a long backlog does not starve the others. The cost follows
-// limit and the number of cameras, not the backlog, nor what the planner believes of it.
+// WaitingImages lists up to limit images that can be handed to the queue: not handed over yet and
+// due, handed over longer than requeueAfter ago and not claimed since, or claimed under a lease
+// that has ended. Cameras take turns, oldest image first, so that a camera with a long backlog does
+// not starve the others. The cost follows limit and the number of cameras, not the backlog, nor
+// what the planner believes of it.
 func (db *DB) WaitingImages(ctx context.Context, limit int, requeueAfter time.Duration) ([]WaitingImage, error) {
 	if limit <= 0 {
 		return nil, nil
@@ -33,7 +34,8 @@ func (db *DB) WaitingImages(ctx context.Context, limit int, requeueAfter time.Du
 	if err != nil {
 		return nil, err
 	}
-	// A camera contributes at most perCamera. When the others have too little to fill the limit it may give more.
+	// A camera contributes at most perCamera. When the others have too little to fill the limit it
+	// may give more.
 	for perCamera := max(limit/max(cameras, 1), 1) + 1; ; perCamera *= 4 {
 		perCamera = min(perCamera, limit)
 		images, err := listInOrder[WaitingImage](ctx, db, "list waiting images", waitingImagesQuery,
@@ -94,8 +96,9 @@ const waitingImagesQuery = `
 	)
 	SELECT id, camera_id, seen_at FROM ranked ORDER BY turn, seen_at, id LIMIT $1`
 
-// MarkImagesQueued marks those of the images that still wait, by the same rule as WaitingImages, as handed to the
-// queue now and returns them in the order of ids. An ended claim on one of them is lost by this.
+// MarkImagesQueued marks those of the images that still wait, by the same rule as WaitingImages, as
+// handed to the queue now and returns them in the order of ids. An ended claim on one of them is
+// lost by this.
 func (db *DB) MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter time.Duration) ([]QueuedImage, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -125,8 +128,8 @@ func (db *DB) MarkImagesQueued(ctx context.Context, ids []int64, requeueAfter ti
 	return images, err
 }
 
-// ResetQueuedImages makes every image that was handed to the queue and not claimed since wait again and returns how many. It is
-// for a queue that may have lost entries.
+// ResetQueuedImages makes every image that was handed to the queue and not claimed since wait again
+// and returns how many. It is for a queue that may have lost entries.
 func (db *DB) ResetQueuedImages(ctx context.Context) (int64, error) {
 	return db.exec(ctx, "reset queued images", `UPDATE images SET state = 'seen' WHERE state = 'queued'`)
 }
@@ -145,8 +148,8 @@ type QueueDepths struct {
 	ReadAt          time.Time  `db:"read_at"`          // when all this was so, by the clock of the database
 }
 
-// QueueDepths reads how much work waits from counters that are kept with the rows, and the oldest from an index: it costs the same
-// whatever waits.
+// QueueDepths reads how much work waits from counters that are kept with the rows, and the oldest
+// from an index: it costs the same whatever waits.
 func (db *DB) QueueDepths(ctx context.Context) (QueueDepths, error) {
 	var d QueueDepths
 	err := db.get(ctx, "read queue depths", &d, queueDepthsQuery)

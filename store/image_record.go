@@ -10,9 +10,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// RecordImage writes the ledger row of a file, once however many scans and watchers report it. The same bytes
-// from the same camera within img.DedupeWindow are stored as filtered with ReasonDuplicate. A camera that was
-// not ensured before gives ErrNotFound.
+// RecordImage writes the ledger row of a file, once however many scans and watchers report it. The
+// same bytes from the same camera within img.DedupeWindow are stored as filtered with
+// ReasonDuplicate. A camera that was not ensured before gives ErrNotFound.
 func (db *DB) RecordImage(ctx context.Context, img NewImage) (RecordedImage, error) {
 	if img.State != ImageSeen && img.State != ImageFiltered {
 		return RecordedImage{}, fmt.Errorf("record image: state %q: %w", img.State, ErrInvalid)
@@ -34,7 +34,8 @@ type recordedRow struct {
 }
 
 func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage, error) {
-	// The camera's row is the lock under which "was it seen before" and "now it is" become one step.
+	// The camera's row is the lock under which "was it seen before" and "now it is" become one
+	// step.
 	var seenAt time.Time
 	err := tx.GetContext(ctx, &seenAt, `
 		SELECT coalesce($2::timestamptz, clock_timestamp()) FROM cameras WHERE id = $1 FOR NO KEY UPDATE`,
@@ -58,8 +59,8 @@ func recordImage(ctx context.Context, tx *sqlx.Tx, img NewImage) (RecordedImage,
 	return RecordedImage{ID: row.ID, State: row.State, Reason: row.Reason}, nil
 }
 
-// insertImage stores the image, as a duplicate when another file brought the same bytes, and touches the camera;
-// sql.ErrNoRows when the same file was recorded before.
+// insertImage stores the image, as a duplicate when another file brought the same bytes, and
+// touches the camera; sql.ErrNoRows when the same file was recorded before.
 func insertImage(ctx context.Context, tx *sqlx.Tx, img NewImage, seenAt time.Time) (recordedRow, error) {
 	var sought *string // the hash to look for, nil: duplicates do not matter
 	if img.State == ImageSeen && img.DedupeWindow > 0 {

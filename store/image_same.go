@@ -11,9 +11,10 @@ const sameContentQuery = `
 		SELECT state FROM images WHERE camera_id = $1 AND sha256 = $2 AND file_path = $3 AND reason = '` + ReasonDuplicate + `'
 	) AS same`
 
-// SameContent tells whether the ledger has these bytes, given by their hash, under the same path of the same camera already,
-// whatever time the file bears: then they are the same image. A row whose bytes were lost before a detector saw them does not
-// count. decided says that no such row waits for the detector any more, so that the answer stays true.
+// SameContent tells whether the ledger has these bytes, given by their hash, under the same path of
+// the same camera already, whatever time the file bears: then they are the same image. A row whose
+// bytes were lost before a detector saw them does not count. decided says that no such row waits
+// for the detector any more, so that the answer stays true.
 func (db *DB) SameContent(ctx context.Context, cameraID, path, sha256 string) (recorded, decided bool, err error) {
 	var answer struct {
 		Recorded bool `db:"recorded"`

@@ -20,8 +20,8 @@ type LogEntry struct {
 	Extra     json.RawMessage // a JSON object, empty: none
 }
 
-// InsertLogs stores entries in one statement. Texts that the database would refuse are mended, over-long ones
-// are cut, so that one odd entry never costs the others.
+// InsertLogs stores entries in one statement. Texts that the database would refuse are mended,
+// over-long ones are cut, so that one odd entry never costs the others.
 func (db *DB) InsertLogs(ctx context.Context, entries []LogEntry) error {
 	if len(entries) == 0 {
 		return nil
@@ -56,6 +56,7 @@ func cleanJSON(raw json.RawMessage) string {
 		return `{"dropped":"not JSON"}`
 	}
 	s := strings.ToValidUTF8(string(raw), "\uFFFD")
-	// \u0000 is refused by jsonb. An escaped backslash before u0000 changes too, which harms nobody.
+	// \u0000 is refused by jsonb. An escaped backslash before u0000 changes too, which harms
+	// nobody.
 	return strings.ReplaceAll(s, `\u0000`, `\ufffd`)
 }

@@ -17,10 +17,12 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// versionTable is where goose keeps which migrations were applied. Its presence says that a database is ours.
+// versionTable is where goose keeps which migrations were applied. Its presence says that a
+// database is ours.
 const versionTable = "hsi_schema_version"
 
-// migrationLock is the advisory lock under which a database is looked at and migrated ("hsi-mig" in ASCII).
+// migrationLock is the advisory lock under which a database is looked at and migrated ("hsi-mig" in
+// ASCII).
 const migrationLock = 0x6873692d6d6967
 
 // migrationTimeout ends one attempt; the next one starts again from what is committed.
@@ -65,8 +67,9 @@ func (m *migration) reportLost() {
 // Migrated is closed once the schema is current.
 func (db *DB) Migrated() <-chan struct{} { return db.migration.done }
 
-// Run brings the schema up to date as soon as the database is there, again whenever it has been dropped, and
-// blocks until ctx ends. It returns ErrForeignDatabase or ErrNewerDatabase, which waiting cannot mend.
+// Run brings the schema up to date as soon as the database is there, again whenever it has been
+// dropped, and blocks until ctx ends. It returns ErrForeignDatabase or ErrNewerDatabase, which
+// waiting cannot mend.
 func (db *DB) Run(ctx context.Context) error {
 	for {
 		if err := db.migrateUntilDone(ctx); err != nil {
@@ -111,7 +114,8 @@ func (db *DB) migrateUntilDone(ctx context.Context) error {
 	}
 }
 
-// Migrate makes one attempt to bring the schema up to date. It is safe to run in several processes at once.
+// Migrate makes one attempt to bring the schema up to date. It is safe to run in several processes
+// at once.
 func (db *DB) Migrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, migrationTimeout)
 	defer cancel()
@@ -126,8 +130,9 @@ func (db *DB) Migrate(ctx context.Context) error {
 	return nil
 }
 
-// isCurrent reports that the schema is there and has our version. It asks over a connection of the pool, which is
-// then there for the first statement: the lock, and two connections without limits, are for what must change.
+// isCurrent reports that the schema is there and has our version. It asks over a connection of the
+// pool, which is then there for the first statement: the lock, and two connections without limits,
+// are for what must change.
 func (db *DB) isCurrent(ctx context.Context) (current bool, err error) {
 	conn, err := db.pool.Connx(ctx)
 	if err != nil {
@@ -218,7 +223,8 @@ func schemaVersion(ctx context.Context, conn *sqlx.Conn) (int64, error) {
 	return version, nil
 }
 
-// checkOwnership refuses a database that is not ours or is newer than this program, before anything is changed.
+// checkOwnership refuses a database that is not ours or is newer than this program, before anything
+// is changed.
 func checkOwnership(ctx context.Context, conn *sqlx.Conn, latest int64) error {
 	switch version, err := schemaVersion(ctx, conn); {
 	case err != nil:
@@ -239,7 +245,8 @@ func checkOwnership(ctx context.Context, conn *sqlx.Conn, latest int64) error {
 	return nil
 }
 
-// foreignTablesQuery lists up to three tables that belong neither to the system nor to an extension.
+// foreignTablesQuery lists up to three tables that belong neither to the system nor to an
+// extension.
 const foreignTablesQuery = `
 	SELECT n.nspname || '.' || c.relname
 	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -16,7 +16,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// openKeepingPlans opens a database with one connection that keeps the first plan of each statement.
+// openKeepingPlans opens a database with one connection that keeps the first plan of each
+// statement.
 func openKeepingPlans(t *testing.T) *store.DB {
 	t.Helper()
 	u := parse(t, storetest.NewURL(t))
@@ -31,7 +32,8 @@ func openKeepingPlans(t *testing.T) *store.DB {
 // rowsOfPlan finds how many rows a step of a plan has read and how many of those it threw away.
 var rowsOfPlan = regexp.MustCompile(`(?:actual rows=|Removed by Filter: )([0-9]+)`)
 
-// mostRowsRead runs the kept plan of the statement with this text once more and returns the highest number of rows that one step read.
+// mostRowsRead runs the kept plan of the statement with this text once more and returns the highest
+// number of rows that one step read.
 func mostRowsRead(t *testing.T, db *store.DB, text, arguments string) (rows int, plan string) {
 	t.Helper()
 	name := storetest.QueryOne[string](t, db, `SELECT name FROM pg_prepared_statements WHERE statement LIKE $1`, "%"+text+"%")
@@ -47,8 +49,8 @@ func mostRowsRead(t *testing.T, db *store.DB, text, arguments string) (rows int,
 	return rows, plan
 }
 
-// What waits is listed by reading about as much as is listed, also with plans and statistics that were made when the tables held
-// something else: the server keeps both, for minutes.
+// What waits is listed by reading about as much as is listed, also with plans and statistics that
+// were made when the tables held something else: the server keeps both, for minutes.
 func TestPlans_KeptWhileTheBacklogGrows(t *testing.T) {
 	t.Parallel()
 	const addImages = `

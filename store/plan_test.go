@@ -25,7 +25,8 @@ func plan(t *testing.T, db *store.DB, query string, args ...any) string {
 	return strings.Join(lines, "\n")
 }
 
-// What a request reads must not grow with the tables: on many rows each query goes through its index.
+// What a request reads must not grow with the tables: on many rows each query goes through its
+// index.
 func TestPlans_OnManyRows(t *testing.T) {
 	t.Parallel()
 	db, rows := storetest.New(t), nightly.Pick(20_000, 50_000)

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// refusalFresh is how long a refused write is held against the database. Whatever waits to be stored is tried again more often.
+// refusalFresh is how long a refused write is held against the database. Whatever waits to be
+// stored is tried again more often.
 const refusalFresh = 5 * time.Second
 
-// refusals remembers when a write was last refused because the disk is full. No question shows it, only the attempt to store something.
+// refusals remembers when a write was last refused because the disk is full. No question shows it,
+// only the attempt to store something.
 type refusals struct {
 	now  func() time.Time
 	last atomic.Pointer[time.Time]

@@ -22,7 +22,8 @@ const (
 	MaxRiskScore = 100
 )
 
-// SeverityThresholds are the highest risk scores of the three levels below critical. Everything above HighMax is critical.
+// SeverityThresholds are the highest risk scores of the three levels below critical. Everything
+// above HighMax is critical.
 type SeverityThresholds struct {
 	LowMax, MediumMax, HighMax int
 }
@@ -32,7 +33,8 @@ func DefaultSeverityThresholds() SeverityThresholds {
 	return SeverityThresholds{LowMax: 29, MediumMax: 59, HighMax: 84}
 }
 
-// Validate reports everything that is wrong with the thresholds at once. They must rise and leave at least one score to each level.
+// Validate reports everything that is wrong with the thresholds at once. They must rise and leave
+// at least one score to each level.
 func (t SeverityThresholds) Validate() error {
 	var problems []error
 	if t.LowMax < MinRiskScore {
@@ -77,7 +79,8 @@ type SeverityDefinition struct {
 	MinScore, MaxScore int
 }
 
-// Definitions describes the four levels in rising order. The ranges cover 0..100 without a gap or overlap.
+// Definitions describes the four levels in rising order. The ranges cover 0..100 without a gap or
+// overlap.
 func (t SeverityThresholds) Definitions() []SeverityDefinition {
 	return []SeverityDefinition{
 		{SeverityLow, "Low", "Routine activity, no concern", "#22c55e", 3, MinRiskScore, t.LowMax},

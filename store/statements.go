@@ -9,8 +9,8 @@ import (
 	"github.com/lib/pq/pqerror"
 )
 
-// maxStatements bounds the statements that one connection keeps prepared. The constant texts of this package are
-// fewer; whatever comes beyond is sent as it is.
+// maxStatements bounds the statements that one connection keeps prepared. The constant texts of
+// this package are fewer; whatever comes beyond is sent as it is.
 const maxStatements = 128
 
 // preparedStmt is what a statement of lib/pq can do.
@@ -24,13 +24,14 @@ type preparedStmt interface {
 type unpreparedKey struct{}
 
 // Unprepared returns a context in which statements are sent as they are: for texts that differ with
-// what is asked, of which there are more than a connection keeps, and whose plan should fit the values.
+// what is asked, of which there are more than a connection keeps, and whose plan should fit the
+// values.
 func Unprepared(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unpreparedKey{}, true)
 }
 
-// statements keeps statements prepared on one connection: the server plans each of them once and not at every
-// call, which for the short statements of the pipeline is most of the work.
+// statements keeps statements prepared on one connection: the server plans each of them once and
+// not at every call, which for the short statements of the pipeline is most of the work.
 type statements map[string]preparedStmt
 
 // get returns the prepared statement, nil when the query is to be sent as it is.

@@ -55,8 +55,8 @@ func isWholeSeconds(d time.Duration) bool {
 	return d >= time.Second && d%time.Second == 0 && d/time.Second <= math.MaxInt32
 }
 
-// SystemConfigs reads, changes and watches the live configuration. A value that was never changed follows the
-// environment.
+// SystemConfigs reads, changes and watches the live configuration. A value that was never changed
+// follows the environment.
 type SystemConfigs struct {
 	db          *DB
 	environment SystemConfig
@@ -73,8 +73,8 @@ func NewSystemConfigs(db *DB, environment SystemConfig) *SystemConfigs {
 	return s
 }
 
-// Latest is the newest configuration that this process knows: its own change at once, another process's within
-// a second while the database answers. It never blocks.
+// Latest is the newest configuration that this process knows: its own change at once, another
+// process's within a second while the database answers. It never blocks.
 func (s *SystemConfigs) Latest() SystemConfig { return *s.latest.Load() }
 
 // Get reads the effective configuration from the database and publishes it to Latest.
@@ -90,9 +90,10 @@ func (s *SystemConfigs) Get(ctx context.Context) (SystemConfig, error) {
 	return cfg, nil
 }
 
-// Update stores the named values, counts the version up, and writes the audit entry, all in one transaction. When
-// no effective value changes there is neither a new version nor an entry; a value that so far followed the
-// environment is kept all the same. The new configuration is in Latest before Update returns it.
+// Update stores the named values, counts the version up, and writes the audit entry, all in one
+// transaction. When no effective value changes there is neither a new version nor an entry; a value
+// that so far followed the environment is kept all the same. The new configuration is in Latest
+// before Update returns it.
 func (s *SystemConfigs) Update(ctx context.Context, update SystemConfigUpdate, actor Actor) (SystemConfig, error) {
 	if err := update.Validate(); err != nil {
 		return SystemConfig{}, fmt.Errorf("update system config: %w", err)
@@ -129,8 +130,8 @@ func (s *SystemConfigs) Update(ctx context.Context, update SystemConfigUpdate, a
 	return updated, nil
 }
 
-// publish makes cfg the latest unless something newer was published since before was. An older version that
-// nothing has overtaken is believed: the database was made anew.
+// publish makes cfg the latest unless something newer was published since before was. An older
+// version that nothing has overtaken is believed: the database was made anew.
 func (s *SystemConfigs) publish(cfg SystemConfig, before *SystemConfig) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()

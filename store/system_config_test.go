@@ -171,8 +171,8 @@ func TestSystemConfig_RacingUpdates(t *testing.T) {
 	}
 }
 
-// TestSystemConfig_OtherProcessesAreTold: a notification takes milliseconds. Without it they would know at the next
-// slow read, which does not come here.
+// TestSystemConfig_OtherProcessesAreTold: a notification takes milliseconds. Without it they would
+// know at the next slow read, which does not come here.
 func TestSystemConfig_OtherProcessesAreTold(t *testing.T) {
 	t.Parallel()
 	databaseURL := storetest.NewURL(t)

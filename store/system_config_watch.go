@@ -10,7 +10,8 @@ import (
 const (
 	// systemConfigChannel is what Update notifies on commit.
 	systemConfigChannel = "hsi_system_config"
-	// systemConfigReread is the slow way to the newest configuration, should a notification get lost.
+	// systemConfigReread is the slow way to the newest configuration, should a notification get
+	// lost.
 	systemConfigReread = 30 * time.Second
 	// systemConfigRetry is how soon a failed read is tried again.
 	systemConfigRetry = time.Second
@@ -18,8 +19,8 @@ const (
 	readTimeout = 5 * time.Second
 )
 
-// Run keeps Latest up to date until ctx ends: it reads again at each notification, at each reconnect, and every
-// 30 s. It returns nil when ctx ends.
+// Run keeps Latest up to date until ctx ends: it reads again at each notification, at each
+// reconnect, and every 30 s. It returns nil when ctx ends.
 func (s *SystemConfigs) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

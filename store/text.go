@@ -22,7 +22,8 @@ const (
 	maxExtraBytes = 64 * 1024
 )
 
-// clean makes a text storable: PostgreSQL refuses NUL and whatever is not UTF-8. It is cut at limit characters.
+// clean makes a text storable: PostgreSQL refuses NUL and whatever is not UTF-8. It is cut at limit
+// characters.
 func clean(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	s = strings.ReplaceAll(s, "\x00", "\uFFFD")

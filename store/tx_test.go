@@ -12,7 +12,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// Why a transaction failed is told as it was, not by what its rollback says, and nothing of it stays.
+// Why a transaction failed is told as it was, not by what its rollback says, and nothing of it
+// stays.
 func TestInTx_TellsWhyItFailed(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

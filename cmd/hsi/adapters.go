@@ -14,7 +14,8 @@ import (
 
 // Small bridges between packages that must not know each other.
 
-// retentionDays reads the value in force from the database: a cleanup on a stale copy could delete what is now to be kept.
+// retentionDays reads the value in force from the database: a cleanup on a stale copy could delete
+// what is now to be kept.
 func (a *app) retentionDays(ctx context.Context) (int, error) {
 	cfg, err := a.configs.Get(ctx)
 	return cfg.RetentionDays, err

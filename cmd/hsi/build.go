@@ -29,7 +29,8 @@ import (
 	"hsi.home.arpa/web"
 )
 
-// app is everything that lives as long as the process. It is built without touching a dependency: each part connects by itself.
+// app is everything that lives as long as the process. It is built without touching a dependency:
+// each part connects by itself.
 type app struct {
 	cfg Config
 	// plainLog does not feed the logs table; log does.

@@ -24,8 +24,9 @@ type checkCommand struct {
 	Repair bool
 }
 
-// Run checks that rows, files, counters and the ledger agree, beside the running server. It exits with 0 when they do or when all
-// was mended, with 3 when something is left, and with 1 when the check could not be finished.
+// Run checks that rows, files, counters and the ledger agree, beside the running server. It exits
+// with 0 when they do or when all was mended, with 3 when something is left, and with 1 when the
+// check could not be finished.
 func (c checkCommand) Run(ctx context.Context) error {
 	cfg, err := settingsFromEnvironment()
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// claimOwner tells the claims of this data folder's processes from those of others, and those of this process from its
-// predecessors', which are dead: only one process at a time holds the lock of the folder.
+// claimOwner tells the claims of this data folder's processes from those of others, and those of
+// this process from its predecessors', which are dead: only one process at a time holds the lock of
+// the folder.
 type claimOwner struct {
 	instance string // begins every claim made with this data folder
 	run      string // begins every claim of this process
@@ -34,8 +35,8 @@ func newClaimOwner(dataDir string) (claimOwner, error) {
 	return claimOwner{instance: name + "/", run: name + "/" + rand.Text() + "/"}, nil
 }
 
-// releaseDeadClaims gives back what a predecessor held when it was killed, as soon as the databases are there. Without it that work
-// would wait for its leases to end, which takes minutes.
+// releaseDeadClaims gives back what a predecessor held when it was killed, as soon as the databases
+// are there. Without it that work would wait for its leases to end, which takes minutes.
 func (a *app) releaseDeadClaims(ctx context.Context) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

@@ -15,8 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// While a cleanup works through many rows, readers are answered as ever, a second cleanup is refused, and the dry run before it has
-// told exactly what goes.
+// While a cleanup works through many rows, readers are answered as ever, a second cleanup is
+// refused, and the dry run before it has told exactly what goes.
 func TestServe_AnswersDuringACleanup(t *testing.T) {
 	t.Parallel()
 	url := storetest.NewEmptyURL(t)

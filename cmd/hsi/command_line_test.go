@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is wrong with a command line is said in the last line, with exit code 2, before anything is looked at.
+// What is wrong with a command line is said in the last line, with exit code 2, before anything is
+// looked at.
 func TestCommandLine_SaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for line, wants := range map[string][]string{

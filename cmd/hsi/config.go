@@ -18,30 +18,37 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// Config holds the settings of one process. Each comes from the environment variable in its tag; README lists them.
+// Config holds the settings of one process. Each comes from the environment variable in its tag;
+// README lists them.
 type Config struct {
-	// DataDir keeps everything private: embedded databases, thumbnails, clips and, by default, the camera folders.
+	// DataDir keeps everything private: embedded databases, thumbnails, clips and, by default, the
+	// camera folders.
 	DataDir string `env:"DATA_DIR" envDefault:"./data"`
-	// EmbeddedDepsDir is where unpacked PostgreSQL and Redis packages lie; empty means only the system's own.
+	// EmbeddedDepsDir is where unpacked PostgreSQL and Redis packages lie; empty means only the
+	// system's own.
 	EmbeddedDepsDir string `env:"EMBEDDED_DEPS_DIR"`
 	// DatabaseURL is a PostgreSQL URL; empty starts a private PostgreSQL under DataDir.
 	DatabaseURL secretURL `env:"DATABASE_URL"`
 	// RedisURL is a Redis URL; empty starts a private Redis under DataDir.
 	RedisURL secretURL `env:"REDIS_URL"`
 
-	// APIHost is the address to listen on. Elsewhere than on loopback without API keys a warning is logged.
+	// APIHost is the address to listen on. Elsewhere than on loopback without API keys a warning is
+	// logged.
 	APIHost string `env:"API_HOST" envDefault:"127.0.0.1"`
 	// APIPort is the TCP port to listen on; 0 lets the system choose.
 	APIPort uint16 `env:"API_PORT" envDefault:"8000"`
 	// AllowedHosts are extra names that the Host check accepts.
 	AllowedHosts stringList `env:"ALLOWED_HOSTS"`
-	// APIKeyEnabled makes changes, and everything that shows what the cameras saw, require one of APIKeys or a session.
+	// APIKeyEnabled makes changes, and everything that shows what the cameras saw, require one of
+	// APIKeys or a session.
 	APIKeyEnabled flag `env:"API_KEY_ENABLED" envDefault:"false"`
 	// APIKeys are plain keys or "sha256:<hex>" hashes of keys.
 	APIKeys secretList `env:"API_KEYS"`
-	// PicturesWithoutKey lets everybody who reaches the server see pictures and events while there are no keys.
+	// PicturesWithoutKey lets everybody who reaches the server see pictures and events while there
+	// are no keys.
 	PicturesWithoutKey flag `env:"PICTURES_WITHOUT_KEY" envDefault:"false"`
-	// CORSOrigins may read from a browser and are trusted for writes; with none no CORS header is sent.
+	// CORSOrigins may read from a browser and are trusted for writes; with none no CORS header is
+	// sent.
 	CORSOrigins stringList `env:"CORS_ORIGINS"`
 	// TrustedProxyIPs are addresses or networks whose X-Forwarded-For is believed.
 	TrustedProxyIPs prefixList `env:"TRUSTED_PROXY_IPS"`
@@ -53,7 +60,8 @@ type Config struct {
 
 	// CameraRoot has one folder per camera; empty means DataDir/cameras. Also read as CAMERA_ROOT.
 	CameraRoot string `env:"FOSCAM_BASE_PATH"`
-	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: its status is not known.
+	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: its
+	// status is not known.
 	CameraOfflineAfter seconds `env:"CAMERA_OFFLINE_AFTER_SECONDS" envDefault:"0"`
 	// TimeZone is where days begin and end when a request does not say; empty means the system's.
 	TimeZone string `env:"TZ"`
@@ -62,7 +70,8 @@ type Config struct {
 	// ClipsDir keeps the clips; empty means DataDir/clips.
 	ClipsDir string `env:"CLIPS_DIRECTORY"`
 
-	// RetentionDays, BatchWindow, BatchIdleTimeout and DetectionConfidenceThreshold hold until a PATCH stores another value.
+	// RetentionDays, BatchWindow, BatchIdleTimeout and DetectionConfidenceThreshold hold until a
+	// PATCH stores another value.
 	RetentionDays                int     `env:"RETENTION_DAYS" envDefault:"30"`
 	BatchWindow                  seconds `env:"BATCH_WINDOW_SECONDS" envDefault:"90"`
 	BatchIdleTimeout             seconds `env:"BATCH_IDLE_TIMEOUT_SECONDS" envDefault:"30"`
@@ -75,7 +84,8 @@ type Config struct {
 	RTDETRURL         secretURL `env:"RTDETR_URL"`
 	RTDETRAPIKey      secret    `env:"RTDETR_API_KEY"`
 	RTDETRReadTimeout seconds   `env:"RTDETR_READ_TIMEOUT" envDefault:"60"`
-	// DetectionWorkers is how many images are with RT-DETR at once. The built-in detector always takes one at a time.
+	// DetectionWorkers is how many images are with RT-DETR at once. The built-in detector always
+	// takes one at a time.
 	DetectionWorkers int `env:"DETECTION_WORKERS" envDefault:"2"`
 	// NemotronURL is the llama.cpp server's base URL; empty means the built-in rule scorer.
 	NemotronURL         secretURL `env:"NEMOTRON_URL"`
@@ -93,7 +103,8 @@ type Config struct {
 	// DedupeTTL is how long the same bytes from the same camera count as a duplicate.
 	DedupeTTL seconds `env:"DEDUPE_TTL_SECONDS" envDefault:"300"`
 
-	// SeverityLowMax, SeverityMediumMax and SeverityHighMax are the highest scores of their levels; they must rise.
+	// SeverityLowMax, SeverityMediumMax and SeverityHighMax are the highest scores of their levels;
+	// they must rise.
 	SeverityLowMax    int `env:"SEVERITY_LOW_MAX" envDefault:"29"`
 	SeverityMediumMax int `env:"SEVERITY_MEDIUM_MAX" envDefault:"59"`
 	SeverityHighMax   int `env:"SEVERITY_HIGH_MAX" envDefault:"84"`
@@ -103,7 +114,8 @@ type Config struct {
 	LogDBMinLevel logLevel `env:"LOG_DB_MIN_LEVEL" envDefault:"WARNING"`
 }
 
-// loadConfig reads the settings from environment entries ("NAME=value") and returns all problems at once.
+// loadConfig reads the settings from environment entries ("NAME=value") and returns all problems at
+// once.
 func loadConfig(environ []string) (Config, error) {
 	vars := map[string]string{}
 	for _, entry := range environ {
@@ -159,8 +171,8 @@ func (c *Config) fillDefaults() {
 	}
 }
 
-// makeDefaultFolders makes the camera folder below DATA_DIR. One that was named by a setting is never made: where it is missing, a
-// disk is not mounted, and that must be seen.
+// makeDefaultFolders makes the camera folder below DATA_DIR. One that was named by a setting is
+// never made: where it is missing, a disk is not mounted, and that must be seen.
 func (c *Config) makeDefaultFolders() error {
 	if c.CameraRoot != filepath.Join(c.DataDir, "cameras") {
 		return nil
@@ -171,7 +183,8 @@ func (c *Config) makeDefaultFolders() error {
 	return nil
 }
 
-// problems checks what a type alone cannot: bounds, combinations, and settings that could not be honoured.
+// problems checks what a type alone cannot: bounds, combinations, and settings that could not be
+// honoured.
 func (c *Config) problems() []error {
 	var found []error
 	add := func(name, format string, args ...any) {
@@ -269,7 +282,8 @@ func (c *Config) exposed() bool {
 	return c.APIHost != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-// depsDirs are the places where unpacked packages may lie: the setting, else `.deps` beside the binary's folder.
+// depsDirs are the places where unpacked packages may lie: the setting, else `.deps` beside the
+// binary's folder.
 func (c *Config) depsDirs() []string {
 	if c.EmbeddedDepsDir != "" {
 		return []string{c.EmbeddedDepsDir}
@@ -285,7 +299,8 @@ func (c *Config) depsDirs() []string {
 	return []string{dir}
 }
 
-// parseProblems names the variable of each value that did not parse, never its text when it is a secret.
+// parseProblems names the variable of each value that did not parse, never its text when it is a
+// secret.
 func parseProblems(err error, vars map[string]string) []error {
 	var all env.AggregateError
 	if !errors.As(err, &all) {

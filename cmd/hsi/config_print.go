@@ -16,7 +16,8 @@ type setting struct {
 // configFields are the fields of Config in order; each is one setting.
 func configFields() []reflect.StructField { return reflect.VisibleFields(reflect.TypeFor[Config]()) }
 
-// settings lists the effective settings with secrets redacted: the types of the fields know what may be shown.
+// settings lists the effective settings with secrets redacted: the types of the fields know what
+// may be shown.
 func (c *Config) settings() []setting {
 	value := reflect.ValueOf(*c)
 	var list []setting

@@ -152,7 +152,8 @@ func (u secretURL) String() string {
 	return shown.String()
 }
 
-// check adds a problem when the URL does not parse or has another scheme; the text of the URL is not repeated.
+// check adds a problem when the URL does not parse or has another scheme; the text of the URL is
+// not repeated.
 func (u secretURL) check(found *[]error, name string, schemes ...string) {
 	if u == "" {
 		return
@@ -202,7 +203,8 @@ var (
 
 func validHostName(name string) bool { return hostNamePattern.MatchString(name) }
 
-// checkAPIKey refuses keys that could be guessed and hashes that are none. The key is not repeated in the error.
+// checkAPIKey refuses keys that could be guessed and hashes that are none. The key is not repeated
+// in the error.
 func checkAPIKey(key string) error {
 	if hash, ok := strings.CutPrefix(key, "sha256:"); ok {
 		if !keyHashPattern.MatchString(hash) {

@@ -11,8 +11,8 @@ import (
 	"hsi.home.arpa/embedded/embeddedtest"
 )
 
-// A database server that is there and cannot be used: the health check says why, in words that hold no name
-// and no password. TestFault_Postgres has one that only reads.
+// A database server that is there and cannot be used: the health check says why, in words that hold
+// no name and no password. TestFault_Postgres has one that only reads.
 func TestServe_SaysWhyTheDatabaseCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -45,8 +45,8 @@ func (w *world) requeue(body string) (requeued int64) {
 	return result.Requeued
 }
 
-// An image that the detector refuses and a batch that the model makes nothing of are told over the API with their causes, and become
-// events soon after they are requeued there.
+// An image that the detector refuses and a batch that the model makes nothing of are told over the
+// API with their causes, and become events soon after they are requeued there.
 func TestDeadLetters_OverTheAPI(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -73,7 +73,8 @@ func TestDeadLetters_OverTheAPI(t *testing.T) {
 	w.Model.SetBehaviour(aitest.NoVerdict())
 	shoot(1)
 	w.eventually("the batch is given up", func() bool {
-		// As if a worker had died over it again and again: nobody waits half a minute for the retries.
+		// As if a worker had died over it again and again: nobody waits half a minute for the
+		// retries.
 		_, err := w.Database.ExecContext(t.Context(), `
 			UPDATE batches SET next_attempt_at = now(), attempts = 5 WHERE state = 'closed' AND next_attempt_at > now()`)
 		require.NoError(t, err)

@@ -19,7 +19,8 @@ type demoCommand struct {
 	Interval time.Duration
 }
 
-// Run writes demo pictures until it is interrupted. It says where to look, and warns when no server answers.
+// Run writes demo pictures until it is interrupted. It says where to look, and warns when no server
+// answers.
 func (c demoCommand) Run(ctx context.Context) error {
 	cfg, err := settingsFromEnvironment()
 	if err != nil {

@@ -151,7 +151,8 @@ func (a *aiTrial) survive(fault misbehaviour) {
 		a.eventually("all is done", done)
 		measured(a.tb, a.name+": "+fault.name, "work waits, nothing is invented", told,
 			time.Since(begun))
-		// Far below the largest body, and far above what the collector leaves to itself on a busy machine.
+		// Far below the largest body, and far above what the collector leaves to itself on a busy
+		// machine.
 		require.Less(a.tb, a.peakMiB()-before, 400, "MiB for one reply")
 	})
 }

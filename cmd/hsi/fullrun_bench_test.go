@@ -27,9 +27,10 @@ import (
 // benchCameras is how many cameras the benchmarks have.
 const benchCameras = 8
 
-// BenchmarkFullRun_SmallFrames measures the whole way with the real binary, its embedded databases and the built-in detector: from a
-// small file renamed into a camera folder to its committed result. One operation is one image, as fast as they go, a backlog of a
-// few hundred kept. Besides images/s it reports the processor time of all processes for each image.
+// BenchmarkFullRun_SmallFrames measures the whole way with the real binary, its embedded databases
+// and the built-in detector: from a small file renamed into a camera folder to its committed
+// result. One operation is one image, as fast as they go, a backlog of a few hundred kept. Besides
+// images/s it reports the processor time of all processes for each image.
 //
 //	go test -tags e2e ./cmd/hsi -run '^$' -bench FullRun_SmallFrames -benchtime 4000x
 func BenchmarkFullRun_SmallFrames(b *testing.B) {
@@ -163,8 +164,8 @@ func cpuSeconds(b *testing.B, pid int) map[string]float64 {
 	return sums
 }
 
-// BenchmarkFullRun_CloseToDetector measures the time from the close of a 1080p file to the POST of its image, at 20 images a second.
-// One operation is one image.
+// BenchmarkFullRun_CloseToDetector measures the time from the close of a 1080p file to the POST of
+// its image, at 20 images a second. One operation is one image.
 //
 //	go test -tags e2e ./cmd/hsi -run '^$' -bench FullRun_CloseToDetector -benchtime 400x
 func BenchmarkFullRun_CloseToDetector(b *testing.B) {

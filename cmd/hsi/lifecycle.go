@@ -18,14 +18,16 @@ type stage struct {
 	runs  []namedRun
 }
 
-// namedRun is one function of a stage. It blocks until its context ends; an error from it ends the process.
+// namedRun is one function of a stage. It blocks until its context ends; an error from it ends the
+// process.
 type namedRun struct {
 	name string
 	run  func(ctx context.Context) error
 }
 
-// runStages starts the stages in order without waiting for one to be ready, since a missing dependency never ends the process.
-// When ctx ends, or when a function fails, it stops them in the opposite order, all within budget, and returns the first failure.
+// runStages starts the stages in order without waiting for one to be ready, since a missing
+// dependency never ends the process. When ctx ends, or when a function fails, it stops them in the
+// opposite order, all within budget, and returns the first failure.
 func runStages(ctx context.Context, log *slog.Logger, budget time.Duration, stages []stage) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -55,7 +57,8 @@ type runningStage struct {
 	done   chan struct{}
 }
 
-// startStage gives the stage a context of its own: it must outlive the signal until its turn to stop has come.
+// startStage gives the stage a context of its own: it must outlive the signal until its turn to
+// stop has come.
 func startStage(ctx context.Context, s stage, fail context.CancelCauseFunc) *runningStage {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &runningStage{stage: s, cancel: cancel, done: make(chan struct{})}
@@ -92,8 +95,9 @@ func (r *runningStage) stop(limit time.Duration) bool {
 	}
 }
 
-// after holds run back until all of ready are closed, but no longer than patience, so that a part does not complain about a
-// dependency that is just being started. A dependency that stays away is the part's own business: it waits, says so and heals.
+// after holds run back until all of ready are closed, but no longer than patience, so that a part
+// does not complain about a dependency that is just being started. A dependency that stays away is
+// the part's own business: it waits, says so and heals.
 func after(patience time.Duration, run func(ctx context.Context) error, ready ...<-chan struct{}) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
 		timer := time.NewTimer(patience)

@@ -14,7 +14,8 @@ import (
 // errDataDirInUse means that another process works on the same DATA_DIR.
 var errDataDirInUse = errors.New("DATA_DIR is in use")
 
-// lockDataDir creates the folder and locks it for this process; the kernel lets go of the lock however the process ends.
+// lockDataDir creates the folder and locks it for this process; the kernel lets go of the lock
+// however the process ends.
 func lockDataDir(dir string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the camera folders in it are written by other users
 		return nil, fmt.Errorf("create DATA_DIR: %w", err)

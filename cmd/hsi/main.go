@@ -1,5 +1,6 @@
-// Command hsi is the Home Security Intelligence server: it turns the pictures of home cameras into detections and
-// risk-scored events and tells how the system is doing. README describes its commands and settings.
+// Command hsi is the Home Security Intelligence server: it turns the pictures of home cameras into
+// detections and risk-scored events and tells how the system is doing. README describes its
+// commands and settings.
 package main
 
 import (
@@ -15,7 +16,8 @@ import (
 // version is set at link time; empty means that the build information of the module tells.
 var version string
 
-// exitUsage is the exit code of a start that cannot work: settings, a taken port or data folder, a foreign database.
+// exitUsage is the exit code of a start that cannot work: settings, a taken port or data folder, a
+// foreign database.
 const exitUsage = 2
 
 // exitFindings is the exit code of a check that found something.

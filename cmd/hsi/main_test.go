@@ -14,8 +14,8 @@ import (
 	"hsi.home.arpa/embedded/embeddedtest"
 )
 
-// asCommand makes the test binary behave as the hsi command: the tests start it as a real process of its own, with the race
-// detector where they have it.
+// asCommand makes the test binary behave as the hsi command: the tests start it as a real process
+// of its own, with the race detector where they have it.
 const asCommand = "HSI_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -31,8 +31,9 @@ func TestMain(m *testing.M) {
 	embeddedtest.Main(m)
 }
 
-// waitTogether runs more tests at once than there are processors, unless the person who starts them says how many: most of them wait,
-// for a time-out, a lease or a minute of lock. More than a few would need much memory.
+// waitTogether runs more tests at once than there are processors, unless the person who starts them
+// says how many: most of them wait, for a time-out, a lease or a minute of lock. More than a few
+// would need much memory.
 func waitTogether() {
 	flags.Parse()
 	chosen := false
@@ -42,7 +43,8 @@ func waitTogether() {
 	}
 }
 
-// startProfile writes a CPU profile of the command, so that benchmarks of the real binary can be looked into.
+// startProfile writes a CPU profile of the command, so that benchmarks of the real binary can be
+// looked into.
 func startProfile(path string) (stop func()) {
 	if path == "" {
 		return func() {}

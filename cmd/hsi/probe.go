@@ -16,8 +16,8 @@ import (
 // probeTimeout stays below the shortest usual timeout of a container health check.
 const probeTimeout = 3 * time.Second
 
-// probe asks a running server for its liveness, or with ready for its readiness, and returns nil on 200.
-// It uses plain net/http so that it works whatever the state of the rest is.
+// probe asks a running server for its liveness, or with ready for its readiness, and returns nil on
+// 200. It uses plain net/http so that it works whatever the state of the rest is.
 func probe(ctx context.Context, cfg Config, ready bool, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

@@ -66,7 +66,8 @@ func (r *requester) addPictures(root string) {
 	}
 }
 
-// fill puts in what requests could change: dead letters of both kinds, and things that are older than any retention period.
+// fill puts in what requests could change: dead letters of both kinds, and things that are older
+// than any retention period.
 func (r *requester) fill() {
 	r.t.Helper()
 	for _, statement := range []string{
@@ -89,8 +90,8 @@ func (r *requester) fill() {
 	}
 }
 
-// stored is all that requests could change, as a text. What the server changes by itself is not part of it: its log, samples of a GPU,
-// and images on their way.
+// stored is all that requests could change, as a text. What the server changes by itself is not
+// part of it: its log, samples of a GPU, and images on their way.
 func (r *requester) stored() (text string) {
 	r.t.Helper()
 	require.NoError(r.t, r.database.GetContext(r.t.Context(), &text, `
@@ -244,7 +245,8 @@ func (r *requester) export(number uint64) {
 	require.Equal(r.t, rest, r.count(others), "request %d", number)
 }
 
-// session checks that a session is made where keys are, with an audit entry, and that nothing else changes.
+// session checks that a session is made where keys are, with an audit entry, and that nothing else
+// changes.
 func (r *requester) session(number uint64) {
 	r.t.Helper()
 	const sessions, audit = `SELECT count(*) FROM sessions`, `SELECT count(*) FROM audit_logs WHERE action <> 'key_refused'`
@@ -261,7 +263,8 @@ func (r *requester) session(number uint64) {
 	require.Equal(r.t, auditBefore+made, r.count(audit))
 }
 
-// configState is the stored configuration, without the time of the last change, and how often it was changed.
+// configState is the stored configuration, without the time of the last change, and how often it
+// was changed.
 type configState struct {
 	Values  string
 	Version int64
@@ -277,7 +280,8 @@ func (r *requester) config() (state configState, shown map[string]any) {
 	return state, shown
 }
 
-// patch: the answer has the sent values and all others as they were, and version and audit grow by one when something changed.
+// patch: the answer has the sent values and all others as they were, and version and audit grow by
+// one when something changed.
 func (r *requester) patch(number uint64, body []byte) {
 	r.t.Helper()
 	before, shown := r.config()
@@ -304,7 +308,8 @@ func (r *requester) patch(number uint64, body []byte) {
 	require.Equal(r.t, before.Audit+changes, after.Audit, "request %d: %s", number, body)
 }
 
-// requeue: as many as were chosen, batches whole, are no dead letters any more, and the audit says it once.
+// requeue: as many as were chosen, batches whole, are no dead letters any more, and the audit says
+// it once.
 func (r *requester) requeue(number uint64, body []byte) {
 	r.t.Helper()
 	var chosen struct {

@@ -29,12 +29,14 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// propertyPart is how many requests are sent between two looks at what is stored, and propertyClients how many at once.
+// propertyPart is how many requests are sent between two looks at what is stored, and
+// propertyClients how many at once.
 const propertyPart, propertyClients = 250, 6
 
-// TestGeneratedRequests sends requests made from the contract to the real server: each gets an answer that the contract promises for
-// it, checked against its schema; nothing fails on our side; and what is refused, or only reads, changes nothing. Half of the requests
-// go to a server that asks for an API key. HSI_PROPERTY_SEED repeats a run.
+// TestGeneratedRequests sends requests made from the contract to the real server: each gets an
+// answer that the contract promises for it, checked against its schema; nothing fails on our side;
+// and what is refused, or only reads, changes nothing. Half of the requests go to a server that
+// asks for an API key. HSI_PROPERTY_SEED repeats a run.
 func TestGeneratedRequests(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64N(1_000_000_000)
@@ -130,7 +132,8 @@ func (r *requester) signIn(key string) (cookie string, err error) {
 	return cookie, nil
 }
 
-// part sends some requests: first, together, those that must change nothing, and then, one after the other, those that may.
+// part sends some requests: first, together, those that must change nothing, and then, one after
+// the other, those that may.
 func (r *requester) part(first, end uint64) {
 	r.fill()
 	var harmless, writes []uint64
@@ -164,7 +167,8 @@ func (r *requester) part(first, end uint64) {
 	}
 }
 
-// findCulprit sends requests again, one by one, to tell which of them changed something that it must not change.
+// findCulprit sends requests again, one by one, to tell which of them changed something that it
+// must not change.
 func (r *requester) findCulprit(numbers []uint64, before, after string) {
 	for _, number := range numbers {
 		r.fill()

@@ -22,13 +22,13 @@ type Options struct {
 	Stderr io.Writer
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
-	// Haste divides the pauses before an AI service that fails is tried again, so that a long outage can be played in a short time.
-	// 0 means 1.
+	// Haste divides the pauses before an AI service that fails is tried again, so that a long
+	// outage can be played in a short time. 0 means 1.
 	Haste int
 }
 
-// How long each part may take to stop, and all together. One that needs longer is left behind: the embedded databases end with the
-// process in any case.
+// How long each part may take to stop, and all together. One that needs longer is left behind: the
+// embedded databases end with the process in any case.
 const (
 	stopBudget   = 19 * time.Second
 	stopHTTP     = server.DrainTimeout + 500*time.Millisecond
@@ -45,9 +45,9 @@ const (
 	externalPatience = 3 * time.Second
 )
 
-// run is the server from start to end: settings are checked, the data folder is locked, the listener answers probes at once, and
-// everything else comes up behind it in its own time. It returns nil after a clean stop, and a startError for what the person who
-// starts it must mend.
+// run is the server from start to end: settings are checked, the data folder is locked, the
+// listener answers probes at once, and everything else comes up behind it in its own time. It
+// returns nil after a clean stop, and a startError for what the person who starts it must mend.
 func run(ctx context.Context, cfg Config, options Options) error {
 	release, err := lockDataDir(cfg.DataDir)
 	if err != nil {
@@ -98,8 +98,9 @@ func fatalForUser(err error) bool {
 	return errors.Is(err, store.ErrForeignDatabase) || errors.Is(err, store.ErrNewerDatabase) || errors.As(err, &inUse) || errors.As(err, &version)
 }
 
-// stages is the order of the start, and backwards that of the stop: requests are drained, then intake and workers stop (the
-// supervisor keeps their order), then what they measured and logged is written, then the connections and the databases end.
+// stages is the order of the start, and backwards that of the stop: requests are drained, then
+// intake and workers stop (the supervisor keeps their order), then what they measured and logged is
+// written, then the connections and the databases end.
 func (a *app) stages(listener net.Listener) []stage {
 	var databases []namedRun
 	var postgres, redis []<-chan struct{}

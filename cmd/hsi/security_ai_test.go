@@ -33,8 +33,8 @@ func counting(tb testing.TB, answer http.HandlerFunc) (*httptest.Server, *atomic
 	return server, &count
 }
 
-// API7. An AI service that answers with a redirect to another machine is not followed, whatever the method, and gets none of the
-// other's answer; a proxy from the environment is not used either.
+// API7. An AI service that answers with a redirect to another machine is not followed, whatever the
+// method, and gets none of the other's answer; a proxy from the environment is not used either.
 func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 	t.Parallel()
 	inside, reached := counting(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -61,7 +61,8 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 	require.Zero(t, reached.Load(), "the machine that the redirect names was asked")
 	p.stop()
 
-	// The images wait still. A name that does not exist would be asked for through a proxy, if there were one.
+	// The images wait still. A name that does not exist would be asked for through a proxy, if
+	// there were one.
 	p = serve(t, append(env, "RTDETR_URL=http://rtdetr.invalid:8090", "NEMOTRON_URL=http://nemotron.invalid:8091", "HTTP_PROXY="+inside.URL, "http_proxy="+inside.URL)...)
 	asks := regexp.MustCompile(`"msg":"worker waits".*"queue":"detect".*rtdetr\.invalid`)
 	p.eventually("the detector was looked for", func() bool { return asks.MatchString(p.output.String()) })
@@ -70,8 +71,9 @@ func TestSecurity_AIServicesCannotSendUsElsewhere(t *testing.T) {
 	p.stop()
 }
 
-// API10. What the AI services answer is not believed: too much, too little, another language, markup and numbers that cannot be are
-// refused; nothing of it becomes an event, and hostile text in a good answer stays text.
+// API10. What the AI services answer is not believed: too much, too little, another language,
+// markup and numbers that cannot be are refused; nothing of it becomes an event, and hostile text
+// in a good answer stays text.
 func TestOWASP_API10_UnsafeConsumptionOfAPIs(t *testing.T) {
 	t.Parallel()
 	const box = `"bbox":{"x":10,"y":10,"width":50,"height":90}`

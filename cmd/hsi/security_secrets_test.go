@@ -98,7 +98,8 @@ func echoService(tb testing.TB, status *atomic.Int64) *httptest.Server {
 	return server
 }
 
-// secretWorld is a server with a secret in every setting that can hold one, on databases that ask for theirs.
+// secretWorld is a server with a secret in every setting that can hold one, on databases that ask
+// for theirs.
 type secretWorld struct {
 	*process
 	postgres *embeddedtest.PostgresServer
@@ -162,7 +163,8 @@ func (w *secretWorld) protectRedis() {
 	require.NoError(w.tb, conn.Do(w.tb.Context(), set).Error())
 }
 
-// askEverything sends what a client may send, right and wrong, with secrets where they belong and where they do not.
+// askEverything sends what a client may send, right and wrong, with secrets where they belong and
+// where they do not.
 func (w *secretWorld) askEverything() {
 	w.tb.Helper()
 	paths := []string{
@@ -214,8 +216,9 @@ func (w *secretWorld) tables() string {
 	return text.String()
 }
 
-// Secrets come out nowhere: not in the log at its most talkative, not in an answer, not in a table, not in a command's output; not when
-// settings are wrong, passwords are refused, services are gone, or a service repeats the key that it was sent.
+// Secrets come out nowhere: not in the log at its most talkative, not in an answer, not in a table,
+// not in a command's output; not when settings are wrong, passwords are refused, services are gone,
+// or a service repeats the key that it was sent.
 func TestSecurity_SecretsComeOutNowhere(t *testing.T) {
 	t.Parallel()
 	w := newSecretWorld(t)
@@ -244,7 +247,8 @@ func TestSecurity_SecretsComeOutNowhere(t *testing.T) {
 	w.run([]string{"RTDETR_URL=" + login(echo.URL), "NEMOTRON_URL=" + login(closed.URL)}, "config")
 	requireNoSecret(t, "what the commands print", w.printed.String())
 
-	// Services that repeat what they are sent, refusing it in different ways, and one that is not there; databases that go and come.
+	// Services that repeat what they are sent, refusing it in different ways, and one that is not
+	// there; databases that go and come.
 	w.begin("RTDETR_URL="+login(echo.URL), "NEMOTRON_URL="+login(closed.URL), "FOSCAM_BASE_PATH="+t.TempDir())
 	w.eventually("ready", w.isReady)
 	folder := filepath.Join(lastValue(w.Env, "FOSCAM_BASE_PATH"), "garden")

@@ -97,7 +97,8 @@ func TestServe_WhatTheCamerasSaw(t *testing.T) {
 		told = strings.HasPrefix(lines.Text(), "data:") && strings.Contains(lines.Text(), fmt.Sprintf(`"id":%d,`, event.ID))
 	}
 	require.True(t, told)
-	// Its position is known now: what a list is read at does not go beyond what the stream has told.
+	// Its position is known now: what a list is read at does not go beyond what the stream has
+	// told.
 	w.getJSON("/api/events?camera_id=smoke_test", &events)
 
 	// Its pictures.

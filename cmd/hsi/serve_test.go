@@ -43,8 +43,9 @@ func queryInt(tb testing.TB, url, query string) (value int64) {
 	return value
 }
 
-// The first thing a newcomer does: no setting at all, a picture dropped into a camera folder becomes an event, everything answers,
-// Ctrl-C leaves nothing behind, and the next start has the data.
+// The first thing a newcomer does: no setting at all, a picture dropped into a camera folder
+// becomes an event, everything answers, Ctrl-C leaves nothing behind, and the next start has the
+// data.
 func TestServe_WithoutSettings(t *testing.T) {
 	t.Parallel()
 	p := serve(t, quick...)
@@ -180,7 +181,8 @@ func requireOneLine(t *testing.T, output string, code int, contains string) {
 	require.Equal(t, 1, strings.Count(strings.TrimSpace(output), "\n")+1, output)
 }
 
-// A start without PostgreSQL and Redis serves at once, says what is missing, and heals when they come.
+// A start without PostgreSQL and Redis serves at once, says what is missing, and heals when they
+// come.
 func TestServe_StartsWithoutItsDatabases(t *testing.T) {
 	t.Parallel()
 	postgres, redis := embeddedtest.NewPostgres(t), embeddedtest.NewRedis(t)
@@ -205,7 +207,8 @@ func TestServe_StartsWithoutItsDatabases(t *testing.T) {
 	p.stop()
 }
 
-// Racing writers lose nothing: the value is one that was sent, and version and audit rows agree with the number of real changes.
+// Racing writers lose nothing: the value is one that was sent, and version and audit rows agree
+// with the number of real changes.
 func TestServe_RacingPatchesLoseNothing(t *testing.T) {
 	t.Parallel()
 	url := storetest.NewEmptyURL(t)

@@ -15,8 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// A video that a camera uploads becomes an event as images do: its pictures come from ffmpeg, what moves in them is found, and the
-// thumbnails are on the disk.
+// A video that a camera uploads becomes an event as images do: its pictures come from ffmpeg, what
+// moves in them is found, and the thumbnails are on the disk.
 func TestServe_AVideoBecomesAnEvent(t *testing.T) {
 	t.Parallel()
 	url := storetest.NewURL(t)

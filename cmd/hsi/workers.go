@@ -20,10 +20,12 @@ import (
 	"hsi.home.arpa/server/health"
 )
 
-// Limits of one call when the built-in parts do the work: they need no network, only a processor that may be busy.
+// Limits of one call when the built-in parts do the work: they need no network, only a processor
+// that may be busy.
 const builtInLimit = 30 * time.Second
 
-// decodedBytes is how much memory all decoded images may take together: the two largest that are accepted, or a hundred of 1080p.
+// decodedBytes is how much memory all decoded images may take together: the two largest that are
+// accepted, or a hundred of 1080p.
 const decodedBytes = 400 << 20
 
 // buildPipeline makes the workers and hands them to the supervisor.
@@ -49,7 +51,8 @@ func (a *app) buildPipeline(options Options) error {
 		Ledger: a.db, Analyzer: chosenAnalyzer, Observer: a.latency, Severity: a.cfg.severity(), AnalyzeLimit: analyzeLimit,
 		Owner: a.claimOwner.run, Pauses: wait.Pauses, Log: a.component(pipeline.AnalysisWorker), Now: options.Now,
 	})
-	// The parts declare the heartbeat that they need as an interface of their own, hence the closures.
+	// The parts declare the heartbeat that they need as an interface of their own, hence the
+	// closures.
 	a.addWorker(pipeline.DetectionWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return images.Run(ctx, h) })
 	a.addWorker(pipeline.AnalysisWorker, "dispatcher", func(ctx context.Context, h *pipeline.Heartbeat) error { return batches.Run(ctx, h) })
 	a.addWorker(pipeline.BatchWorker, "closer", func(ctx context.Context, h *pipeline.Heartbeat) error { return closer.Run(ctx, h) })
@@ -107,20 +110,21 @@ func (a *app) addWorker(name, part string, run func(context.Context, *pipeline.H
 
 // parallel says how images are shared out.
 type parallel struct {
-	// workers is how many there are, atOnce how many images each of them claims together, cameras of how many cameras it then works
-	// on at the same time.
+	// workers is how many there are, atOnce how many images each of them claims together, cameras
+	// of how many cameras it then works on at the same time.
 	workers, atOnce, cameras int
 	// videosApart says that videos are worked on beside the images.
 	videosApart bool
 }
 
-// motionAtOnce is how many images the built-in detector claims and stores together. It needs little time for each, so that the way
-// to the databases and back would be most of it.
+// motionAtOnce is how many images the built-in detector claims and stores together. It needs little
+// time for each, so that the way to the databases and back would be most of it.
 const motionAtOnce = 32
 
-// newDetector chooses the detector, how long one call may take, and how images are shared out. The built-in detector compares each
-// image with the ones before it, so one worker takes those of a camera one after the other; a video would hold up all cameras there.
-// RT-DETR is never called more often at once than is set, and with several workers a video holds up one of them.
+// newDetector chooses the detector, how long one call may take, and how images are shared out. The
+// built-in detector compares each image with the ones before it, so one worker takes those of a
+// camera one after the other; a video would hold up all cameras there. RT-DETR is never called more
+// often at once than is set, and with several workers a video holds up one of them.
 func (a *app) newDetector(wait aiPauses) (detector detect.Detector, limit time.Duration, how parallel, err error) {
 	if a.cfg.RTDETRURL == "" {
 		return detect.NewMotion(), builtInLimit, parallel{workers: 1, atOnce: motionAtOnce, cameras: runtime.GOMAXPROCS(0), videosApart: true}, nil

@@ -133,8 +133,8 @@ func own(dir string) (*os.File, error) {
 	return file, nil
 }
 
-// sweep removes what crashed test processes of the same user left in parent. A folder without an owner file is being
-// made right now by another process and is left alone.
+// sweep removes what crashed test processes of the same user left in parent. A folder without an
+// owner file is being made right now by another process and is left alone.
 func sweep(parent, prefix string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -178,7 +178,8 @@ func removeBase() {
 	base.dir, base.owner = "", nil
 }
 
-// depsDirs lists where unpacked packages may lie: EMBEDDED_DEPS_DIR, or the folder .deps beside go.mod.
+// depsDirs lists where unpacked packages may lie: EMBEDDED_DEPS_DIR, or the folder .deps beside
+// go.mod.
 func depsDirs() []string {
 	if dir := os.Getenv("EMBEDDED_DEPS_DIR"); dir != "" {
 		return []string{dir}

@@ -25,7 +25,8 @@ const hangVariable = "EMBEDDED_TEST_HANG"
 
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
-// TestHang is the other process of TestKilledTestProcess_LeavesNothing; by itself it only starts what it would.
+// TestHang is the other process of TestKilledTestProcess_LeavesNothing; by itself it only starts
+// what it would.
 func TestHang(t *testing.T) {
 	redis, postgres := embeddedtest.NewRedis(t), embeddedtest.NewPostgres(t)
 	if os.Getenv(hangVariable) == "" {

@@ -14,7 +14,8 @@ import (
 	"hsi.home.arpa/embedded/internal/child"
 )
 
-// keptFor is how long a data folder is kept: shorter than anything that tidies up temporary folders waits.
+// keptFor is how long a data folder is kept: shorter than anything that tidies up temporary folders
+// waits.
 const keptFor = 24 * time.Hour
 
 // keptHome is where the data folder of an installation is kept, in the folder for temporary files.
@@ -27,9 +28,9 @@ func keptHome(identity child.Identity, installation child.Postgres) (string, err
 	return filepath.Join(os.TempDir(), name), nil
 }
 
-// copyKept puts a new data folder into home: a copy of one that is kept from one test process to the next and made
-// when it is missing or old, because initdb costs more than all else that most packages do before their first test.
-// Nobody starts a server in what is kept.
+// copyKept puts a new data folder into home: a copy of one that is kept from one test process to
+// the next and made when it is missing or old, because initdb costs more than all else that most
+// packages do before their first test. Nobody starts a server in what is kept.
 func copyKept(
 	ctx context.Context, identity child.Identity, kept, home string, makeData func(home string) error,
 ) error {
@@ -50,8 +51,8 @@ func copyKept(
 	return copyData(ctx, identity, kept, home)
 }
 
-// lockKept makes the folder of what is kept, or takes one that belongs to the servers' user, and waits until it has
-// it for itself.
+// lockKept makes the folder of what is kept, or takes one that belongs to the servers' user, and
+// waits until it has it for itself.
 func lockKept(identity child.Identity, kept string) (*os.File, error) {
 	switch err := os.Mkdir(kept, 0o700); {
 	case err == nil:

@@ -9,8 +9,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main is the body of a package's TestMain: it runs the tests, stops and removes every server that they started, looks
-// for goroutines that were left running, and exits. Options are passed to goleak.
+// Main is the body of a package's TestMain: it runs the tests, stops and removes every server that
+// they started, looks for goroutines that were left running, and exits. Options are passed to
+// goleak.
 func Main(m *testing.M, options ...goleak.Option) {
 	code := m.Run()
 	RemoveAll()
@@ -36,7 +37,8 @@ func BeforeRemoval(f func()) {
 	beforeRemoval.ends = append(beforeRemoval.ends, f)
 }
 
-// RemoveAll stops and removes every server that this process started. Main calls it; a program that is no test has to.
+// RemoveAll stops and removes every server that this process started. Main calls it; a program that
+// is no test has to.
 func RemoveAll() {
 	beforeRemoval.Lock()
 	defer beforeRemoval.Unlock()

@@ -17,9 +17,9 @@ import (
 // superuser is the name of the superuser on all test servers.
 const superuser = "hsi"
 
-// testSettings make a server that is fast because its data never outlives the test. A commit still outlives a killed
-// server (it is in the kernel's hands, though not on a disk) where durable is set. The time zone is half an hour off on
-// purpose: a missing conversion to UTC shows at once.
+// testSettings make a server that is fast because its data never outlives the test. A commit still
+// outlives a killed server (it is in the kernel's hands, though not on a disk) where durable is
+// set. The time zone is half an hour off on purpose: a missing conversion to UTC shows at once.
 func testSettings(durable bool) map[string]string {
 	commit := "off"
 	if durable {
@@ -34,7 +34,8 @@ func testSettings(durable bool) map[string]string {
 	}
 }
 
-// shared is the one server of the test process, and the pristine data folder that private servers are copied from.
+// shared is the one server of the test process, and the pristine data folder that private servers
+// are copied from.
 var shared struct {
 	once   sync.Once
 	server *PostgresServer
@@ -52,8 +53,8 @@ type PostgresServer struct {
 	runDir string
 }
 
-// PostgresURL returns the superuser URL of database "postgres" on the one server of this test process, which starts at
-// the first call. Its time zone is not UTC.
+// PostgresURL returns the superuser URL of database "postgres" on the one server of this test
+// process, which starts at the first call. Its time zone is not UTC.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	ctx := context.WithoutCancel(tb.Context()) // the server outlives this test
@@ -69,8 +70,8 @@ func PostgresURL(tb testing.TB) string {
 	return shared.server.URL()
 }
 
-// NewPostgres starts a server for one test, to be stopped, killed and frozen. Where no fault is needed use PostgresURL. Extra
-// settings, by the server's own names, win over ours.
+// NewPostgres starts a server for one test, to be stopped, killed and frozen. Where no fault is
+// needed use PostgresURL. Extra settings, by the server's own names, win over ours.
 func NewPostgres(tb testing.TB, extra ...map[string]string) *PostgresServer {
 	tb.Helper()
 	settings := testSettings(true)
@@ -85,8 +86,9 @@ func NewPostgres(tb testing.TB, extra ...map[string]string) *PostgresServer {
 	return postgres
 }
 
-// NewPostgresWith starts a server for one test that has a library preloaded (LD_PRELOAD), to make faults that cannot be made from
-// outside. The library must be readable for the user that servers run as.
+// NewPostgresWith starts a server for one test that has a library preloaded (LD_PRELOAD), to make
+// faults that cannot be made from outside. The library must be readable for the user that servers
+// run as.
 func NewPostgresWith(tb testing.TB, library string) *PostgresServer {
 	tb.Helper()
 	postgres, err := newPostgres(context.WithoutCancel(tb.Context()), testSettings(true))
@@ -163,7 +165,8 @@ func makeTemplate(ctx context.Context) (string, child.Postgres, error) {
 		err = copyKept(ctx, identity, kept, home, makeData)
 	}
 	if err != nil {
-		// What is kept spares time and no more: where it cannot be had, the data folder is made here.
+		// What is kept spares time and no more: where it cannot be had, the data folder is made
+		// here.
 		if removeErr := os.RemoveAll(child.DataDir(home)); removeErr != nil {
 			return "", child.Postgres{}, errors.Join(err, removeErr)
 		}

@@ -10,7 +10,8 @@ import (
 	"hsi.home.arpa/embedded/internal/child"
 )
 
-// RedisServer is a Redis server of one test. Its append-only file is on, so that Stop, Kill and Start keep the data.
+// RedisServer is a Redis server of one test. Its append-only file is on, so that Stop, Kill and
+// Start keep the data.
 type RedisServer struct {
 	server
 	runDir string
@@ -63,8 +64,10 @@ func NewRedis(tb testing.TB) *RedisServer {
 	return redis
 }
 
-// URL is the server's address, "unix:///path/redis.sock"; it stays the same over Stop, Kill and Start.
+// URL is the server's address, "unix:///path/redis.sock"; it stays the same over Stop, Kill and
+// Start.
 func (s *RedisServer) URL() string { return "unix://" + child.RedisSocket(s.runDir) }
 
-// Dir is the folder that holds the server's data: its append-only file lies in appendonlydir below it.
+// Dir is the folder that holds the server's data: its append-only file lies in appendonlydir below
+// it.
 func (s *RedisServer) Dir() string { return s.home }

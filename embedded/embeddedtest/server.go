@@ -96,7 +96,8 @@ func (s *server) register(tb testing.TB) {
 	}
 }
 
-// Start starts the server again after Stop or Kill, on the same data and URL, and waits until it answers.
+// Start starts the server again after Stop or Kill, on the same data and URL, and waits until it
+// answers.
 func (s *server) Start(tb testing.TB) {
 	tb.Helper()
 	if err := s.start(tb.Context()); err != nil {
@@ -104,7 +105,8 @@ func (s *server) Start(tb testing.TB) {
 	}
 }
 
-// Stop ends the server cleanly and waits until nothing of it is left. A stopped server is left alone.
+// Stop ends the server cleanly and waits until nothing of it is left. A stopped server is left
+// alone.
 func (s *server) Stop(tb testing.TB) {
 	tb.Helper()
 	s.end(s.stop...)

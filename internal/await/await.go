@@ -1,5 +1,6 @@
-// Package await lets tests wait for what must happen, on a machine that may be busy with something else.
-// Nothing here waits for time to pass: each function returns as soon as what it waits for is there.
+// Package await lets tests wait for what must happen, on a machine that may be busy with something
+// else. Nothing here waits for time to pass: each function returns as soon as what it waits for is
+// there.
 package await
 
 import (
@@ -7,15 +8,16 @@ import (
 	"time"
 )
 
-// Limit is how long a test waits. It passes only when something is broken, so that it can be far above
-// what a starved process needs.
+// Limit is how long a test waits. It passes only when something is broken, so that it can be far
+// above what a starved process needs.
 const Limit = 3 * time.Minute
 
-// The pause between two looks at a condition grows, so that tests that wait do not starve those that work.
+// The pause between two looks at a condition grows, so that tests that wait do not starve those
+// that work.
 const shortestPause, longestPause = time.Millisecond, 20 * time.Millisecond
 
-// True waits until a condition holds. It is looked at in the test's goroutine, so it may use require.
-// What is said when it never holds is a format with arguments.
+// True waits until a condition holds. It is looked at in the test's goroutine, so it may use
+// require. What is said when it never holds is a format with arguments.
 func True(tb testing.TB, condition func() bool, what ...any) {
 	tb.Helper()
 	deadline := time.Now().Add(Limit)

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Output collects what is written to it. The zero value is empty, and all methods may be called at once.
+// Output collects what is written to it. The zero value is empty, and all methods may be called at
+// once.
 type Output struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer // guarded by mu

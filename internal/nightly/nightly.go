@@ -1,5 +1,5 @@
-// Package nightly tells tests which form is asked for: the short one, which every change has to pass, or the long one
-// with the same tests and more data.
+// Package nightly tells tests which form is asked for: the short one, which every change has to
+// pass, or the long one with the same tests and more data.
 package nightly
 
 import "os"

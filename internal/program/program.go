@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// Write writes a program. No process is forked meanwhile: a child of another test would hold the file
-// open for writing until it starts its own program, and to start ours would fail with "text file busy".
+// Write writes a program. No process is forked meanwhile: a child of another test would hold the
+// file open for writing until it starts its own program, and to start ours would fail with "text
+// file busy".
 func Write(tb testing.TB, path string, content []byte, mode os.FileMode) {
 	tb.Helper()
 	syscall.ForkLock.RLock()

@@ -12,14 +12,15 @@ import (
 )
 
 const (
-	// patience is how many failures in a row may be the work's fault. With the next one it is the service that is to blame, and the
-	// breaker opens.
+	// patience is how many failures in a row may be the work's fault. With the next one it is the
+	// service that is to blame, and the breaker opens.
 	patience = 3
 	// defaultOpenFor is how long a service is left alone before it is tried again, with one call.
 	defaultOpenFor = 10 * time.Second
 )
 
-// breaker keeps a service that fails from being called again and again, and knows how the calls went.
+// breaker keeps a service that fails from being called again and again, and knows how the calls
+// went.
 type breaker struct {
 	*gobreaker.TwoStepCircuitBreaker[struct{}]
 
@@ -97,7 +98,8 @@ func (b *breaker) ended(begun time.Time, err error) {
 	}
 }
 
-// busySince returns when the oldest call in progress began. A service whose last call failed is not busy: it may hang.
+// busySince returns when the oldest call in progress began. A service whose last call failed is not
+// busy: it may hang.
 func (b *breaker) busySince() (time.Time, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

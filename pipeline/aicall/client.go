@@ -1,5 +1,6 @@
-// Package aicall makes HTTP calls to AI services that may be slow, broken, or not what they should be: each call has a deadline
-// and a bound on the reply, and each failure says whether the service or the work is to blame.
+// Package aicall makes HTTP calls to AI services that may be slow, broken, or not what they should
+// be: each call has a deadline and a bound on the reply, and each failure says whether the service
+// or the work is to blame.
 package aicall
 
 import (
@@ -18,15 +19,18 @@ import (
 
 // Options of a Client.
 type Options struct {
-	// URL is the address of the service, such as http://localhost:8090. A path in it is kept. Required.
+	// URL is the address of the service, such as http://localhost:8090. A path in it is kept.
+	// Required.
 	URL string
 	// APIKey is sent as Authorize does; empty sends none.
 	APIKey string
-	// ConnectTimeout bounds the connection (default 10 s), ReadTimeout all from then to the end of the reply (default 60 s).
+	// ConnectTimeout bounds the connection (default 10 s), ReadTimeout all from then to the end of
+	// the reply (default 60 s).
 	ConnectTimeout, ReadTimeout time.Duration
 	// MaxReplyBytes bounds the reply. Defaults to 1 MiB.
 	MaxReplyBytes int64
-	// OpenFor is how long a service that fails is left alone before it is tried again. Defaults to 10 s.
+	// OpenFor is how long a service that fails is left alone before it is tried again. Defaults to
+	// 10 s.
 	OpenFor time.Duration
 }
 
@@ -78,19 +82,22 @@ func New(options Options) (*Client, error) {
 // Limit is the longest that one call takes.
 func (c *Client) Limit() time.Duration { return c.limit }
 
-// BusySince returns when the oldest call in progress began; false when there is none, or when the last one that ended was a failure:
-// then silence is not explained by work.
+// BusySince returns when the oldest call in progress began; false when there is none, or when the
+// last one that ended was a failure: then silence is not explained by work.
 func (c *Client) BusySince() (time.Time, bool) { return c.breaker.busySince() }
 
-// Trouble says in words fit for everybody that calls fail and when the service is tried again; empty when they succeed.
+// Trouble says in words fit for everybody that calls fail and when the service is tried again;
+// empty when they succeed.
 func (c *Client) Trouble() string { return c.breaker.trouble() }
 
 // CloseIdle closes connections that are not in use.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
-// Call sends a body and hands the body of a reply with status 200 to read, which says whether it makes sense. Any other outcome is a
-// *Failure, or context.Canceled when the caller gave up; a deadline that passes, whoever set it, is a failure of a service that is too
-// slow. A service that has failed several times in a row is not called for a while: that is a *Failure too, of kind Away.
+// Call sends a body and hands the body of a reply with status 200 to read, which says whether it
+// makes sense. Any other outcome is a *Failure, or context.Canceled when the caller gave up; a
+// deadline that passes, whoever set it, is a failure of a service that is too slow. A service that
+// has failed several times in a row is not called for a while: that is a *Failure too, of kind
+// Away.
 func (c *Client) Call(ctx context.Context, path, contentType string, body []byte, read func(reply []byte) error) error {
 	err := c.call(ctx, path, contentType, body, read)
 	if failure, ok := errors.AsType[*Failure](err); ok && failure.Kind == Suspect && c.Trouble() != "" {
@@ -150,8 +157,9 @@ func (c *Client) post(ctx context.Context, path, contentType string, body []byte
 	return reply, nil
 }
 
-// Authorize adds the key that a service asks for, in each way that one of them knows: as X-API-Key, and as a bearer token, which is all
-// that llama.cpp took for long. An address with a login of its own keeps that instead of the token. An empty key adds nothing.
+// Authorize adds the key that a service asks for, in each way that one of them knows: as X-API-Key,
+// and as a bearer token, which is all that llama.cpp took for long. An address with a login of its
+// own keeps that instead of the token. An empty key adds nothing.
 func Authorize(request *http.Request, apiKey string) {
 	if apiKey == "" {
 		return
@@ -193,7 +201,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// redactor replaces the key and the password of the address, since a service may repeat in an error what it was sent.
+// redactor replaces the key and the password of the address, since a service may repeat in an error
+// what it was sent.
 func redactor(apiKey string, user *url.Userinfo) *strings.Replacer {
 	const redacted = "(secret)"
 	var pairs []string
@@ -207,7 +216,8 @@ func redactor(apiKey string, user *url.Userinfo) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// excerpt makes the beginning of a reply fit for a log line. What is secret is taken out before it is cut, so that no part stays.
+// excerpt makes the beginning of a reply fit for a log line. What is secret is taken out before it
+// is cut, so that no part stays.
 func (c *Client) excerpt(reply []byte) string {
 	const longest = 200
 	text := c.redact.Replace(string(reply))

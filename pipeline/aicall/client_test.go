@@ -61,7 +61,8 @@ func TestClient_Post(t *testing.T) {
 	require.Equal(t, 1200*time.Millisecond, client.Limit())
 }
 
-// Services differ in where they look for the key. A login that is part of the address belongs to something in front of the service.
+// Services differ in where they look for the key. A login that is part of the address belongs to
+// something in front of the service.
 func TestAuthorize(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ url, key, apiKey, authorization string }{

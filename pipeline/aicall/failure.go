@@ -11,8 +11,9 @@ type Kind int
 const (
 	// Away means that the service cannot answer now, whatever it is sent: wait, however long.
 	Away Kind = iota
-	// Suspect means that something went wrong with this call, and it may be the work: try it again a bounded number of times.
-	// When several calls in a row go wrong the service is to blame, and the failure is Away.
+	// Suspect means that something went wrong with this call, and it may be the work: try it again
+	// a bounded number of times. When several calls in a row go wrong the service is to blame, and
+	// the failure is Away.
 	Suspect
 	// Refused means that the service says that the work is bad.
 	Refused
@@ -22,7 +23,8 @@ const (
 type Failure struct {
 	Kind Kind
 	Err  error
-	// RetryAt is when the service is called again, for a call that was not made; zero when that is not known.
+	// RetryAt is when the service is called again, for a call that was not made; zero when that is
+	// not known.
 	RetryAt time.Time
 }
 

@@ -14,7 +14,8 @@ import (
 	"hsi.home.arpa/pipeline/aicall"
 )
 
-// A dead service is not hammered, however often it is wanted, and is called again as soon as it may be.
+// A dead service is not hammered, however often it is wanted, and is called again as soon as it may
+// be.
 func TestClient_LeavesAServiceThatFailsAlone(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64

@@ -28,7 +28,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client makes a new connection for each request, as the tests stop servers and count what is refused.
+// client makes a new connection for each request, as the tests stop servers and count what is
+// refused.
 func client(t *testing.T) *http.Client {
 	t.Helper()
 	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -225,7 +226,8 @@ func TestJudge_LevelFitsTheScore(t *testing.T) {
 	require.Len(t, levels, 4)
 }
 
-// A stopped service refuses connections, keeps its port and its memory, and answers again after Start.
+// A stopped service refuses connections, keeps its port and its memory, and answers again after
+// Start.
 func TestService_StopsAndStartsOnTheSamePort(t *testing.T) {
 	t.Parallel()
 	n := aitest.NewNemotron(t)

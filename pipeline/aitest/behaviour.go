@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Behaviour is what a service does instead of giving the honest answer. The zero value gives the honest answer.
+// Behaviour is what a service does instead of giving the honest answer. The zero value gives the
+// honest answer.
 type Behaviour struct {
 	// Name is recorded with the call.
 	Name string
@@ -185,8 +186,8 @@ func (c repeated) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// answer answers a call and returns the status that was sent, 0 for none. It passes a panic that closes the connection on, after
-// ended was called.
+// answer answers a call and returns the status that was sent, 0 for none. It passes a panic that
+// closes the connection on, after ended was called.
 func answer(w http.ResponseWriter, x *Exchange, b Behaviour, ended func(status int)) {
 	recorder := &statusRecorder{ResponseWriter: w}
 	defer func() { ended(recorder.status) }()

@@ -19,7 +19,8 @@ type CompletionCall struct {
 	Call
 
 	Prompt string
-	// HasSchema and HasGrammar tell whether the request bound the answer to a JSON schema or a grammar.
+	// HasSchema and HasGrammar tell whether the request bound the answer to a JSON schema or a
+	// grammar.
 	HasSchema, HasGrammar bool
 	// MaxTokens is the limit that the request set (n_predict or max_tokens); -1 for none.
 	MaxTokens int
@@ -39,8 +40,9 @@ type Verdict struct {
 
 func (v Verdict) json() string { return string(jsonReply(0, v).Body) }
 
-// Judge is the verdict that the scripted model gives on a prompt: a score that follows from the prompt's bytes, the level of that
-// score by the usual thresholds (29, 59, 84), and texts that no other prompt gets.
+// Judge is the verdict that the scripted model gives on a prompt: a score that follows from the
+// prompt's bytes, the level of that score by the usual thresholds (29, 59, 84), and texts that no
+// other prompt gets.
 func Judge(prompt string) Verdict {
 	sum := sha256.Sum256([]byte(prompt))
 	score := int(binary.BigEndian.Uint64(sum[:8]) % 101)
@@ -72,14 +74,16 @@ type Nemotron struct {
 	key atomic.Pointer[requiredKey] // nil while none is asked for
 }
 
-// requiredKey is what llama.cpp is started with, and whether it is a version that only knows bearer tokens.
+// requiredKey is what llama.cpp is started with, and whether it is a version that only knows bearer
+// tokens.
 type requiredKey struct {
 	key          string
 	isBearerOnly bool
 }
 
-// RequireKey asks for a key from now on, as llama.cpp does with --api-key: not for the health. Versions until 2025 look for a bearer
-// token only, later ones for X-Api-Key where there is no Authorization at all.
+// RequireKey asks for a key from now on, as llama.cpp does with --api-key: not for the health.
+// Versions until 2025 look for a bearer token only, later ones for X-Api-Key where there is no
+// Authorization at all.
 func (n *Nemotron) RequireKey(key string, isBearerOnly bool) {
 	n.key.Store(&requiredKey{key, isBearerOnly})
 }
@@ -184,7 +188,8 @@ func complete(call *CompletionCall, r *http.Request) Reply {
 	return completion(call.Verdict.json(), "eos")
 }
 
-// completion is llama.cpp's answer with a text. stopped is "eos", or "limit" when the number of tokens ran out.
+// completion is llama.cpp's answer with a text. stopped is "eos", or "limit" when the number of
+// tokens ran out.
 func completion(content, stopped string) Reply {
 	return jsonReply(http.StatusOK, map[string]any{
 		"index": 0, "content": content, "tokens": []int{}, "id_slot": 0, "stop": true, "model": "scripted",
@@ -231,7 +236,8 @@ func TwoVerdicts() Behaviour {
 	})
 }
 
-// Score answers with a verdict whose risk score is this JSON text, such as `150`, `-3`, `"high"`, `72.5` or `null`.
+// Score answers with a verdict whose risk score is this JSON text, such as `150`, `-3`, `"high"`,
+// `72.5` or `null`.
 func Score(text string) Behaviour {
 	return Content("score "+text, func(v Verdict) string {
 		return fmt.Sprintf(`{"risk_score": %s, "risk_level": %q, "summary": %q, "reasoning": %q}`, text, v.RiskLevel, v.Summary, v.Reasoning)
@@ -254,7 +260,8 @@ func NoVerdict() Behaviour {
 // EmptyContent answers with an empty text.
 func EmptyContent() Behaviour { return Content("empty content", func(Verdict) string { return "" }) }
 
-// RunsOut answers with the beginning of the honest verdict: the model used up its tokens before it came to an end.
+// RunsOut answers with the beginning of the honest verdict: the model used up its tokens before it
+// came to an end.
 func RunsOut() Behaviour {
 	return Behaviour{Name: "runs out", Answer: func(w http.ResponseWriter, x *Exchange) {
 		text := Judge(x.Subject).json()

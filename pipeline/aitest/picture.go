@@ -46,8 +46,8 @@ var classes = [...]string{"person", "car", "truck", "dog", "cat", "bird", "bicyc
 // marker begins the comment of a JPEG file in which Picture says what is to be found.
 const marker = "aitest:"
 
-// Picture draws a JPEG in which the scripted RT-DETR finds exactly the given detections. The seed makes the bytes unique: the same
-// seed and detections give the same bytes.
+// Picture draws a JPEG in which the scripted RT-DETR finds exactly the given detections. The seed
+// makes the bytes unique: the same seed and detections give the same bytes.
 func Picture(seed uint64, detections ...Detection) []byte {
 	img := image.NewGray(image.Rect(0, 0, PictureWidth, PictureHeight))
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // repeatable on purpose
@@ -89,8 +89,9 @@ func withComment(file, comment []byte) []byte {
 	return append(out, file[start:]...)
 }
 
-// Detections is what the scripted RT-DETR finds in a file: what its comment says, when it was drawn by Picture; else none to three
-// objects that follow from its bytes. It is nil for a file that is no image.
+// Detections is what the scripted RT-DETR finds in a file: what its comment says, when it was drawn
+// by Picture; else none to three objects that follow from its bytes. It is nil for a file that is
+// no image.
 func Detections(file []byte) []Detection {
 	if said, ok := commented(file); ok {
 		return said

@@ -137,7 +137,8 @@ func editDetections(name string, edit func(members map[string]any)) Behaviour {
 	}}
 }
 
-// RawDetections answers with a text of its own in place of the list of detections; it need not be JSON.
+// RawDetections answers with a text of its own in place of the list of detections; it need not be
+// JSON.
 func RawDetections(name, list string) Behaviour {
 	return Behaviour{Name: name, Answer: func(w http.ResponseWriter, _ *Exchange) {
 		Reply{Status: http.StatusOK, Body: fmt.Appendf(nil, `{"detections":%s,"inference_time_ms":12.5,"image_width":%d,"image_height":%d}`,
@@ -161,7 +162,8 @@ func BoxAt(b Box) Behaviour {
 	return RawDetections(fmt.Sprintf("box %d,%d %dx%d", b.X, b.Y, b.Width, b.Height), string(jsonReply(0, []Detection{{"person", 0.9, b}}).Body))
 }
 
-// BoxAsList gives the honest answer with each box as a list [x, y, width, height], which older servers send.
+// BoxAsList gives the honest answer with each box as a list [x, y, width, height], which older
+// servers send.
 func BoxAsList() Behaviour {
 	return editDetections("box as list", func(members map[string]any) {
 		list, _ := members["detections"].([]any)

@@ -22,7 +22,8 @@ const patience = 5 * time.Minute
 type Call struct {
 	// StartedAt is when the request's header had been read.
 	StartedAt time.Time
-	// EndedAt is when the answer was complete, before the client can have read its end; zero while the call is under way.
+	// EndedAt is when the answer was complete, before the client can have read its end; zero while
+	// the call is under way.
 	EndedAt time.Time
 	// Status is the HTTP status that was answered; 0 when there was no answer.
 	Status int
@@ -57,7 +58,8 @@ func Answered[C interface{ WasAnswered() bool }](calls []C) (count int) {
 type service[C any] struct {
 	tb      testing.TB
 	address string
-	// reserved is a socket that holds the port while nobody listens, so that connections are refused and nobody else gets it.
+	// reserved is a socket that holds the port while nobody listens, so that connections are
+	// refused and nobody else gets it.
 	reserved int
 	handler  http.Handler
 
@@ -165,8 +167,9 @@ func (s *service[C]) enter(run *listening) {
 	run.calls.Add(1)
 }
 
-// Stop closes the listener and every connection, in the middle of an answer too, and waits until the calls under way have been
-// recorded. New connections are refused until Start. On a stopped service it does nothing.
+// Stop closes the listener and every connection, in the middle of an answer too, and waits until
+// the calls under way have been recorded. New connections are refused until Start. On a stopped
+// service it does nothing.
 func (s *service[C]) Stop() {
 	s.mu.Lock()
 	run := s.running
@@ -181,21 +184,24 @@ func (s *service[C]) Stop() {
 	run.calls.Wait()
 }
 
-// SetBehaviour says how calls that begin from now on are answered, once the script is used up. Behaviour{} is honest.
+// SetBehaviour says how calls that begin from now on are answered, once the script is used up.
+// Behaviour{} is honest.
 func (s *service[C]) SetBehaviour(b Behaviour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.behaviour = b
 }
 
-// Script says how the next calls are answered, one after the other; it adds to what is left of an earlier script.
+// Script says how the next calls are answered, one after the other; it adds to what is left of an
+// earlier script.
 func (s *service[C]) Script(next ...Behaviour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = append(s.script, next...)
 }
 
-// SetHealth says how GET /health is answered from now on; the other calls have behaviours of their own.
+// SetHealth says how GET /health is answered from now on; the other calls have behaviours of their
+// own.
 func (s *service[C]) SetHealth(b Behaviour) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,8 +222,8 @@ func (s *service[C]) HealthChecks() int {
 	return s.healthy
 }
 
-// Wait blocks until the condition holds. It is asked at once and each time that a call begins or ends or a health check comes.
-// When it does not hold after minutes the test fails.
+// Wait blocks until the condition holds. It is asked at once and each time that a call begins or
+// ends or a health check comes. When it does not hold after minutes the test fails.
 func (s *service[C]) Wait(what string, condition func(calls []C) bool) {
 	s.tb.Helper()
 	timer := time.NewTimer(patience)

@@ -1,5 +1,6 @@
-// Package analyze scores batches: with Nemotron on llama.cpp over HTTP, or with the built-in rules where none is configured. The
-// worker takes closed batches from the queue and stores one event for each.
+// Package analyze scores batches: with Nemotron on llama.cpp over HTTP, or with the built-in rules
+// where none is configured. The worker takes closed batches from the queue and stores one event for
+// each.
 package analyze
 
 import (
@@ -42,12 +43,14 @@ type Verdict struct {
 type Analyzer interface {
 	// Name is stored with each event, such as "rules" or "nemotron".
 	Name() string
-	// Analyze scores a scene. The error tells by the types of this package whether to wait for a service (Unavailable) or
-	// to try this batch again (BadReply). There is no verdict without a real one: a failure never makes a score.
+	// Analyze scores a scene. The error tells by the types of this package whether to wait for a
+	// service (Unavailable) or to try this batch again (BadReply). There is no verdict without a
+	// real one: a failure never makes a score.
 	Analyze(ctx context.Context, scene Scene) (Verdict, error)
 }
 
-// Unavailable says that the analyzer cannot answer now. The batch stays waiting, however long it takes.
+// Unavailable says that the analyzer cannot answer now. The batch stays waiting, however long it
+// takes.
 type Unavailable struct {
 	Err error
 
@@ -59,7 +62,8 @@ func (e *Unavailable) Error() string { return fmt.Sprintf("analyzer unavailable:
 // Unwrap returns the cause.
 func (e *Unavailable) Unwrap() error { return e.Err }
 
-// BadReply says that the analyzer answered with something that is no verdict. The batch is tried again a bounded number of times.
+// BadReply says that the analyzer answered with something that is no verdict. The batch is tried
+// again a bounded number of times.
 type BadReply struct{ Err error }
 
 func (e *BadReply) Error() string { return fmt.Sprintf("bad reply of the analyzer: %v", e.Err) }
@@ -67,7 +71,8 @@ func (e *BadReply) Error() string { return fmt.Sprintf("bad reply of the analyze
 // Unwrap returns the cause.
 func (e *BadReply) Unwrap() error { return e.Err }
 
-// sceneOf turns a claimed batch into what an analyzer needs. Rows from elsewhere may lack a type or a confidence.
+// sceneOf turns a claimed batch into what an analyzer needs. Rows from elsewhere may lack a type or
+// a confidence.
 func sceneOf(work store.BatchWork) Scene {
 	scene := Scene{CameraName: work.Camera.Name, StartedAt: work.Batch.OpenedAt, EndedAt: work.Batch.LastAt}
 	for i := range work.Detections {

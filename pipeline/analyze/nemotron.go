@@ -32,7 +32,8 @@ type Nemotron struct {
 	noSchema atomic.Bool
 }
 
-// NemotronOptions say how to reach the server. Zero times mean their defaults: 10 s to connect, 120 s to read.
+// NemotronOptions say how to reach the server. Zero times mean their defaults: 10 s to connect, 120
+// s to read.
 type NemotronOptions struct {
 	URL, APIKey                 string
 	ConnectTimeout, ReadTimeout time.Duration
@@ -40,7 +41,8 @@ type NemotronOptions struct {
 	OpenFor time.Duration
 	// Severity is the guide that the model is given.
 	Severity store.SeverityThresholds
-	// Location is where the cameras are; the model is told their local time. Defaults to time.Local.
+	// Location is where the cameras are; the model is told their local time. Defaults to
+	// time.Local.
 	Location *time.Location
 }
 
@@ -94,7 +96,8 @@ const verdictSchema = `{"type":"object","properties":{` +
 	`"summary":{"type":"string"},"reasoning":{"type":"string"}},` +
 	`"required":["risk_score","risk_level","summary","reasoning"]}`
 
-// Analyze asks the model for a verdict. The error is of a type of this package, or context.Canceled.
+// Analyze asks the model for a verdict. The error is of a type of this package, or
+// context.Canceled.
 func (n *Nemotron) Analyze(ctx context.Context, scene Scene) (Verdict, error) {
 	prompt := buildPrompt(scene, n.severity, n.location)
 	constrained := !n.noSchema.Load()
@@ -167,7 +170,8 @@ func buildPrompt(scene Scene, severity store.SeverityThresholds, location *time.
 	return b.String()
 }
 
-// plainName keeps a name from being anything but a name: no control characters, no marks that mean something to the model.
+// plainName keeps a name from being anything but a name: no control characters, no marks that mean
+// something to the model.
 func plainName(name string) string {
 	const longest = 80
 	name = strings.Map(func(r rune) rune {

@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is wrong with a verdict is told wherever it stands; none of these may become a score that nobody gave.
+// What is wrong with a verdict is told wherever it stands; none of these may become a score that
+// nobody gave.
 func TestParseVerdict_WrongOneInsideAnother(t *testing.T) {
 	t.Parallel()
 	for _, inner := range []string{

@@ -13,8 +13,9 @@ import (
 // RulesName names the built-in scorer in events.
 const RulesName = "rules"
 
-// Rules is the built-in scorer. It adds points for what was seen, how many at once, for how long and at what hour; the tables
-// below are all there is to it. It knows nothing of the place and says in its reasoning that it is a rule and no judgement.
+// Rules is the built-in scorer. It adds points for what was seen, how many at once, for how long
+// and at what hour; the tables below are all there is to it. It knows nothing of the place and says
+// in its reasoning that it is a rule and no judgement.
 //
 //	what (the highest counts)     how many at once    how long        hour
 //	person             35         2       +5          ≥ 10 s   +5     22:00 to 05:59  +20
@@ -28,7 +29,8 @@ type Rules struct {
 	location *time.Location
 }
 
-// NewRules makes a scorer. The hour counts in location, the place of the cameras; time.Local when nil.
+// NewRules makes a scorer. The hour counts in location, the place of the cameras; time.Local when
+// nil.
 func NewRules(location *time.Location) *Rules {
 	if location == nil {
 		location = time.Local

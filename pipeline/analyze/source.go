@@ -8,8 +8,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// requeueAfter is after how long a batch that was handed over, and that nobody claimed, is handed over again even if the queue
-// still seems to have it.
+// requeueAfter is after how long a batch that was handed over, and that nobody claimed, is handed
+// over again even if the queue still seems to have it.
 const requeueAfter = time.Hour
 
 // waitingLedger is what Source needs of the store.

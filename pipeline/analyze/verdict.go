@@ -27,9 +27,10 @@ func parseCompletion(body []byte) (Verdict, error) {
 	return parseVerdict(*reply.Content)
 }
 
-// parseVerdict finds the verdict in what a model wrote. Models talk around it, think aloud before it and put it into code fences;
-// all that is passed over. What is not passed over is a verdict that is incomplete, out of range or contradicted by another one:
-// a score is what the model said or nothing.
+// parseVerdict finds the verdict in what a model wrote. Models talk around it, think aloud before
+// it and put it into code fences; all that is passed over. What is not passed over is a verdict
+// that is incomplete, out of range or contradicted by another one: a score is what the model said
+// or nothing.
 func parseVerdict(text string) (Verdict, error) {
 	text = withoutThoughts(text)
 	var (
@@ -60,8 +61,8 @@ func parseVerdict(text string) (Verdict, error) {
 	return Verdict{}, errors.New("no verdict in the text")
 }
 
-// withoutThoughts cuts off what a model wrote while thinking: everything up to the end of the last think block, and one that never
-// ended.
+// withoutThoughts cuts off what a model wrote while thinking: everything up to the end of the last
+// think block, and one that never ended.
 func withoutThoughts(text string) string {
 	const begin, end = "<think>", "</think>"
 	if i := strings.LastIndex(text, end); i >= 0 {
@@ -93,8 +94,8 @@ func objects(text string) []json.RawMessage {
 	return found
 }
 
-// readVerdict reads one object, or an object inside of it down to depth. isVerdict tells whether it means to be a verdict at all; if
-// so, err says why it is none.
+// readVerdict reads one object, or an object inside of it down to depth. isVerdict tells whether it
+// means to be a verdict at all; if so, err says why it is none.
 func readVerdict(object json.RawMessage, depth int) (verdict Verdict, isVerdict bool, err error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(object, &fields); err != nil {

@@ -19,11 +19,13 @@ const (
 	maxAttempts = 5
 	// handBackTimeout bounds giving a batch back after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
-	// callSlack is what a call gets above the analyzer's own limit, so that the analyzer ends it and knows why.
+	// callSlack is what a call gets above the analyzer's own limit, so that the analyzer ends it
+	// and knows why.
 	callSlack = 5 * time.Second
 	// storeLimit bounds all that the worker asks of the database for one batch.
 	storeLimit = 30 * time.Second
-	// firstRetry and longestRetry bound the time until a batch is tried again; it doubles with each attempt.
+	// firstRetry and longestRetry bound the time until a batch is tried again; it doubles with each
+	// attempt.
 	firstRetry, longestRetry = 2 * time.Second, 5 * time.Minute
 )
 
@@ -57,7 +59,8 @@ type Options struct {
 	// AnalyzeLimit is how long one call of the analyzer may take, its own time-outs included.
 	AnalyzeLimit time.Duration
 	Log          *slog.Logger
-	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
+	// Owner begins the token of each claim and the name of the consumer, so that a process can tell
+	// its own from others'. Defaults to nothing.
 	Owner string
 	// Pauses are waited while a service is away; see queue.ConsumerOptions.
 	Pauses queue.Pauses
@@ -90,7 +93,8 @@ func NewWorker(q *queue.Queue, options Options) *Worker {
 // lease is how long a batch may be held before another worker may take it over.
 func (w *Worker) lease() time.Duration { return w.options.AnalyzeLimit + callSlack + storeLimit }
 
-// Run analyzes batches until ctx ends. Redis, the database or the analyzer being away is waited for.
+// Run analyzes batches until ctx ends. Redis, the database or the analyzer being away is waited
+// for.
 func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 	return w.consumer.Run(ctx, alive, func(ctx context.Context, ids []int64) error {
 		id := ids[0] // one at a time
@@ -99,7 +103,8 @@ func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 		if _, later := errors.AsType[*queue.Later](err); err == nil || later || ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) {
 			return err
 		}
-		// Asking again at once would fail again and hold up all others. The claim ends by itself, and the attempt counts.
+		// Asking again at once would fail again and hold up all others. The claim ends by itself,
+		// and the attempt counts.
 		w.log.ErrorContext(ctx, "batch left for later", "batch_id", id, "error", err)
 		return nil
 	})
@@ -173,7 +178,8 @@ func (w *Worker) notStored(ctx context.Context, claim store.BatchClaim, err erro
 	return failure
 }
 
-// analyze calls the analyzer. Its own limit ends the call; the one here is for an analyzer that does not keep it.
+// analyze calls the analyzer. Its own limit ends the call; the one here is for an analyzer that
+// does not keep it.
 func (w *Worker) analyze(ctx context.Context, scene Scene) (verdict Verdict, took time.Duration, err error) {
 	callCtx, cancel := context.WithTimeout(ctx, w.options.AnalyzeLimit+callSlack)
 	defer cancel()
@@ -199,7 +205,8 @@ func (w *Worker) announce(ctx context.Context, b store.Batch, event store.Event)
 		"risk_level", *event.RiskLevel, "summary", *event.Summary)
 }
 
-// settle decides what becomes of a batch that could not be analyzed. An event is never one of the outcomes.
+// settle decides what becomes of a batch that could not be analyzed. An event is never one of the
+// outcomes.
 func (w *Worker) settle(ctx context.Context, claim store.BatchClaim, b store.Batch, failure error) error {
 	stopping := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout) // the row is given back also while stopping
@@ -245,7 +252,8 @@ func retryDelay(attempts int) time.Duration {
 	return min(longestRetry, firstRetry<<(max(attempts, 1)-1))
 }
 
-// storableText makes text that PostgreSQL takes and people can read: valid UTF-8 without NUL, and not endless.
+// storableText makes text that PostgreSQL takes and people can read: valid UTF-8 without NUL, and
+// not endless.
 func storableText(text string) string {
 	const longest = 8000
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")

@@ -197,7 +197,8 @@ func TestWorker_StoresWhatTheModelSays(t *testing.T) {
 	require.Contains(t, line, fmt.Sprintf("msg=event camera_id=front event_id=%d risk_score=%d risk_level=%s", event.ID, *event.RiskScore, *event.RiskLevel))
 }
 
-// TestWorker_AModelThatMisbehaves makes the model misbehave at first; the honest answers come later and count.
+// TestWorker_AModelThatMisbehaves makes the model misbehave at first; the honest answers come later
+// and count.
 func TestWorker_AModelThatMisbehaves(t *testing.T) {
 	t.Parallel()
 	f, model := setup(t), aitest.NewNemotron(t)
@@ -301,7 +302,8 @@ func TestWorker_GivesABatchUpAfterItsAttempts(t *testing.T) {
 	require.Empty(t, f.events())
 }
 
-// What PostgreSQL says names tables and quotes rows: it goes to the log, and the cause, which everybody may read, is in our own words.
+// What PostgreSQL says names tables and quotes rows: it goes to the log, and the cause, which
+// everybody may read, is in our own words.
 func TestWorker_TheCauseHasNoWordsOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	for statement, cause := range map[string]string{

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// checkInterval is how often open batches are looked at, and so how soon a changed configuration reaches them.
+	// checkInterval is how often open batches are looked at, and so how soon a changed
+	// configuration reaches them.
 	checkInterval = 500 * time.Millisecond
-	// idleInterval is how often it is asked for open batches while there are none. No batch is over sooner after it was opened.
+	// idleInterval is how often it is asked for open batches while there are none. No batch is over
+	// sooner after it was opened.
 	idleInterval = time.Second
 )
 
@@ -62,7 +64,8 @@ type Closer struct {
 // NewCloser makes a closer.
 func NewCloser(options Options) *Closer { return &Closer{options: options} }
 
-// Run looks at the open batches twice a second until ctx ends, and for new ones every second. The database being away is waited for.
+// Run looks at the open batches twice a second until ctx ends, and for new ones every second. The
+// database being away is waited for.
 func (c *Closer) Run(ctx context.Context, alive heartbeat) error {
 	for {
 		done := alive.Step(checkLimit)

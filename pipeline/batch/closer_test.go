@@ -73,7 +73,8 @@ func (a *alive) now() string {
 	return a.message
 }
 
-// start runs a closer until the test ends and returns a channel that gets a value for each batch it closed.
+// start runs a closer until the test ends and returns a channel that gets a value for each batch it
+// closed.
 func start(t *testing.T, options batch.Options) (closed chan struct{}, a *alive) {
 	t.Helper()
 	closed = make(chan struct{}, 1000)
@@ -151,7 +152,8 @@ func (l tellingLedger) OpenBatches(ctx context.Context) ([]store.Batch, error) {
 	return open, err
 }
 
-// TestCloser_AddersAndCloserMeet lets several workers add images to one camera while a closer closes batches as fast as it can.
+// TestCloser_AddersAndCloserMeet lets several workers add images to one camera while a closer
+// closes batches as fast as it can.
 func TestCloser_AddersAndCloserMeet(t *testing.T) {
 	t.Parallel()
 	db := storetest.New(t)

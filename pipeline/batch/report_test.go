@@ -17,7 +17,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// scripted is a ledger with the given batches, whose answers a test sets. It belongs to a synctest bubble.
+// scripted is a ledger with the given batches, whose answers a test sets. It belongs to a synctest
+// bubble.
 type scripted struct {
 	open    []store.Batch
 	openErr error

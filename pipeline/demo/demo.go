@@ -14,7 +14,8 @@ import (
 // CameraName is the folder, and so the camera, that the demo writes to.
 const CameraName = "demo"
 
-// cycle is how many frames the demo's story lasts: motion first, then quiet for long enough that the batch closes.
+// cycle is how many frames the demo's story lasts: motion first, then quiet for long enough that
+// the batch closes.
 const cycle = 75
 
 // Options of a demo.
@@ -30,8 +31,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Run writes one frame per interval into the demo camera's folder until ctx ends: the way a careful camera does it, under a
-// temporary name first.
+// Run writes one frame per interval into the demo camera's folder until ctx ends: the way a careful
+// camera does it, under a temporary name first.
 func Run(ctx context.Context, options Options) error {
 	if options.Interval == 0 {
 		options.Interval = time.Second
@@ -59,8 +60,8 @@ func Run(ctx context.Context, options Options) error {
 	}
 }
 
-// Story returns the scene of the demo. From frame 3 of each cycle a person-sized object walks through, and later a larger one
-// drives by; the rest of the cycle is quiet.
+// Story returns the scene of the demo. From frame 3 of each cycle a person-sized object walks
+// through, and later a larger one drives by; the rest of the cycle is quiet.
 func Story(seed uint64) *Scene {
 	scene := &Scene{Width: 640, Height: 360, Seed: seed, Noise: 2}
 	const cycles = 1000

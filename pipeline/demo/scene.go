@@ -1,5 +1,6 @@
-// Package demo makes camera images out of nothing: a still background with sensor noise and objects that move across it. The
-// demo writes them into a camera folder; tests use them where it must be known what an image shows.
+// Package demo makes camera images out of nothing: a still background with sensor noise and objects
+// that move across it. The demo writes them into a camera folder; tests use them where it must be
+// known what an image shows.
 package demo
 
 import (
@@ -20,7 +21,8 @@ type Object struct {
 	X, Y, StepX, StepY int
 }
 
-// Box returns where the object is in a frame, not clipped to the image, and whether it is there at all.
+// Box returns where the object is in a frame, not clipped to the image, and whether it is there at
+// all.
 func (o Object) Box(frame int) (image.Rectangle, bool) {
 	if frame < o.From || frame >= o.Until {
 		return image.Rectangle{}, false
@@ -76,8 +78,8 @@ func (s *Scene) Frame(frame int) *image.YCbCr {
 	return img
 }
 
-// addNoise applies light and sensor noise. The noise is drawn from a table, four pixels per random number, because drawing each
-// from its distribution takes longer than all the rest of a frame.
+// addNoise applies light and sensor noise. The noise is drawn from a table, four pixels per random
+// number, because drawing each from its distribution takes longer than all the rest of a frame.
 func (s *Scene) addNoise(pixels []uint8, frame int, light float64) {
 	random := rand.NewPCG(s.Seed, uint64(frame)) //nolint:gosec // a frame number is not negative
 	var table [1 << 12]float64

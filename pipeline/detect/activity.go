@@ -8,7 +8,8 @@ import (
 // activitySeconds is the span over which InferenceFPS counts.
 const activitySeconds = 60
 
-// Activity counts images that went through a detector. The zero value is not usable, see NewActivity.
+// Activity counts images that went through a detector. The zero value is not usable, see
+// NewActivity.
 type Activity struct {
 	now   func() time.Time
 	since time.Time // what ran before is unknown
@@ -38,8 +39,8 @@ func (a *Activity) add() {
 	a.counts[slot]++
 }
 
-// InferenceFPS is how many images per second went through the detector, over the last 60 seconds; 0 when idle, nil in the first 60
-// seconds, of which only a part is known.
+// InferenceFPS is how many images per second went through the detector, over the last 60 seconds; 0
+// when idle, nil in the first 60 seconds, of which only a part is known.
 func (a *Activity) InferenceFPS() *float64 {
 	at := a.now()
 	if age := at.Sub(a.since); age >= 0 && age < activitySeconds*time.Second {

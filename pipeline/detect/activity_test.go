@@ -36,7 +36,8 @@ func TestActivity(t *testing.T) {
 	require.Zero(t, *a.InferenceFPS())
 }
 
-// startedAMinuteAgo is a clock that gave its first time a minute ago: what an Activity counted in less is not known to be all.
+// startedAMinuteAgo is a clock that gave its first time a minute ago: what an Activity counted in
+// less is not known to be all.
 func startedAMinuteAgo() func() time.Time {
 	var asked atomic.Bool
 	return func() time.Time {

@@ -9,11 +9,13 @@ import (
 const (
 	// minCells is the least size of an object in cells.
 	minCells = 8
-	// neighbours is how many of a cell's eight neighbours must differ too, so that single cells do not count.
+	// neighbours is how many of a cell's eight neighbours must differ too, so that single cells do
+	// not count.
 	neighbours = 3
 	// maxBlobs bounds how many objects one image can have; the largest are kept.
 	maxBlobs = 20
-	// reach is how far an object may move from one image to the next, as a share of the grid's larger side.
+	// reach is how far an object may move from one image to the next, as a share of the grid's
+	// larger side.
 	reach = 0.3
 	// likeness is how many times larger or smaller an object may be in the next image.
 	likeness = 6
@@ -33,7 +35,8 @@ func (b blob) confidence() float64 {
 	return min(0.99, 1-0.5/max(1, mean))
 }
 
-// movingBlobs groups the marked cells into objects and keeps those that are large enough and move, largest first.
+// movingBlobs groups the marked cells into objects and keeps those that are large enough and move,
+// largest first.
 func (s *scene) movingBlobs(mask []bool, cells []float32) []blob {
 	clean := s.withoutLoners(mask)
 	visited := make([]bool, len(clean))
@@ -109,8 +112,8 @@ func (b *blob) add(x, y int) {
 	b.box.Max.X, b.box.Max.Y = max(b.box.Max.X, x+1), max(b.box.Max.Y, y+1)
 }
 
-// confirmed keeps the objects that were there, near and of like size, in the image before. What shows in one image only is
-// flicker.
+// confirmed keeps the objects that were there, near and of like size, in the image before. What
+// shows in one image only is flicker.
 func confirmed(blobs, before []blob) []blob {
 	var kept []blob
 	for _, b := range blobs {

@@ -1,5 +1,6 @@
-// Package detect finds objects in images: with RT-DETR over HTTP, or with the built-in motion detector where none is configured.
-// The worker takes waiting images from the queue and commits what the detector found.
+// Package detect finds objects in images: with RT-DETR over HTTP, or with the built-in motion
+// detector where none is configured. The worker takes waiting images from the queue and commits
+// what the detector found.
 package detect
 
 import (
@@ -24,15 +25,17 @@ type Detection struct {
 type Detector interface {
 	// Name is stored with each detection, such as "motion" or "rtdetr".
 	Name() string
-	// Detect returns what it found, in an order of its own. The error tells by the types of this package whether to
-	// wait for a service (Unavailable), to try this image again (BadReply), or to give this image up (Unusable).
+	// Detect returns what it found, in an order of its own. The error tells by the types of this
+	// package whether to wait for a service (Unavailable), to try this image again (BadReply), or
+	// to give this image up (Unusable).
 	Detect(ctx context.Context, img *Image) ([]Detection, error)
 }
 
 // Image is what a detector gets to see. It belongs to one goroutine.
 type Image struct {
 	CameraID string
-	// Scene tells pictures that show the same view from others of the camera. Empty: its still images.
+	// Scene tells pictures that show the same view from others of the camera. Empty: its still
+	// images.
 	Scene string
 	// Name is the file's name without its folder.
 	Name string
@@ -48,8 +51,8 @@ type Image struct {
 	decoded *picture.Decoded
 }
 
-// NewImage checks data and makes an image of it, whose pixels will take their room from memory. The error is one of package
-// picture's. The image must be closed.
+// NewImage checks data and makes an image of it, whose pixels will take their room from memory. The
+// error is one of package picture's. The image must be closed.
 func NewImage(cameraID, name string, takenAt time.Time, data []byte, limits picture.Limits, memory *picture.Memory) (*Image, error) {
 	info, err := picture.VerifyBytes(data, limits)
 	if err != nil {

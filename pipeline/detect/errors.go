@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Unavailable says that the detector cannot answer now: it is gone, overloaded, loading, or not what it should be. The image is
-// not at fault and stays waiting, however long it takes.
+// Unavailable says that the detector cannot answer now: it is gone, overloaded, loading, or not
+// what it should be. The image is not at fault and stays waiting, however long it takes.
 type Unavailable struct {
 	Err error
 
@@ -30,8 +30,8 @@ func (e *Unavailable) waiting(detector string) string {
 // Unwrap returns the cause.
 func (e *Unavailable) Unwrap() error { return e.Err }
 
-// BadReply says that the detector answered with something that is no valid reply. It may be the image or the detector, so the
-// image is tried again a bounded number of times.
+// BadReply says that the detector answered with something that is no valid reply. It may be the
+// image or the detector, so the image is tried again a bounded number of times.
 type BadReply struct{ Err error }
 
 func (e *BadReply) Error() string { return fmt.Sprintf("bad reply of the detector: %v", e.Err) }

@@ -1,7 +1,7 @@
 package detect
 
-// lightShift says how the brightness of a whole image differs from the background: by a factor or by an amount, whichever
-// explains it better.
+// lightShift says how the brightness of a whole image differs from the background: by a factor or
+// by an amount, whichever explains it better.
 type lightShift struct {
 	factor, amount float32
 }

@@ -18,7 +18,8 @@ func ramp(n int, change func(value float32) float32) []float32 {
 	return cells
 }
 
-// The light changes by a factor or by an amount, whichever explains the image better; a dark image has no factor that leads back.
+// The light changes by a factor or by an amount, whichever explains the image better; a dark image
+// has no factor that leads back.
 func TestMeasureLight(t *testing.T) {
 	t.Parallel()
 	const n = 1000

@@ -9,13 +9,15 @@ import (
 // gridSide is the larger side of the grid that the motion detector looks at, in cells.
 const gridSide = 128
 
-// grid is the brightness of an image in coarse cells, row by row, each the mean of the pixels that it covers (0 to 255).
+// grid is the brightness of an image in coarse cells, row by row, each the mean of the pixels that
+// it covers (0 to 255).
 type grid struct {
 	cols, rows int
 	cells      []float32
 }
 
-// gridSize returns the grid for an image of that size: no side above gridSide, proportions kept, never finer than the pixels.
+// gridSize returns the grid for an image of that size: no side above gridSide, proportions kept,
+// never finer than the pixels.
 func gridSize(width, height int) (cols, rows int) {
 	longest := max(width, height)
 	if longest <= gridSide {
@@ -24,7 +26,8 @@ func gridSize(width, height int) (cols, rows int) {
 	return max(1, width*gridSide/longest), max(1, height*gridSide/longest)
 }
 
-// newGrid measures an image. Means over whole cells are what takes sensor and compression noise out.
+// newGrid measures an image. Means over whole cells are what takes sensor and compression noise
+// out.
 func newGrid(img image.Image) grid {
 	pixels, stride, bounds := lumaPlane(img)
 	width, height := bounds.Dx(), bounds.Dy()

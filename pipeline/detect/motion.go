@@ -13,12 +13,14 @@ import (
 // MotionName names the built-in detector in detections, and is the object type of what it finds.
 const MotionName = "motion"
 
-// maxScenes bounds how many cameras the motion detector remembers; about 150 kB each. The camera unseen for longest is forgotten.
+// maxScenes bounds how many cameras the motion detector remembers; about 150 kB each. The camera
+// unseen for longest is forgotten.
 const maxScenes = 512
 
-// Motion is the built-in detector. It keeps a background for each camera, which follows the light, and reports what differs from
-// it and moves. It sees that something moves, not what it is. The first image of a camera only teaches it the background. The
-// same images in the same order always give the same detections.
+// Motion is the built-in detector. It keeps a background for each camera, which follows the light,
+// and reports what differs from it and moves. It sees that something moves, not what it is. The
+// first image of a camera only teaches it the background. The same images in the same order always
+// give the same detections.
 type Motion struct {
 	mu     sync.Mutex
 	scenes map[string]*scene // guarded by mu
@@ -31,8 +33,9 @@ func NewMotion() *Motion { return &Motion{scenes: make(map[string]*scene)} }
 // Name returns MotionName.
 func (*Motion) Name() string { return MotionName }
 
-// Detect compares the image with its camera's background and then learns from it. Asked again for the camera's last image, as when
-// its result could not be stored, it gives the same result and learns nothing. The error is *Unusable, or that of ctx.
+// Detect compares the image with its camera's background and then learns from it. Asked again for
+// the camera's last image, as when its result could not be stored, it gives the same result and
+// learns nothing. The error is *Unusable, or that of ctx.
 func (m *Motion) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	pixels, err := img.Pixels(ctx)
 	if ctx.Err() != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The figures of the motion detector. It is arithmetic in one goroutine: the race detector would find nothing and takes
-// a minute for it, so make test runs it in a second command without.
+// The figures of the motion detector. It is arithmetic in one goroutine: the race detector would
+// find nothing and takes a minute for it, so make test runs it in a second command without.
 func TestMotion_PrecisionAndRecall(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

@@ -144,7 +144,8 @@ func measure(t *testing.T, l labelled) (result tally) {
 		detections, err := motion.Detect(t.Context(), img)
 		require.NoError(t, err)
 		shown := l.scene.Boxes(frame)
-		// An object that is only just coming in or that appeared in this very image need not be found, but may be.
+		// An object that is only just coming in or that appeared in this very image need not be
+		// found, but may be.
 		due := slices.DeleteFunc(slices.Clone(shown), func(box image.Rectangle) bool {
 			return box.Dx()*box.Dy() < 100 || (l.interval < 15*time.Second && !slices.ContainsFunc(l.scene.Boxes(frame-1), func(before image.Rectangle) bool {
 				return before.Dx()*before.Dy() >= 100

@@ -15,8 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// An image that always makes the service answer nonsense, or refuse, is given up with the cause; the others pass, and the service is
-// not taken for dead over it.
+// An image that always makes the service answer nonsense, or refuse, is given up with the cause;
+// the others pass, and the service is not taken for dead over it.
 func TestWorker_PoisonAmongGoodImages(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -58,8 +58,8 @@ func TestWorker_PoisonAmongGoodImages(t *testing.T) {
 	}
 }
 
-// What PostgreSQL says names tables and quotes rows; the cause, which everybody may read, is in our own words. One image that it does
-// not take spoils no other.
+// What PostgreSQL says names tables and quotes rows; the cause, which everybody may read, is in our
+// own words. One image that it does not take spoils no other.
 func TestWorker_TheCauseHasNoWordsOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	for statement, cause := range map[string]string{

@@ -23,8 +23,9 @@ type lostError struct{ reason string }
 
 func (e *lostError) Error() string { return "lost: " + e.reason }
 
-// openRecorded opens the file that a row describes. A file of another size is another image; one that is gone is lost, unless its
-// camera's folder is away, as when a disk is not mounted: then it is waited for.
+// openRecorded opens the file that a row describes. A file of another size is another image; one
+// that is gone is lost, unless its camera's folder is away, as when a disk is not mounted: then it
+// is waited for.
 func openRecorded(row store.Image, root string) (*os.File, error) {
 	// Not blocking, because what was a file may be a pipe now.
 	file, err := os.OpenFile(row.FilePath, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -44,7 +45,8 @@ func openRecorded(row store.Image, root string) (*os.File, error) {
 	return nil, err
 }
 
-// readImage reads the file that a row describes. A file with other bytes than were recorded is another image.
+// readImage reads the file that a row describes. A file with other bytes than were recorded is
+// another image.
 func readImage(row store.Image, root string, limits picture.Limits) ([]byte, error) {
 	file, err := openRecorded(row, root)
 	if err != nil {
@@ -65,8 +67,8 @@ func readImage(row store.Image, root string, limits picture.Limits) ([]byte, err
 	return data, nil
 }
 
-// notOpened tells a file that was removed from one whose disk is away. A folder that is empty is taken for the mount point of a
-// disk: one that held the file has had files.
+// notOpened tells a file that was removed from one whose disk is away. A folder that is empty is
+// taken for the mount point of a disk: one that held the file has had files.
 func notOpened(path, root string, err error) error {
 	if folderErr := hasEntries(root); folderErr != nil {
 		return &Unavailable{Err: fmt.Errorf("camera folders are away: %w", folderErr), what: "camera folder"}
@@ -80,8 +82,8 @@ func notOpened(path, root string, err error) error {
 	return fmt.Errorf("open image: %w", withoutPath(err))
 }
 
-// withoutPath takes the path out of an error of the file system: the error may become the cause of a dead letter, which everybody may
-// read, and the image is named beside it in any case.
+// withoutPath takes the path out of an error of the file system: the error may become the cause of
+// a dead letter, which everybody may read, and the image is named beside it in any case.
 func withoutPath(err error) error {
 	if wrapped, ok := errors.AsType[*fs.PathError](err); ok {
 		return wrapped.Err
@@ -89,12 +91,14 @@ func withoutPath(err error) error {
 	return err
 }
 
-// folderAwayError says that the folder of one camera is away. Its images wait, those of other cameras go on.
+// folderAwayError says that the folder of one camera is away. Its images wait, those of other
+// cameras go on.
 type folderAwayError struct{ err error }
 
 func (e *folderAwayError) Error() string { return fmt.Sprintf("camera folder is away: %v", e.err) }
 
-// cameraFolder is the first folder on the way from root to path. A file elsewhere, as after a change of the settings, has only its own.
+// cameraFolder is the first folder on the way from root to path. A file elsewhere, as after a
+// change of the settings, has only its own.
 func cameraFolder(path, root string) string {
 	rel, err := filepath.Rel(root, path)
 	first, _, nested := strings.Cut(rel, string(filepath.Separator))
@@ -117,8 +121,8 @@ func hasEntries(path string) error {
 	return err
 }
 
-// withThumbnails draws a thumbnail for each detection and turns them into rows; first is the number of the first one. A picture that the detector could read and we
-// cannot gets none.
+// withThumbnails draws a thumbnail for each detection and turns them into rows; first is the number
+// of the first one. A picture that the detector could read and we cannot gets none.
 func (w *Worker) withThumbnails(ctx context.Context, imageID int64, first int, img *Image, found []Detection) ([]store.NewDetection, error) {
 	if len(found) == 0 {
 		return nil, nil

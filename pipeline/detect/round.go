@@ -19,7 +19,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// roundTime is after how long no further image is begun before what is there is stored and the claims of the rest are extended.
+// roundTime is after how long no further image is begun before what is there is stored and the
+// claims of the rest are extended.
 const roundTime = 2 * time.Second
 
 // look is what came of looking at one image.
@@ -54,8 +55,9 @@ func (w *Worker) handleOne(ctx context.Context, alive heartbeat, id int64) error
 	return err
 }
 
-// handleTogether works on the images that were never tried before in rounds, and then on the others one by one: an image over which
-// something dies must not take the attempts of others with it. When a service is away all of them are given back.
+// handleTogether works on the images that were never tried before in rounds, and then on the others
+// one by one: an image over which something dies must not take the attempts of others with it. When
+// a service is away all of them are given back.
 func (w *Worker) handleTogether(ctx context.Context, alive heartbeat, ids []int64) error {
 	var later *queue.Later
 	alone := slices.Clone(ids)
@@ -78,8 +80,8 @@ func (w *Worker) handleTogether(ctx context.Context, alive heartbeat, ids []int6
 	return nil
 }
 
-// round claims images together, or extends their claims, and works on as many as there is time for. It returns those claimed and
-// those of them that are left.
+// round claims images together, or extends their claims, and works on as many as there is time for.
+// It returns those claimed and those of them that are left.
 func (w *Worker) round(ctx context.Context, alive heartbeat, ids []int64) (claimed, left []int64, err error) {
 	defer alive.Step(Lease(w.options.DetectLimit))()
 	rows, err := w.options.Ledger.ClaimImages(ctx, ids, w.token, Lease(w.options.DetectLimit))
@@ -94,8 +96,8 @@ func (w *Worker) round(ctx context.Context, alive heartbeat, ids []int64) (claim
 	return claimed, left, err
 }
 
-// finish looks at claimed images, stores what was found, and settles what went wrong. It returns those for which there was no time.
-// See queue.Handler for the errors.
+// finish looks at claimed images, stores what was found, and settles what went wrong. It returns
+// those for which there was no time. See queue.Handler for the errors.
 func (w *Worker) finish(ctx context.Context, rows []store.Image) (left []int64, err error) {
 	w.lookAtAll(ctx, rows)
 	if ctx.Err() != nil {
@@ -211,7 +213,8 @@ func (w *Worker) look(ctx context.Context, row store.Image) (l look) {
 	return l
 }
 
-// detect calls the detector and measures how long it took. Its own limit ends the call; the one here is for a detector that does not keep it.
+// detect calls the detector and measures how long it took. Its own limit ends the call; the one
+// here is for a detector that does not keep it.
 func (w *Worker) detect(ctx context.Context, img *Image) (found []Detection, took time.Duration, err error) {
 	callCtx, cancel := context.WithTimeout(ctx, w.options.DetectLimit+callSlack)
 	defer cancel()
@@ -220,7 +223,8 @@ func (w *Worker) detect(ctx context.Context, img *Image) (found []Detection, too
 	return found, time.Since(startedAt), err
 }
 
-// commit stores results. What the database refuses is noted as the failure of its image; the only error is a database that is away.
+// commit stores results. What the database refuses is noted as the failure of its image; the only
+// error is a database that is away.
 func (w *Worker) commit(ctx context.Context, detected []store.Detected) error {
 	if len(detected) == 0 {
 		return nil

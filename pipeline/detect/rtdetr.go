@@ -32,7 +32,8 @@ const (
 // RTDETR is the client of an RT-DETR service.
 type RTDETR struct{ client *aicall.Client }
 
-// RTDETROptions say how to reach the service. Zero times mean their defaults: 10 s to connect, 60 s to read.
+// RTDETROptions say how to reach the service. Zero times mean their defaults: 10 s to connect, 60 s
+// to read.
 type RTDETROptions struct {
 	URL, APIKey                 string
 	ConnectTimeout, ReadTimeout time.Duration
@@ -67,7 +68,8 @@ func (r *RTDETR) Trouble() string { return r.client.Trouble() }
 // CloseIdle closes connections that are not in use.
 func (r *RTDETR) CloseIdle() { r.client.CloseIdle() }
 
-// Detect sends the image to the service. The error is of a type of this package, or context.Canceled.
+// Detect sends the image to the service. The error is of a type of this package, or
+// context.Canceled.
 func (r *RTDETR) Detect(ctx context.Context, img *Image) ([]Detection, error) {
 	body, contentType, err := multipartImage(img)
 	if err != nil {
@@ -122,7 +124,8 @@ func multipartImage(img *Image) (body []byte, contentType string, err error) {
 	return buffer.Bytes(), form.FormDataContentType(), nil
 }
 
-// uploadName is the name under which an image is sent: its own where that is plain and has an extension that the service knows.
+// uploadName is the name under which an image is sent: its own where that is plain and has an
+// extension that the service knows.
 func uploadName(img *Image) string {
 	plain := !strings.ContainsFunc(img.Name, func(r rune) bool {
 		return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
@@ -176,8 +179,8 @@ func (b *replyBox) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parseReply checks a reply against what the service promises. One object that cannot be makes the whole reply bad: nothing says
-// that the others are right.
+// parseReply checks a reply against what the service promises. One object that cannot be makes the
+// whole reply bad: nothing says that the others are right.
 func parseReply(data []byte, bounds image.Rectangle) ([]Detection, error) {
 	var r reply
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -204,7 +207,8 @@ func parseReply(data []byte, bounds image.Rectangle) ([]Detection, error) {
 	return detections, nil
 }
 
-// check turns an object into a detection. A box may stick out of the image a little, as those of models do, and is clipped.
+// check turns an object into a detection. A box may stick out of the image a little, as those of
+// models do, and is clipped.
 func (o replyObject) check(bounds image.Rectangle) (Detection, error) {
 	switch {
 	case o.Class == nil || strings.TrimSpace(*o.Class) == "":

@@ -13,18 +13,20 @@ const (
 	noiseFactor = 5
 	// firstNoise and leastNoise bound what is assumed and learned about a cell's deviation.
 	firstNoise, leastNoise = 3, 0.5
-	// changedShare is the share of differing cells from which on the whole scene has changed: lights on, camera turned.
+	// changedShare is the share of differing cells from which on the whole scene has changed:
+	// lights on, camera turned.
 	changedShare = 0.5
 	// confirmChange is after how many such images the new scene is believed. A single flash is not.
 	confirmChange = 2
 	// stillFor is how many images a cell may stay unchanged and still count as moving.
 	stillFor = 2
-	// movingShare is the share of an object's cells that must have moved; what an object leaves behind does not move.
+	// movingShare is the share of an object's cells that must have moved; what an object leaves
+	// behind does not move.
 	movingShare = 0.15
 	// absorbAfter is after how many unchanged images a difference becomes background.
 	absorbAfter = 20
-	// loneGap is the time without images after which the next one has no neighbour that could confirm it. Cameras that upload
-	// single pictures on alarm are believed at once.
+	// loneGap is the time without images after which the next one has no neighbour that could
+	// confirm it. Cameras that upload single pictures on alarm are believed at once.
 	loneGap = 15 * time.Second
 	// learnTime is the time in which the background follows a lasting change of light.
 	learnTime = 20 * time.Second
@@ -73,7 +75,8 @@ func (s *scene) start(g grid, takenAt time.Time) {
 	s.seen = nil
 }
 
-// sceneChanged handles an image in which nearly everything differs. One such image is a flash and changes nothing.
+// sceneChanged handles an image in which nearly everything differs. One such image is a flash and
+// changes nothing.
 func (s *scene) sceneChanged(g grid, takenAt time.Time) []blob {
 	s.changed++
 	if s.changed >= confirmChange {
@@ -100,8 +103,8 @@ func (s *scene) compare(cells []float32) (mask []bool, differing int) {
 	return mask, differing
 }
 
-// adaptToLight carries background and last image over to the light of the present image. They may leave 0 to 255 on the way, so
-// that they come back whole when a flash is over.
+// adaptToLight carries background and last image over to the light of the present image. They may
+// leave 0 to 255 on the way, so that they come back whole when a flash is over.
 func (s *scene) adaptToLight(shift lightShift) {
 	for i := range s.mean {
 		s.mean[i] = shift.apply(s.mean[i])
@@ -109,7 +112,8 @@ func (s *scene) adaptToLight(shift lightShift) {
 	}
 }
 
-// countStill counts for each cell how long it has not changed, and keeps the image for the next one.
+// countStill counts for each cell how long it has not changed, and keeps the image for the next
+// one.
 func (s *scene) countStill(cells []float32) {
 	for i, value := range cells {
 		switch {
@@ -122,8 +126,8 @@ func (s *scene) countStill(cells []float32) {
 	copy(s.last, cells)
 }
 
-// learn moves the background towards the image: slowly where something is in front of it, at once where that has not moved for
-// long.
+// learn moves the background towards the image: slowly where something is in front of it, at once
+// where that has not moved for long.
 func (s *scene) learn(cells []float32, mask []bool, gap time.Duration) {
 	s.frames++
 	weight := min(maxLearn, 1-float32(math.Exp(-gap.Seconds()/learnTime.Seconds())))
@@ -151,7 +155,8 @@ func (s *scene) learn(cells []float32, mask []bool, gap time.Duration) {
 // visible is how a camera shows a brightness.
 func visible(value float32) float32 { return clamp(value, 0, 255) }
 
-// clamp is min(most, max(least, value)) for numbers. Those builtins also care for NaN and -0, which takes three times as long.
+// clamp is min(most, max(least, value)) for numbers. Those builtins also care for NaN and -0, which
+// takes three times as long.
 func clamp(value, least, most float32) float32 {
 	if value < least {
 		return least

@@ -9,8 +9,9 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// requeueAfter is after how long an image that was handed over, and that nobody claimed, is handed over again even if the queue
-// still seems to have it. The dispatcher finds lost ones much earlier by looking into the queue.
+// requeueAfter is after how long an image that was handed over, and that nobody claimed, is handed
+// over again even if the queue still seems to have it. The dispatcher finds lost ones much earlier
+// by looking into the queue.
 const requeueAfter = time.Hour
 
 // observer takes latency samples.

@@ -182,7 +182,8 @@ func TestWorker_OneOfSeveralGoesWrong(t *testing.T) {
 	require.False(t, math.IsNaN(*f.activity.InferenceFPS()))
 }
 
-// Something that dies over one image costs its neighbours at most one attempt: what was tried before is claimed alone.
+// Something that dies over one image costs its neighbours at most one attempt: what was tried
+// before is claimed alone.
 func TestWorker_APanicOverOneOfSeveral(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -240,7 +241,8 @@ func TestWorker_HandsSeveralBackWhenStopped(t *testing.T) {
 	}
 }
 
-// When images take long the first ones are stored while the others are still being worked on, and the claims of these go on.
+// When images take long the first ones are stored while the others are still being worked on, and
+// the claims of these go on.
 func TestWorker_SeveralThatTakeLong(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
@@ -288,7 +290,8 @@ func (f *fixture) addBacklog(n int) {
 	storetest.Exec(f.t, f.ledger.DB, `ANALYZE images`)
 }
 
-// 100,000 images at once, or 20,000 in the short form, neither fill the memory nor keep the probes and the telemetry waiting.
+// 100,000 images at once, or 20,000 in the short form, neither fill the memory nor keep the probes
+// and the telemetry waiting.
 func TestWorker_AHundredThousandAtOnce(t *testing.T) {
 	t.Parallel()
 	backlog := nightly.Pick[int64](20_000, 100_000)
@@ -320,7 +323,8 @@ func heapBytes() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// A camera with a long backlog holds the others up by no more than what is in the stream and in work.
+// A camera with a long backlog holds the others up by no more than what is in the stream and in
+// work.
 func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 	t.Parallel()
 	for name, atOnce := range map[string]int{"one at a time": 1, "several together": 32} {
@@ -350,7 +354,8 @@ func TestWorker_OneCameraDoesNotHoldUpTheOthers(t *testing.T) {
 				return nil, nil
 			}), 1)
 			next := func() int64 { return await.Value(t, backAt, "the other camera's image is not detected") }
-			// What is in the stream and in work is at most 160. A busy machine holds the dispatcher up beside that.
+			// What is in the stream and in work is at most 160. A busy machine holds the dispatcher
+			// up beside that.
 			const most = backlog / 10
 			require.Less(t, next(), int64(most), "the one from the beginning")
 			await.True(t, func() bool { return fronts.Load() > 100 }, "it runs at its pace")

@@ -40,7 +40,8 @@ func (w *Worker) videoLease() time.Duration {
 	return Lease(w.options.DetectLimit) + time.Duration(w.options.Videos.MaxFrames())*each
 }
 
-// lookAtVideo shows the pictures of a video to the detector one after the other. What is found in all of them belongs to the one row.
+// lookAtVideo shows the pictures of a video to the detector one after the other. What is found in
+// all of them belongs to the one row.
 func (w *Worker) lookAtVideo(ctx context.Context, row store.Image) (l look) {
 	if w.options.Videos == nil {
 		l.err = &Unusable{Err: video.ErrNotInstalled}

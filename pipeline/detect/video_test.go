@@ -28,7 +28,8 @@ var made struct {
 	film []byte
 }
 
-// film is a video of nine seconds, so of five pictures, on which a white square walks over a gray ground.
+// film is a video of nine seconds, so of five pictures, on which a white square walks over a gray
+// ground.
 func film(t *testing.T) []byte {
 	t.Helper()
 	made.Do(func() { made.film = makeFilm(t) })

@@ -11,18 +11,22 @@ import (
 )
 
 const (
-	// maxVideosHeld bounds how many videos the video worker knows of. Those that it has no room for are offered again.
+	// maxVideosHeld bounds how many videos the video worker knows of. Those that it has no room for
+	// are offered again.
 	maxVideosHeld = 64
 	// videoRetry is the time until a video is handed out again that was passed on and not begun.
 	videoRetry = 10 * time.Second
-	// videoBeat is how often the video worker shows that it is alive while there are no videos; a third of what a heartbeat is good for.
+	// videoBeat is how often the video worker shows that it is alive while there are no videos; a
+	// third of what a heartbeat is good for.
 	videoBeat = 10 * time.Second
-	// videoPause is waited before a video is tried again when the database is away, and after one for which a service is.
+	// videoPause is waited before a video is tried again when the database is away, and after one
+	// for which a service is.
 	videoPause = time.Second
 )
 
-// VideoWorker works on videos, one at a time, for workers that pass them on. A video takes as long as thirty images and the ffmpeg
-// between them; beside the images it holds up no camera but its own videos.
+// VideoWorker works on videos, one at a time, for workers that pass them on. A video takes as long
+// as thirty images and the ffmpeg between them; beside the images it holds up no camera but its own
+// videos.
 type VideoWorker struct {
 	worker *Worker // has no consumer: videos come from other workers
 	ids    chan int64
@@ -37,7 +41,8 @@ func NewVideoWorker(options Options) *VideoWorker {
 	return &VideoWorker{worker: newWorker(options), ids: make(chan int64, maxVideosHeld), held: make(map[int64]struct{})}
 }
 
-// offer takes a video that nobody holds a claim of; false when there is no room. One that is held already is not taken again.
+// offer takes a video that nobody holds a claim of; false when there is no room. One that is held
+// already is not taken again.
 func (v *VideoWorker) offer(id int64) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -75,7 +80,8 @@ func (v *VideoWorker) Run(ctx context.Context, alive heartbeat) error {
 	}
 }
 
-// work brings one video as far as it gets. Its row says what is left to do, so that whatever happens here loses nothing.
+// work brings one video as far as it gets. Its row says what is left to do, so that whatever
+// happens here loses nothing.
 func (v *VideoWorker) work(ctx context.Context, alive heartbeat, id int64) {
 	defer v.forget(id) // also when a panic goes through
 	for ctx.Err() == nil {
@@ -109,8 +115,8 @@ func (v *VideoWorker) pause(ctx context.Context, alive heartbeat) {
 	}
 }
 
-// passOn gives a claimed video back, which costs it no attempt, and offers it to the video worker. Should that not come to it, the row
-// is handed out again.
+// passOn gives a claimed video back, which costs it no attempt, and offers it to the video worker.
+// Should that not come to it, the row is handed out again.
 func (w *Worker) passOn(ctx context.Context, row store.Image) error {
 	retryAt := w.now().Add(videoRetry)
 	err := w.options.Ledger.ReleaseImage(ctx, store.ImageClaim{ImageID: row.ID, Token: w.token}, &retryAt, "", true)

@@ -21,7 +21,8 @@ import (
 // isFrame tells the pictures of the test's videos from images.
 func isFrame(img *detect.Image) bool { return strings.Contains(img.Name, "-") }
 
-// While a video is in work the images of all cameras go on, its own camera's too; other videos wait for it.
+// While a video is in work the images of all cameras go on, its own camera's too; other videos wait
+// for it.
 func TestVideoWorker_HoldsUpNoImages(t *testing.T) {
 	t.Parallel()
 	for _, atOnce := range []int{1, 32} {
@@ -65,7 +66,8 @@ func TestVideoWorker_HoldsUpNoImages(t *testing.T) {
 	}
 }
 
-// A stop in the middle of a video costs it no attempt, and an outage gives it back; the next start works on it from its beginning.
+// A stop in the middle of a video costs it no attempt, and an outage gives it back; the next start
+// works on it from its beginning.
 func TestVideoWorker_GivesBackWhatItDoesNotFinish(t *testing.T) {
 	t.Parallel()
 	f := setup(t)

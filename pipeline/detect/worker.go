@@ -23,13 +23,15 @@ const (
 	maxDetections = 100
 	// handBackTimeout bounds giving an image back after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
-	// callSlack is what a call gets above the detector's own limit, so that the detector ends it and knows why.
+	// callSlack is what a call gets above the detector's own limit, so that the detector ends it
+	// and knows why.
 	callSlack = 5 * time.Second
 	// storeLimit bounds all that the worker asks of database and disk for one image.
 	storeLimit = 30 * time.Second
 	// folderRetry is the time until an image is looked for again whose camera folder is away.
 	folderRetry = 30 * time.Second
-	// firstRetry and longestRetry bound the time until an image is tried again; it doubles with each attempt.
+	// firstRetry and longestRetry bound the time until an image is tried again; it doubles with
+	// each attempt.
 	firstRetry, longestRetry = 2 * time.Second, 5 * time.Minute
 )
 
@@ -51,8 +53,8 @@ type settings interface {
 
 // thumbnails keeps thumbnail files.
 type thumbnails interface {
-	// Write returns the path to store in the row once the file is safely on the disk. A file that no row names afterwards is
-	// cleaned up by whoever keeps them.
+	// Write returns the path to store in the row once the file is safely on the disk. A file that
+	// no row names afterwards is cleaned up by whoever keeps them.
 	Write(ctx context.Context, name string, jpeg []byte) (path string, err error)
 }
 
@@ -71,23 +73,28 @@ type Options struct {
 	Thumbnails thumbnails
 	Observer   observer
 	Activity   *Activity
-	// CameraRoot is the folder of the camera folders. While it is missing no image in it is given up.
+	// CameraRoot is the folder of the camera folders. While it is missing no image in it is given
+	// up.
 	CameraRoot string
 	// DetectLimit is how long one call of the detector may take, its own time-outs included.
 	DetectLimit time.Duration
 	// BatchClosed is called after a batch was closed, to wake who waits for it. It must not block.
 	BatchClosed func()
 	Limits      picture.Limits
-	// Memory is shared by all workers, so that few large images are decoded at once. Nil has no bound.
+	// Memory is shared by all workers, so that few large images are decoded at once. Nil has no
+	// bound.
 	Memory *picture.Memory
 	// Videos takes pictures out of videos. Nil: videos are given up.
 	Videos videos
-	// PassVideosTo works on the videos instead of this worker. Nil: the worker does, and all that it has to do waits meanwhile.
+	// PassVideosTo works on the videos instead of this worker. Nil: the worker does, and all that
+	// it has to do waits meanwhile.
 	PassVideosTo *VideoWorker
 	Log          *slog.Logger
-	// Owner begins the token of each claim and the name of the consumer, so that a process can tell its own from others'. Defaults to nothing.
+	// Owner begins the token of each claim and the name of the consumer, so that a process can tell
+	// its own from others'. Defaults to nothing.
 	Owner string
-	// AtOnce is how many images are claimed and stored together; those of one camera are detected in order. Defaults to 1.
+	// AtOnce is how many images are claimed and stored together; those of one camera are detected
+	// in order. Defaults to 1.
 	AtOnce int
 	// Cameras is how many cameras' images are detected at the same time. Defaults to 1.
 	Cameras int
@@ -97,7 +104,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Worker detects images, one at a time or a few together. Several workers may run side by side, each with its own consumer.
+// Worker detects images, one at a time or a few together. Several workers may run side by side,
+// each with its own consumer.
 type Worker struct {
 	options  Options
 	consumer *queue.Consumer
@@ -142,7 +150,8 @@ func (w *Worker) Run(ctx context.Context, alive heartbeat) error {
 		if _, later := errors.AsType[*queue.Later](err); err == nil || later || ctx.Err() != nil || errors.Is(err, store.ErrUnavailable) {
 			return err
 		}
-		// Asking again at once would fail again and hold up all others. The claims end by themselves, and the attempts count.
+		// Asking again at once would fail again and hold up all others. The claims end by
+		// themselves, and the attempts count.
 		w.log.ErrorContext(ctx, "images left for later", "image_ids", ids, "error", err)
 		return nil
 	})
@@ -236,7 +245,8 @@ func selectDetections(found []Detection, threshold float64) []Detection {
 	return kept[:min(len(kept), maxDetections)]
 }
 
-// observe measures the time from one moment of a row to another. When one is missing there is no sample.
+// observe measures the time from one moment of a row to another. When one is missing there is no
+// sample.
 func (w *Worker) observe(stage latency.Stage, from, to *time.Time) {
 	if from != nil && to != nil {
 		w.options.Observer.Observe(stage, to.Sub(*from))

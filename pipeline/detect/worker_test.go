@@ -96,7 +96,8 @@ func (f *folder) setFull(full bool) {
 	f.full = full
 }
 
-// faultyLedger is the real store, which a test can make lose the answer to a commit, or the database.
+// faultyLedger is the real store, which a test can make lose the answer to a commit, or the
+// database.
 type faultyLedger struct {
 	*store.DB
 	commits    atomic.Int64
@@ -430,7 +431,8 @@ func TestWorker_DetectsTheOtherNameOfAFileThatIsGone(t *testing.T) {
 	f.wait(second, store.ImageBatched)
 }
 
-// takeAway moves a folder aside, with an empty one in its place where leave says so, and returns what brings it back.
+// takeAway moves a folder aside, with an empty one in its place where leave says so, and returns
+// what brings it back.
 func takeAway(t *testing.T, folder string, leave bool) (bringBack func()) {
 	t.Helper()
 	aside := filepath.Join(t.TempDir(), "aside")

@@ -9,21 +9,22 @@ import (
 const (
 	// clockFreshFor is how long a comparison of our clock with the database's is relied on.
 	clockFreshFor = time.Minute
-	// clockSlack is what two comparisons may differ because of the way to the database. Changing over for less would disturb
-	// the order of the images.
+	// clockSlack is what two comparisons may differ because of the way to the database. Changing
+	// over for less would disturb the order of the images.
 	clockSlack = 10 * time.Millisecond
 	// clockReadings are taken for one comparison; the best one counts.
 	clockReadings = 3
 )
 
-// databaseClock turns times of this process into times of the database, by which all rows are dated.
+// databaseClock turns times of this process into times of the database, by which all rows are
+// dated.
 type databaseClock struct {
 	now  func() time.Time
 	read func(ctx context.Context) (time.Time, error)
 
 	mu sync.Mutex
-	// ours and theirs are the same moment, but that theirs is early by the time that the answer took. So nothing is ever dated
-	// later than it was.
+	// ours and theirs are the same moment, but that theirs is early by the time that the answer
+	// took. So nothing is ever dated later than it was.
 	ours, theirs time.Time // guarded by mu
 	comparedAt   time.Time // guarded by mu
 }
@@ -40,7 +41,8 @@ func (c *databaseClock) at(ctx context.Context, t time.Time) (time.Time, error) 
 	return c.theirs.Add(t.Sub(c.ours)), nil
 }
 
-// fresh tells whether the last comparison still holds: it is young, and our clock was neither set nor asleep since.
+// fresh tells whether the last comparison still holds: it is young, and our clock was neither set
+// nor asleep since.
 func (c *databaseClock) fresh() bool {
 	if c.comparedAt.IsZero() {
 		return false

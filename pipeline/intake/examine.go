@@ -23,13 +23,15 @@ import (
 // look is one examination of a file.
 type look struct {
 	path string
-	// final says that nothing has changed for long enough: what is unfinished now is taken as it is.
+	// final says that nothing has changed for long enough: what is unfinished now is taken as it
+	// is.
 	final bool
 	// unclosed says that the file may still be written: if it has just changed it is waited for.
 	unclosed bool
 	// seenAt is when the file was first seen, by our clock.
 	seenAt time.Time
-	// size and modTime are what the file was like at the look before, and since is when it was first like that.
+	// size and modTime are what the file was like at the look before, and since is when it was
+	// first like that.
 	size    int64
 	modTime time.Time
 	since   time.Time
@@ -96,8 +98,8 @@ func (w *Watcher) examine(ctx context.Context, l look) finding {
 	return w.examineImage(ctx, found, l.final)
 }
 
-// examineVideo records a video. Nothing in it says that it is whole, and cameras close and open it again while they write: so it is
-// taken when it was the same at two looks.
+// examineVideo records a video. Nothing in it says that it is whole, and cameras close and open it
+// again while they write: so it is taken when it was the same at two looks.
 func (w *Watcher) examineVideo(ctx context.Context, found finding, l look) finding {
 	same := found.size == l.size && found.modTime.Equal(l.modTime) && w.now().Sub(l.since) >= w.options.SettleTime
 	switch {
@@ -129,8 +131,8 @@ func (w *Watcher) examineImage(ctx context.Context, found finding, final bool) f
 	})
 }
 
-// examineOpened opens a file, verifies it and records it with the hash of its bytes. The file that was opened decides, whatever its
-// name stands for meanwhile.
+// examineOpened opens a file, verifies it and records it with the hash of its bytes. The file that
+// was opened decides, whatever its name stands for meanwhile.
 func (w *Watcher) examineOpened(ctx context.Context, found finding, final bool, verify func(file *os.File, size int64) error) finding {
 	// Not blocking, because what was a file a moment ago may be a pipe now.
 	file, err := w.open(found.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -166,7 +168,8 @@ func (w *Watcher) examineOpened(ctx context.Context, found finding, final bool, 
 	return w.record(ctx, found, reason, hash)
 }
 
-// reasonFor turns what is wrong with a picture into a filter reason; empty for no error, and for one that is not the picture's.
+// reasonFor turns what is wrong with a picture into a filter reason; empty for no error, and for
+// one that is not the picture's.
 func reasonFor(err error) string {
 	switch {
 	case errors.Is(err, picture.ErrEmpty):
@@ -201,7 +204,8 @@ func hashOf(ctx context.Context, file io.ReaderAt, size int64, tooLarge bool) (s
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// record writes the ledger row of a file: filtered when there is a reason, else waiting for the detector.
+// record writes the ledger row of a file: filtered when there is a reason, else waiting for the
+// detector.
 func (w *Watcher) record(ctx context.Context, found finding, reason, hash string) finding {
 	folder, ok := cameraFolder(w.options.Root, found.path)
 	if !ok {
@@ -279,8 +283,9 @@ func (f finding) like(info fs.FileInfo) finding {
 	return f
 }
 
-// failedBy turns an error of the file system into an outcome. A file that is gone needs nothing; one that we may not read is
-// waited for, because the rights often come after the bytes, and in the end left to the next scan; all else may pass.
+// failedBy turns an error of the file system into an outcome. A file that is gone needs nothing;
+// one that we may not read is waited for, because the rights often come after the bytes, and in the
+// end left to the next scan; all else may pass.
 func (f finding) failedBy(err error, final bool) finding {
 	switch {
 	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO):

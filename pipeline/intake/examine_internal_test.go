@@ -36,8 +36,8 @@ func (*emptyLedger) SameContent(context.Context, string, string, string) (record
 }
 func (*emptyLedger) Clock(context.Context) (time.Time, error) { return time.Now(), nil }
 
-// TestExamine_AFileThatMayNotBeReadIsTriedAgain: the super-user, who often runs tests, may read everything, so that the refusal
-// is made up here.
+// TestExamine_AFileThatMayNotBeReadIsTriedAgain: the super-user, who often runs tests, may read
+// everything, so that the refusal is made up here.
 func TestExamine_AFileThatMayNotBeReadIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestWatcher_NoticesAnExchangedCameraFolder: a file system that is mounted on a folder hides what is watched, and the kernel
-// does not tell. Where this process may not mount, folders are exchanged by renaming alone.
+// TestWatcher_NoticesAnExchangedCameraFolder: a file system that is mounted on a folder hides what
+// is watched, and the kernel does not tell. Where this process may not mount, folders are exchanged
+// by renaming alone.
 func TestWatcher_NoticesAnExchangedCameraFolder(t *testing.T) {
 	t.Parallel()
 	t.Run("renamed", func(t *testing.T) {
@@ -61,7 +62,8 @@ func TestWatcher_NoticesAnExchangedCameraFolder(t *testing.T) {
 	})
 }
 
-// TestWatcher_AFileThatGetsItsNameLast: a file without a name is written and closed, or not, before the folder has it.
+// TestWatcher_AFileThatGetsItsNameLast: a file without a name is written and closed, or not, before
+// the folder has it.
 func TestWatcher_AFileThatGetsItsNameLast(t *testing.T) {
 	t.Parallel()
 	f := setup(t, false)
@@ -95,7 +97,8 @@ func TestWatcher_DoesNotTakeAFileThatIsBeingWritten(t *testing.T) {
 	require.NoError(t, err)
 	f.write("front/c.jpg", picture(t, 3)) // what happens later is heard of later
 	f.expect("front front/a.jpg seen", "front front/c.jpg seen")
-	// By the watcher's clock an hour has passed since it heard of the file, and a minute or two since the file was changed.
+	// By the watcher's clock an hour has passed since it heard of the file, and a minute or two
+	// since the file was changed.
 	f.pass(61 * time.Minute)
 	f.awaitLook(file.Name())
 	require.Equal(t, []string{"front front/a.jpg seen", "front front/c.jpg seen"}, f.rows())

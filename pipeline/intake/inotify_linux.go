@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchMask is what we want to hear of each folder: files that were closed after writing or moved in, and new folders and links.
+// watchMask is what we want to hear of each folder: files that were closed after writing or moved
+// in, and new folders and links.
 const watchMask = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
 // notifier tells what happens below a folder, as the kernel sees it.
@@ -44,8 +45,8 @@ func newNotifier(open openFunc, emit func(ctx context.Context, n notice) error) 
 	}, nil
 }
 
-// addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error. Links are not followed, but for
-// a dir that is one and ends with a separator.
+// addTree watches a folder and all folders below it. A folder that vanishes meanwhile is no error.
+// Links are not followed, but for a dir that is one and ends with a separator.
 func (n *notifier) addTree(ctx context.Context, dir string) error {
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
 		n.noteMissed(dir, false)
@@ -61,7 +62,8 @@ func (n *notifier) addTree(ctx context.Context, dir string) error {
 	return err
 }
 
-// addAll is addTree for what is a folder. Folders below it that cannot be read are left out; the scan says so.
+// addAll is addTree for what is a folder. Folders below it that cannot be read are left out; the
+// scan says so.
 func (n *notifier) addAll(ctx context.Context, dir string) error {
 	watched, err := n.add(filepath.Clean(dir))
 	if err != nil {
@@ -93,7 +95,8 @@ func (n *notifier) add(dir string) (watched bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("watch folder: %w", err)
 	}
-	// Looked at before it is watched: if it is exchanged in between, the next check sees another one and watches that.
+	// Looked at before it is watched: if it is exchanged in between, the next check sees another
+	// one and watches that.
 	info, err := os.Stat(dir)
 	if err != nil {
 		return false, nil // it is noted as missed
@@ -116,8 +119,9 @@ func (n *notifier) add(dir string) (watched bool, err error) {
 	return true, nil
 }
 
-// noteMissed remembers a folder that could not be watched with all below it, or forgets it. A scan that comes later may be able to read
-// it, and then nobody else would know that what comes next is not heard.
+// noteMissed remembers a folder that could not be watched with all below it, or forgets it. A scan
+// that comes later may be able to read it, and then nobody else would know that what comes next is
+// not heard.
 func (n *notifier) noteMissed(dir string, missed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -142,8 +146,9 @@ func (n *notifier) watched() []string {
 	return slices.Sorted(maps.Keys(n.ids))
 }
 
-// exchanged tells whether another folder now has the path, which the kernel does not tell when a file system is mounted on a
-// folder or taken off it. A path without a folder is forgotten: if there is one again, that is told.
+// exchanged tells whether another folder now has the path, which the kernel does not tell when a
+// file system is mounted on a folder or taken off it. A path without a folder is forgotten: if
+// there is one again, that is told.
 func (n *notifier) exchanged(dir string) bool {
 	n.mu.Lock()
 	was, known := n.ids[dir]
@@ -227,8 +232,8 @@ func (n *notifier) handleEvent(ctx context.Context, watch int32, mask uint32, na
 		}
 		return n.emit(ctx, notice{path: path, folder: true})
 	case mask&unix.IN_CREATE != 0:
-		// A file that is being written is heard of again when it is closed; one that was written without a name is not.
-		// Links are not written.
+		// A file that is being written is heard of again when it is closed; one that was written
+		// without a name is not. Links are not written.
 		info, err := os.Lstat(path)
 		if err != nil {
 			return nil //nolint:nilerr // gone already

@@ -125,7 +125,8 @@ func (h scanEnds) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// watchMemory returns a function that ends the watch and returns by how many bytes the memory of the process has grown at most.
+// watchMemory returns a function that ends the watch and returns by how many bytes the memory of
+// the process has grown at most.
 func watchMemory(t *testing.T) func() int64 {
 	t.Helper()
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}

@@ -39,7 +39,8 @@ const (
 	movie
 )
 
-// kindOf tells by the name what a file may be. Names under which programs write before they rename are ignored until then.
+// kindOf tells by the name what a file may be. Names under which programs write before they rename
+// are ignored until then.
 func kindOf(name string) kind {
 	if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") {
 		return ignored
@@ -59,9 +60,9 @@ func ignoredFolder(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "@") || strings.HasPrefix(name, "#") || name == "lost+found"
 }
 
-// CameraID makes the id of a camera out of the name of its folder: lower case, spaces and hyphens as underscores, everything
-// else that is no letter, digit or underscore left out, underscores collapsed and trimmed. A name of which nothing is left
-// gets an id made of its hash.
+// CameraID makes the id of a camera out of the name of its folder: lower case, spaces and hyphens
+// as underscores, everything else that is no letter, digit or underscore left out, underscores
+// collapsed and trimmed. A name of which nothing is left gets an id made of its hash.
 func CameraID(folder string) string {
 	var b strings.Builder
 	pending := false // an underscore is due before the next letter
@@ -84,8 +85,8 @@ func CameraID(folder string) string {
 	return b.String()
 }
 
-// storablePath is a path in a form that the database takes: bytes that are no UTF-8 are written as \xNN. Different paths stay
-// different.
+// storablePath is a path in a form that the database takes: bytes that are no UTF-8 are written as
+// \xNN. Different paths stay different.
 func storablePath(path string) string {
 	if utf8.ValidString(path) {
 		return path
@@ -103,7 +104,8 @@ func storablePath(path string) string {
 	return b.String()
 }
 
-// cameraFolder returns the first folder below root on the way to path; false for a file that lies in root itself or outside.
+// cameraFolder returns the first folder below root on the way to path; false for a file that lies
+// in root itself or outside.
 func cameraFolder(root, path string) (folder string, ok bool) {
 	rel, err := filepath.Rel(root, path)
 	if err != nil {

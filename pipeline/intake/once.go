@@ -2,7 +2,8 @@ package intake
 
 import "sync"
 
-// onceSet remembers what was said already. It forgets when it has grown too large, so that something may be said again.
+// onceSet remembers what was said already. It forgets when it has grown too large, so that
+// something may be said again.
 type onceSet struct {
 	mu   sync.Mutex
 	said map[string]struct{} // guarded by mu

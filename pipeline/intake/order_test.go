@@ -13,7 +13,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// TestWatcher_TakesABacklogInItsOrder matters for batching: images in a wild order make many small batches.
+// TestWatcher_TakesABacklogInItsOrder matters for batching: images in a wild order make many small
+// batches.
 func TestWatcher_TakesABacklogInItsOrder(t *testing.T) {
 	t.Parallel()
 	f := setup(t, false)

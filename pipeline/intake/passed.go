@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// passedSet remembers files by a hash of 8 bytes each: those of the last whole scan, and those of the one under way. A file that
-// shares its hash with another would be overlooked until the set is made anew, which happens to one of 10^13 for a million files.
+// passedSet remembers files by a hash of 8 bytes each: those of the last whole scan, and those of
+// the one under way. A file that shares its hash with another would be overlooked until the set is
+// made anew, which happens to one of 10^13 for a million files.
 type passedSet struct {
 	seed maphash.Seed
 	last []uint64 // sorted; does not change while a scan is under way

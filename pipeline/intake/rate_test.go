@@ -15,8 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// BenchmarkWatcher_RecordsNewFiles is how long a small image of one of eight cameras takes from its file to its row, with all the
-// processor time of this process and of the database.
+// BenchmarkWatcher_RecordsNewFiles is how long a small image of one of eight cameras takes from its
+// file to its row, with all the processor time of this process and of the database.
 func BenchmarkWatcher_RecordsNewFiles(b *testing.B) {
 	root, db := b.TempDir(), storetest.New(b)
 	past := time.Now().Add(-time.Hour)

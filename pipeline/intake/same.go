@@ -8,11 +8,12 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// maxSame bounds how many files with a new time are remembered. Beyond it they are read again at the next scan.
+// maxSame bounds how many files with a new time are remembered. Beyond it they are read again at
+// the next scan.
 const maxSame = 100_000
 
-// sameSet remembers files that bear another time than their row in the ledger although their bytes are the same, so that not
-// every scan reads them again.
+// sameSet remembers files that bear another time than their row in the ledger although their bytes
+// are the same, so that not every scan reads them again.
 type sameSet struct {
 	mu    sync.Mutex
 	until map[store.ImageKey]time.Time // guarded by mu; zero: for good
@@ -40,7 +41,8 @@ func normal(key store.ImageKey) store.ImageKey {
 	return key
 }
 
-// known tells for each key whether nothing is to be done for it: the ledger has it, or has its bytes under an older time.
+// known tells for each key whether nothing is to be done for it: the ledger has it, or has its
+// bytes under an older time.
 func (w *Watcher) known(ctx context.Context, keys []store.ImageKey) ([]bool, error) {
 	known, err := w.options.Ledger.KnownImages(ctx, keys)
 	if err != nil {
@@ -53,7 +55,8 @@ func (w *Watcher) known(ctx context.Context, keys []store.ImageKey) ([]bool, err
 	return known, nil
 }
 
-// sameImage tells whether the file was recorded already and has only got another time, as clients give it after an upload.
+// sameImage tells whether the file was recorded already and has only got another time, as clients
+// give it after an upload.
 func (w *Watcher) sameImage(ctx context.Context, img store.NewImage) (bool, error) {
 	if img.SHA256 == "" {
 		return false, nil

@@ -19,8 +19,9 @@ import (
 const (
 	// chunk is how many files are looked up in the ledger at once.
 	chunk = 2000
-	// sortedFiles is how many new files are put in the order of their times before they are handed on. Folders list files in
-	// no order, and images that come in a wild order make many small batches.
+	// sortedFiles is how many new files are put in the order of their times before they are handed
+	// on. Folders list files in no order, and images that come in a wild order make many small
+	// batches.
 	sortedFiles = 100_000
 )
 
@@ -37,8 +38,8 @@ type batch struct {
 	keys  []store.ImageKey // of the files
 }
 
-// scanner walks folders and hands on the files that are new. It opens folders, never files, and keeps few batches in memory. While
-// one is looked up the next is collected.
+// scanner walks folders and hands on the files that are new. It opens folders, never files, and
+// keeps few batches in memory. While one is looked up the next is collected.
 type scanner struct {
 	root string
 	// known tells for each key whether it is recorded.
@@ -140,7 +141,8 @@ type folderError struct{ err error }
 func (e *folderError) Error() string { return e.err.Error() }
 func (e *folderError) Unwrap() error { return e.err }
 
-// eachEntry calls visit for each entry of a folder, in no order. It keeps few of them in memory: a folder may hold a million files.
+// eachEntry calls visit for each entry of a folder, in no order. It keeps few of them in memory: a
+// folder may hold a million files.
 func eachEntry(ctx context.Context, open openFunc, dir string, visit func(entry fs.DirEntry) error) error {
 	folder, err := open(dir, os.O_RDONLY, 0)
 	if err != nil {
@@ -164,7 +166,8 @@ func eachEntry(ctx context.Context, open openFunc, dir string, visit func(entry 
 	return ctx.Err()
 }
 
-// place is a folder that is being read; dir is clean. A folder that belongs to no camera has no camera id.
+// place is a folder that is being read; dir is clean. A folder that belongs to no camera has no
+// camera id.
 type place struct{ dir, cameraID string }
 
 // file takes note of one file.
@@ -191,7 +194,8 @@ func (s *scanner) file(ctx context.Context, at place, entry fs.DirEntry) error {
 	s.count++
 	size, modTime := info.Size(), info.ModTime()
 	if info.Mode()&fs.ModeSymlink != 0 {
-		// A link to an image of ours is recorded by what it stands for, one out of the folders by itself.
+		// A link to an image of ours is recorded by what it stands for, one out of the folders by
+		// itself.
 		if target, err := os.Stat(path); err == nil && s.linksInside(path) {
 			size, modTime = target.Size(), target.ModTime()
 		}

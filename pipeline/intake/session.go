@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// maxReady bounds how many files wait to be examined, and maxPending how many are remembered altogether. What does not
-	// fit is found by the scan that follows.
+	// maxReady bounds how many files wait to be examined, and maxPending how many are remembered
+	// altogether. What does not fit is found by the scan that follows.
 	maxReady, maxPending = 4_000, 20_000
 	// crowdedPause is how soon that is.
 	crowdedPause = 10 * time.Second
@@ -39,7 +39,8 @@ type pending struct {
 	failures int
 }
 
-// session watches one incarnation of the root folder. One goroutine, loop, owns all of its state but the channels.
+// session watches one incarnation of the root folder. One goroutine, loop, owns all of its state
+// but the channels.
 type session struct {
 	w        *Watcher
 	alive    heartbeat
@@ -55,8 +56,9 @@ type session struct {
 	scanned chan scanEnd
 
 	files map[string]*pending
-	// ready is queued for each examiner, and busy says that it has a file. A camera has one examiner, so that its images are
-	// recorded in the order in which they came: what has moved is told from one image to the next.
+	// ready is queued for each examiner, and busy says that it has a file. A camera has one
+	// examiner, so that its images are recorded in the order in which they came: what has moved is
+	// told from one image to the next.
 	ready [examiners][]look
 	busy  [examiners]bool
 	// waiting is how many are ready.
@@ -79,7 +81,8 @@ type session struct {
 
 	// crowded says that there were too many files to remember: another scan is due soon.
 	crowded bool
-	// passed remembers what polls found recorded; forgetAt is when that is looked up anew. Both belong to scanAll.
+	// passed remembers what polls found recorded; forgetAt is when that is looked up anew. Both
+	// belong to scanAll.
 	passed   *passedSet
 	forgetAt time.Time
 
@@ -230,8 +233,9 @@ func (s *session) closed(path string) {
 	s.examine(path, p, false)
 }
 
-// created handles a file that has appeared. It is examined when it is closed; one that is never closed, because it got its name
-// after it was written, is examined when it has been unchanged for a while.
+// created handles a file that has appeared. It is examined when it is closed; one that is never
+// closed, because it got its name after it was written, is examined when it has been unchanged for
+// a while.
 func (s *session) created(path string) {
 	if s.databaseAway {
 		return
@@ -331,14 +335,16 @@ func (s *session) finish(ctx context.Context, f finding) {
 	}
 }
 
-// nextLook is when to look again at a file that has been unchanged for a while: often at first, and last when it is given up.
+// nextLook is when to look again at a file that has been unchanged for a while: often at first, and
+// last when it is given up.
 func (s *session) nextLook(unchanged time.Duration) time.Duration {
 	giveUp := s.w.options.GiveUpTime
 	return max(tick, min(max(s.w.options.SettleTime, unchanged/4), giveUp-unchanged))
 }
 
-// untilTick is how long to wait for the next tick. A file that comes can bring the tick forward and never puts it off: else a steady
-// stream of files, each recorded at once, would put it off for ever.
+// untilTick is how long to wait for the next tick. A file that comes can bring the tick forward and
+// never puts it off: else a steady stream of files, each recorded at once, would put it off for
+// ever.
 func (s *session) untilTick(now time.Time) time.Duration {
 	if soon := now.Add(s.tickInterval()); soon.Before(s.tickAt) {
 		s.tickAt = soon

@@ -6,7 +6,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// databaseLost forgets what was to be recorded: the scan that follows when the database is back finds it again.
+// databaseLost forgets what was to be recorded: the scan that follows when the database is back
+// finds it again.
 func (s *session) databaseLost(ctx context.Context, err error) {
 	if s.databaseAway {
 		return

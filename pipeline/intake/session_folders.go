@@ -9,10 +9,12 @@ import (
 	"slices"
 )
 
-// checkedAtOnce is how many folders below those of the cameras are looked at in one check. The others have their turn later.
+// checkedAtOnce is how many folders below those of the cameras are looked at in one check. The
+// others have their turn later.
 const checkedAtOnce = 1000
 
-// maxUnreadable is how many folders that cannot be read are remembered. The others have to wait for the scan of the whole.
+// maxUnreadable is how many folders that cannot be read are remembered. The others have to wait for
+// the scan of the whole.
 const maxUnreadable = 1000
 
 // unreadableFolder is a folder that is left out: it is not watched, and its files are not found.
@@ -21,7 +23,8 @@ type unreadableFolder struct {
 	err  error
 }
 
-// leaveOutUnreadable passes over that a folder cannot be read: the scan that follows says so, and all others go on.
+// leaveOutUnreadable passes over that a folder cannot be read: the scan that follows says so, and
+// all others go on.
 func leaveOutUnreadable(err error) error {
 	if _, unreadable := errors.AsType[*folderError](err); unreadable {
 		return nil
@@ -51,12 +54,13 @@ func (s *session) unreadableScanned(ctx context.Context, dir string, found []unr
 	s.unreadable = slices.Concat(others, found)
 }
 
-// folderCheck is what a look at the watched folders found, and at those that could not be read: which are others, and which can be.
+// folderCheck is what a look at the watched folders found, and at those that could not be read:
+// which are others, and which can be.
 type folderCheck struct{ exchanged, readable []string }
 
-// checkFolders looks whether the watched folders are still those that are watched: a file system that is mounted on one hides
-// it without a word from the kernel. It looks aside from the loop, because a file system that does not answer holds up
-// whoever asks.
+// checkFolders looks whether the watched folders are still those that are watched: a file system
+// that is mounted on one hides it without a word from the kernel. It looks aside from the loop,
+// because a file system that does not answer holds up whoever asks.
 func (s *session) checkFolders(ctx context.Context) {
 	if s.notifier == nil || s.checking {
 		return

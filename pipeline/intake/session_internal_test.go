@@ -27,7 +27,8 @@ func newTestSession(c *clock) *session {
 	return s
 }
 
-// TestSession_FilesBringTheTickForwardAndNeverPutItOff: a steady stream of files, each recorded at once, would else put it off for ever.
+// TestSession_FilesBringTheTickForwardAndNeverPutItOff: a steady stream of files, each recorded at
+// once, would else put it off for ever.
 func TestSession_FilesBringTheTickForwardAndNeverPutItOff(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -44,7 +45,8 @@ func TestSession_FilesBringTheTickForwardAndNeverPutItOff(t *testing.T) {
 	require.Zero(t, s.untilTick(now.Add(2*tick)), "at once when it is late")
 }
 
-// TestSession_OneFolderDoesNotPutOffTheScanOfAll: cameras that make a folder each hour would else never have a scan of the whole.
+// TestSession_OneFolderDoesNotPutOffTheScanOfAll: cameras that make a folder each hour would else
+// never have a scan of the whole.
 func TestSession_OneFolderDoesNotPutOffTheScanOfAll(t *testing.T) {
 	t.Parallel()
 	c := &clock{at: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}

@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// linkFound tells about a link to a folder, once. Links are not followed: the kernel does not tell what happens behind them, and
-// they may lead in circles or to files that are nobody's business.
+// linkFound tells about a link to a folder, once. Links are not followed: the kernel does not tell
+// what happens behind them, and they may lead in circles or to files that are nobody's business.
 func (w *Watcher) linkFound(ctx context.Context, path string) {
 	if w.links.first(path) {
 		w.log.WarnContext(ctx, "link to a folder is not followed: bind-mount the folder there instead", "path", storablePath(path))
@@ -36,7 +36,8 @@ func (s *session) checkLinks() {
 	}
 }
 
-// say shows what the watcher waits for, or which folders it leaves out. The message is public: it names no path outside the root.
+// say shows what the watcher waits for, or which folders it leaves out. The message is public: it
+// names no path outside the root.
 func (s *session) say() {
 	switch {
 	case s.databaseAway:

@@ -35,7 +35,8 @@ func (s *session) handOut() {
 	}
 }
 
-// examineDue queues the files that were waited for long enough, in the order in which they were seen.
+// examineDue queues the files that were waited for long enough, in the order in which they were
+// seen.
 func (s *session) examineDue(now time.Time) {
 	var due []string
 	for path, p := range s.files {

@@ -66,7 +66,8 @@ func (s *session) scanEnded(ctx context.Context, end scanEnd) {
 	}
 }
 
-// scanWithin makes the next scan of the whole due after pause, unless it is due sooner or asked for already.
+// scanWithin makes the next scan of the whole due after pause, unless it is due sooner or asked for
+// already.
 func (s *session) scanWithin(pause time.Duration) {
 	if slices.Contains(s.scanWanted, s.w.options.Root) {
 		return

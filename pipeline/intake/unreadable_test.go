@@ -13,8 +13,8 @@ import (
 	"hsi.home.arpa/internal/await"
 )
 
-// One folder that cannot be read, also one that comes while the others are watched, is left out and named, and stops nothing. Once it
-// can be read what is in it is found, and what comes is heard of.
+// One folder that cannot be read, also one that comes while the others are watched, is left out and
+// named, and stops nothing. Once it can be read what is in it is found, and what comes is heard of.
 func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
@@ -53,8 +53,8 @@ func TestWatcher_LeavesOutAFolderThatCannotBeRead(t *testing.T) {
 	})
 }
 
-// A folder that cannot be read when it comes, as one whose owner is set a moment later, but can be when it is scanned: what comes below it
-// later is heard of all the same.
+// A folder that cannot be read when it comes, as one whose owner is set a moment later, but can be
+// when it is scanned: what comes below it later is heard of all the same.
 func TestWatcher_AFolderThatCanBeReadAMomentLater(t *testing.T) {
 	t.Parallel()
 	f := setup(t, false)

@@ -30,7 +30,8 @@ func TestWatcher_AcceptsVideosWhereThereIsFFmpeg(t *testing.T) {
 			f.put("front/"+name, []byte("the bytes of "+name))
 		}
 		f.put("front/empty.mp4", nil)
-		// The same bytes are a duplicate of what was recorded before, and of two found at once either may be first.
+		// The same bytes are a duplicate of what was recorded before, and of two found at once
+		// either may be first.
 		f.expect("front front/old.MKV seen", "front front/a.mp4 seen", "front front/b.avi seen", "front front/c.mov seen",
 			"front front/empty.mp4 filtered/empty_file")
 		f.put("front/again.mp4", []byte("the bytes of a.mp4"))

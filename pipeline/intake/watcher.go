@@ -1,6 +1,7 @@
-// Package intake finds the images that cameras put into their folders and writes them into the ledger: each file once, as waiting
-// for the detector or as filtered with a reason. It hears of new files from the kernel, or looks for them where the kernel does
-// not tell, as on network mounts; and it scans all folders at the start, after the database or a folder came back, and hourly, so
+// Package intake finds the images that cameras put into their folders and writes them into the
+// ledger: each file once, as waiting for the detector or as filtered with a reason. It hears of new
+// files from the kernel, or looks for them where the kernel does not tell, as on network mounts;
+// and it scans all folders at the start, after the database or a folder came back, and hourly, so
 // that a file that it did not hear of is found too.
 package intake
 
@@ -42,18 +43,21 @@ type heartbeat interface {
 
 // Options of a Watcher. Zero durations mean their defaults.
 type Options struct {
-	// Root holds one folder for each camera. It may be missing for a while, and be read-only. Required.
+	// Root holds one folder for each camera. It may be missing for a while, and be read-only.
+	// Required.
 	Root string
-	// Ledger, Log and Recorded are required. Recorded is called after an image was recorded that waits for the detector; it
-	// must not block.
+	// Ledger, Log and Recorded are required. Recorded is called after an image was recorded that
+	// waits for the detector; it must not block.
 	Ledger   ledger
 	Log      *slog.Logger
 	Recorded func()
-	// DedupeWindow is how far back the same bytes from the same camera make a duplicate; 0 switches that off.
+	// DedupeWindow is how far back the same bytes from the same camera make a duplicate; 0 switches
+	// that off.
 	DedupeWindow time.Duration
-	// Polling looks for files every PollInterval (default 1 s) instead of listening to the kernel. A file that was changed
-	// within SettleTime is taken when it was the same at two looks, an older one at the first look. A look that takes long is
-	// repeated less often, so that looking never takes more than a tenth of the time.
+	// Polling looks for files every PollInterval (default 1 s) instead of listening to the kernel.
+	// A file that was changed within SettleTime is taken when it was the same at two looks, an
+	// older one at the first look. A look that takes long is repeated less often, so that looking
+	// never takes more than a tenth of the time.
 	Polling      bool
 	PollInterval time.Duration
 	// Limits bound what is accepted.
@@ -62,11 +66,13 @@ type Options struct {
 	Videos videos
 	// SettleTime is how long a file that a scan finds must be unchanged. Defaults to 2 s.
 	SettleTime time.Duration
-	// GiveUpTime is how long a file may stay unchanged and unfinished before it is recorded as such. Defaults to 2 min.
+	// GiveUpTime is how long a file may stay unchanged and unfinished before it is recorded as
+	// such. Defaults to 2 min.
 	GiveUpTime time.Duration
 	// ScanInterval is how often all folders are scanned. Defaults to 1 h.
 	ScanInterval time.Duration
-	// CheckInterval is how often it is checked that the folders are still the same. Defaults to 2 s.
+	// CheckInterval is how often it is checked that the folders are still the same. Defaults to 2
+	// s.
 	CheckInterval time.Duration
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
@@ -127,7 +133,8 @@ type fileID struct{ device, inode uint64 }
 // notice is one thing that the kernel told.
 type notice struct {
 	path string
-	// folder says that path is a new folder, folderGone that a watched folder is no longer where it was.
+	// folder says that path is a new folder, folderGone that a watched folder is no longer where it
+	// was.
 	folder, folderGone bool
 	// unclosed says that the file may still be written.
 	unclosed bool
@@ -135,10 +142,12 @@ type notice struct {
 	overflow bool
 }
 
-// errFoldersChanged ends a session because the root was exchanged: another disk was mounted, or it was made anew.
+// errFoldersChanged ends a session because the root was exchanged: another disk was mounted, or it
+// was made anew.
 var errFoldersChanged = errors.New("the camera folders were exchanged")
 
-// Run takes in images until ctx ends. A missing root folder and a database that is away are waited for.
+// Run takes in images until ctx ends. A missing root folder and a database that is away are waited
+// for.
 func (w *Watcher) Run(ctx context.Context, alive heartbeat) error {
 	missing := false
 	for ctx.Err() == nil {

@@ -138,7 +138,8 @@ type fixture struct {
 	looks   sync.Map                                                         // the size that each path had when it was last looked at
 }
 
-// setClock gives the watcher, and the database as it sees it, a clock that is ahead of ours by what the test says.
+// setClock gives the watcher, and the database as it sees it, a clock that is ahead of ours by what
+// the test says.
 func (f *fixture) setClock(ahead time.Duration) {
 	f.ahead.Store(int64(ahead))
 	f.options.Now = func() time.Time { return time.Now().Add(time.Duration(f.ahead.Load())) }
@@ -307,8 +308,8 @@ func TestWatcher_FindsWhatWasThereBefore(t *testing.T) {
 	})
 }
 
-// TestWatcher_FilesDoNotPutOffWhatIsDue: a camera that sends more often than the watcher ticks must not keep it from showing that it
-// is alive, from its scans, and from noticing an exchanged folder.
+// TestWatcher_FilesDoNotPutOffWhatIsDue: a camera that sends more often than the watcher ticks must
+// not keep it from showing that it is alive, from its scans, and from noticing an exchanged folder.
 func TestWatcher_FilesDoNotPutOffWhatIsDue(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
@@ -411,7 +412,8 @@ func TestWatcher_WaitsForASlowUpload(t *testing.T) {
 		end := bytes.LastIndex(whole, []byte{0xff, 0xd9}) // the end marker, which makes it whole
 		f.start()
 		path := f.write("front/slow.jpg", nil)
-		// Longer in all than the time after which a file that does not change is given up, and closed between the parts.
+		// Longer in all than the time after which a file that does not change is given up, and
+		// closed between the parts.
 		for part := range slices.Chunk(whole[:end], end/11) {
 			f.awaitLook(path)
 			require.Empty(t, f.rows())
@@ -435,12 +437,14 @@ func TestWatcher_SameNameWithOtherBytesIsAnotherImage(t *testing.T) {
 		f.expect("front front/snapshot.jpg seen", "front front/snapshot.jpg seen")
 		f.write("front/snapshot.jpg", picture(t, 2)) // uploaded once more
 		f.write("front/other.jpg", picture(t, 2))
-		// The same bytes under the same name are the same image; under another name they are a duplicate.
+		// The same bytes under the same name are the same image; under another name they are a
+		// duplicate.
 		f.expect("front front/snapshot.jpg seen", "front front/snapshot.jpg seen", "front front/other.jpg filtered/duplicate")
 	})
 }
 
-// TestWatcher_AnImageIsSeenWhenItsFileAppears: the time that a file takes to become whole belongs to its latency.
+// TestWatcher_AnImageIsSeenWhenItsFileAppears: the time that a file takes to become whole belongs
+// to its latency.
 func TestWatcher_AnImageIsSeenWhenItsFileAppears(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
@@ -463,7 +467,8 @@ func TestWatcher_AnImageIsSeenWhenItsFileAppears(t *testing.T) {
 	})
 }
 
-// TestWatcher_AnotherTimeIsNotAnotherImage: upload clients set the time of a file after they have closed it.
+// TestWatcher_AnotherTimeIsNotAnotherImage: upload clients set the time of a file after they have
+// closed it.
 func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {
@@ -484,7 +489,8 @@ func TestWatcher_AnotherTimeIsNotAnotherImage(t *testing.T) {
 	})
 }
 
-// TestWatcher_AQuestionThatFailsIsAskedAgain: taken for a no it would make another image of the same bytes.
+// TestWatcher_AQuestionThatFailsIsAskedAgain: taken for a no it would make another image of the
+// same bytes.
 func TestWatcher_AQuestionThatFailsIsAskedAgain(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, f *fixture) {

@@ -46,7 +46,8 @@ func fullHistory(newest int64) *history {
 	return h
 }
 
-// BenchmarkSummary_1440MinutesFirstAsked is the first request after the figures were renewed, four stages as the API asks.
+// BenchmarkSummary_1440MinutesFirstAsked is the first request after the figures were renewed, four
+// stages as the API asks.
 func BenchmarkSummary_1440MinutesFirstAsked(b *testing.B) {
 	const newest = int64(29_400_017)
 	h := fullHistory(newest)
@@ -88,8 +89,8 @@ func BenchmarkFigures(b *testing.B) {
 	}
 }
 
-// BenchmarkRefresh_Idle is one turn of Run while nothing happens, and BenchmarkRefresh_FirstRead the first one of a new process
-// with a full day in Redis.
+// BenchmarkRefresh_Idle is one turn of Run while nothing happens, and BenchmarkRefresh_FirstRead
+// the first one of a new process with a full day in Redis.
 func BenchmarkRefresh_Idle(b *testing.B) {
 	redis := embeddedtest.NewRedis(b)
 	r := newRecorder(b, redis.URL(), newClock(time.Now()))

@@ -2,13 +2,15 @@ package latency
 
 import "math/bits"
 
-// The buckets are those of a floating point number with six bits of mantissa: each doubling of the value is cut into 64 buckets
-// of the same width. A bucket is therefore at most 1/64 of its lower bound wide, its middle is at most 0.8 % away from any value
-// in it, and below 128 ns each value has a bucket of its own. Finding a bucket takes two integer instructions, merging is adding.
+// The buckets are those of a floating point number with six bits of mantissa: each doubling of the
+// value is cut into 64 buckets of the same width. A bucket is therefore at most 1/64 of its lower
+// bound wide, its middle is at most 0.8 % away from any value in it, and below 128 ns each value
+// has a bucket of its own. Finding a bucket takes two integer instructions, merging is adding.
 //
-// Alternatives looked at: HdrHistogram has the same buckets, but as one dense array of the whole range; eight stages for 1,440
-// minutes would take hundreds of megabytes. DDSketch (sketches-go) keeps neither exact minimum nor sum with its buckets unless
-// wrapped, computes logarithms, and brings protocol buffers. Both would still need everything else in this package.
+// Alternatives looked at: HdrHistogram has the same buckets, but as one dense array of the whole
+// range; eight stages for 1,440 minutes would take hundreds of megabytes. DDSketch (sketches-go)
+// keeps neither exact minimum nor sum with its buckets unless wrapped, computes logarithms, and
+// brings protocol buffers. Both would still need everything else in this package.
 const (
 	mantissaBits = 6
 	perDoubling  = 1 << mantissaBits

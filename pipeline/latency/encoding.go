@@ -6,13 +6,15 @@ import (
 	"math"
 )
 
-// encodingVersion is the first byte of every encoded histogram. A reader skips versions that it does not know.
+// encodingVersion is the first byte of every encoded histogram. A reader skips versions that it
+// does not know.
 const encodingVersion = 1
 
 var errEncoding = errors.New("not an encoded latency histogram")
 
-// encode writes h as one byte of version, the sum (float64, big endian), and then as varints: minimum, maximum, number of buckets
-// and for each bucket its distance from the one before and its count. The count of samples is the sum of the buckets.
+// encode writes h as one byte of version, the sum (float64, big endian), and then as varints:
+// minimum, maximum, number of buckets and for each bucket its distance from the one before and its
+// count. The count of samples is the sum of the buckets.
 func encode(h *histogram) []byte {
 	out := make([]byte, 0, 32+4*len(h.buckets))
 	out = append(out, encodingVersion)
@@ -29,7 +31,8 @@ func encode(h *histogram) []byte {
 	return out
 }
 
-// decode reads what encode wrote. Anything else is errEncoding, so that a damaged value cannot bring figures that nobody measured.
+// decode reads what encode wrote. Anything else is errEncoding, so that a damaged value cannot
+// bring figures that nobody measured.
 func decode(in []byte) (*histogram, error) {
 	if len(in) < 9 || in[0] != encodingVersion {
 		return nil, errEncoding
@@ -68,7 +71,8 @@ func (h *histogram) consistent() bool {
 		h.sumNanos >= n*float64(h.minNanos)*(1-rounding) && h.sumNanos <= n*float64(h.maxNanos)*(1+rounding)
 }
 
-// varints reads unsigned varints one after the other and remembers whether one was missing or above its limit.
+// varints reads unsigned varints one after the other and remembers whether one was missing or above
+// its limit.
 type varints struct {
 	rest   []byte
 	failed bool

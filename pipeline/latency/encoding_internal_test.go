@@ -42,7 +42,8 @@ func TestDecode_WhatEncodeWrote(t *testing.T) {
 	}
 }
 
-// A damaged value must not bring figures that nobody measured. The sound one is two samples: 10 ns and 20 ns.
+// A damaged value must not bring figures that nobody measured. The sound one is two samples: 10 ns
+// and 20 ns.
 func TestDecode_RefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 	sound := raw(encodingVersion, 30, 10, 20, 2, 10, 1, 10, 1)

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// histogram is what was measured in one stage during one minute, or during several minutes. It is immutable once made, holds only
-// the buckets that have samples, and always has at least one sample: no samples is a nil histogram.
+// histogram is what was measured in one stage during one minute, or during several minutes. It is
+// immutable once made, holds only the buckets that have samples, and always has at least one
+// sample: no samples is a nil histogram.
 type histogram struct {
 	count    uint64
 	sumNanos float64 // exact while below 2^53 ns, which is 104 days of summed latency; a relative error of 1e-15 beyond
@@ -130,13 +131,14 @@ func merge(a, b *histogram) *histogram {
 	return sum
 }
 
-// Summary describes the samples of one stage in a window. All durations are 0 when Count is 0 and mean nothing then.
+// Summary describes the samples of one stage in a window. All durations are 0 when Count is 0 and
+// mean nothing then.
 type Summary struct {
 	// Count, Avg, Min and Max are exact.
 	Count         int64
 	Avg, Min, Max time.Duration
-	// P50, P95 and P99 are within 1 % of the sample at that rank (the smallest sample that at least so many percent of all
-	// samples do not exceed) and never outside Min and Max.
+	// P50, P95 and P99 are within 1 % of the sample at that rank (the smallest sample that at least
+	// so many percent of all samples do not exceed) and never outside Min and Max.
 	P50, P95, P99 time.Duration
 }
 
@@ -155,7 +157,8 @@ func (a *accumulator) summary() Summary {
 	}
 }
 
-// percentile returns the sample of rank ceil(count * percent / 100), within the width of its bucket.
+// percentile returns the sample of rank ceil(count * percent / 100), within the width of its
+// bucket.
 func (a *accumulator) percentile(percent uint64) time.Duration {
 	rank := (a.count*percent + 99) / 100
 	if rank >= a.count {

@@ -9,8 +9,9 @@ const (
 	// MaxWindowMinutes is the longest window of a Summary.
 	MaxWindowMinutes = 1440
 
-	// The history is a ring of minutes, kept a little longer than the longest window. Whole blocks of minutes that are over are
-	// merged once, so that the longest window costs about a hundred merges and not 1,441.
+	// The history is a ring of minutes, kept a little longer than the longest window. Whole blocks
+	// of minutes that are over are merged once, so that the longest window costs about a hundred
+	// merges and not 1,441.
 	blockShift   = 5
 	blockMinutes = 1 << blockShift
 	ringBlocks   = 48
@@ -42,7 +43,8 @@ type block struct {
 	sum    *histogram
 }
 
-// slot returns the place of a number in a ring, also for the negative numbers of a clock before 1970.
+// slot returns the place of a number in a ring, also for the negative numbers of a clock before
+// 1970.
 func slot(number, size int64) int64 {
 	return (number%size + size) % size
 }
@@ -64,8 +66,8 @@ func (h *history) observed(stage Stage, number int64, measured *histogram) {
 	h.touch(m, stage)
 }
 
-// loaded takes over what the other writers have in Redis. A writer's figures only grow, so fewer samples than before mean that
-// Redis has lost some, and what is known here stays.
+// loaded takes over what the other writers have in Redis. A writer's figures only grow, so fewer
+// samples than before mean that Redis has lost some, and what is known here stays.
 func (h *history) loaded(number int64, others [stageCount]*histogram) {
 	for stage, found := range others {
 		if found == nil {
@@ -85,7 +87,8 @@ func (h *history) touch(m *minute, stage Stage) {
 	h.blocks[stage][slot(m.number>>blockShift, ringBlocks)].valid = false
 }
 
-// figures is an immutable copy of the history for readers. Summaries are worked out when they are first asked for.
+// figures is an immutable copy of the history for readers. Summaries are worked out when they are
+// first asked for.
 type figures struct {
 	newest  int64
 	minutes [stageCount]*[ringMinutes]*histogram // nil = no samples
@@ -148,7 +151,8 @@ func mergeAll(histograms []*histogram) *histogram {
 	return sum
 }
 
-// summary describes the minutes newest-window to newest: the current minute, which is not over yet, and so many whole ones.
+// summary describes the minutes newest-window to newest: the current minute, which is not over yet,
+// and so many whole ones.
 func (f *figures) summary(stage Stage, window int) Summary {
 	key := summaryKey{stage: stage, window: window}
 	f.mu.Lock()

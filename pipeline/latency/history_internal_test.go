@@ -14,8 +14,9 @@ func oneSample(d time.Duration) *histogram {
 	return a.histogram()
 }
 
-// TestHistory_EveryWindowEqualsAPlainMerge compares every window, block merges and ring included, with the samples that lie in it,
-// while time goes on for two days, with gaps, late figures of others, and clock steps.
+// TestHistory_EveryWindowEqualsAPlainMerge compares every window, block merges and ring included,
+// with the samples that lie in it, while time goes on for two days, with gaps, late figures of
+// others, and clock steps.
 func TestHistory_EveryWindowEqualsAPlainMerge(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))

@@ -12,8 +12,9 @@ import (
 //	                       <minute> = Unix time / 60
 //	                       field <stage>:<writer> = everything that this writer measured in this stage and minute (see encode)
 //
-// A writer is one run of one process. It always writes the whole of its own field, so a write can be repeated without counting
-// anything twice, and writers need no lock among them: the figure of a minute is the sum of its fields.
+// A writer is one run of one process. It always writes the whole of its own field, so a write can
+// be repeated without counting anything twice, and writers need no lock among them: the figure of a
+// minute is the sum of its fields.
 const (
 	keyPrefix = "hsi:latency:"
 	keptFor   = 25 * time.Hour
@@ -32,7 +33,8 @@ func fieldName(stage Stage, writer string) string {
 	return stage.String() + ":" + writer
 }
 
-// parseField is the reverse of fieldName. It is false for a field of a stage that this version does not know.
+// parseField is the reverse of fieldName. It is false for a field of a stage that this version does
+// not know.
 func parseField(field string) (stage Stage, writer string, ok bool) {
 	name, writer, found := strings.Cut(field, ":")
 	if !found {

@@ -1,6 +1,7 @@
-// Package latency measures how long the stages of the pipeline take. Workers call Observe; readers ask for the Summary of a window
-// of up to 24 hours. Samples are kept as histograms per stage and minute: in the process for reading, and in Redis so that they
-// outlive the process and several processes add up. Neither Observe nor Summary ever waits for Redis.
+// Package latency measures how long the stages of the pipeline take. Workers call Observe; readers
+// ask for the Summary of a window of up to 24 hours. Samples are kept as histograms per stage and
+// minute: in the process for reading, and in Redis so that they outlive the process and several
+// processes add up. Neither Observe nor Summary ever waits for Redis.
 package latency
 
 import (
@@ -18,14 +19,16 @@ import (
 	"hsi.home.arpa/internal/beat"
 )
 
-// ErrUnavailable is what Summary returns while its figures are not in step with Redis: before the history has been read for the
-// first time, and when Redis has not answered for longer than the figures may be old. It goes away by itself.
+// ErrUnavailable is what Summary returns while its figures are not in step with Redis: before the
+// history has been read for the first time, and when Redis has not answered for longer than the
+// figures may be old. It goes away by itself.
 var ErrUnavailable = errors.New("latency figures are unavailable: no answer from Redis")
 
 var errRunning = errors.New("the latency recorder is running already")
 
 const (
-	// refreshEvery is how often samples are written and figures renewed, so that a crash loses less than the last second.
+	// refreshEvery is how often samples are written and figures renewed, so that a crash loses less
+	// than the last second.
 	refreshEvery = 500 * time.Millisecond
 	// idleRefresh is the same after one that found no samples of this process.
 	idleRefresh = time.Second
@@ -35,7 +38,8 @@ const (
 	staleAfter = 2 * time.Second
 )
 
-// Connect returns the client of Redis, or an error while there is no connection. It must respect the deadline of ctx.
+// Connect returns the client of Redis, or an error while there is no connection. It must respect
+// the deadline of ctx.
 type Connect func(ctx context.Context) (rueidis.Client, error)
 
 // Options of a Recorder.
@@ -43,8 +47,8 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
-	// Writer names this writer among all processes that share one Redis, and must be different for each run of a process.
-	// It holds no colon. Defaults to a random name.
+	// Writer names this writer among all processes that share one Redis, and must be different for
+	// each run of a process. It holds no colon. Defaults to a random name.
 	Writer string
 }
 
@@ -88,10 +92,12 @@ type measuredMinute struct {
 	measured *histogram
 }
 
-// Observe adds a sample to the current minute of a stage. It takes well under a microsecond and never waits for Redis.
+// Observe adds a sample to the current minute of a stage. It takes well under a microsecond and
+// never waits for Redis.
 //
-// A negative duration can only come from a clock that was set back between two times; what it should have been is unknown. It is
-// dropped and counted in the log, because clamping it to 0 would invent a very fast sample.
+// A negative duration can only come from a clock that was set back between two times; what it
+// should have been is unknown. It is dropped and counted in the log, because clamping it to 0 would
+// invent a very fast sample.
 func (r *Recorder) Observe(stage Stage, d time.Duration) {
 	if d < 0 {
 		r.negative.Add(1)
@@ -100,7 +106,8 @@ func (r *Recorder) Observe(stage Stage, d time.Duration) {
 	l := &r.live[stage]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// The clock is read under the lock, so that minutes do not alternate when several workers meet at the turn of a minute.
+	// The clock is read under the lock, so that minutes do not alternate when several workers meet
+	// at the turn of a minute.
 	if number := r.now().Unix() / 60; number != l.minute {
 		l.finish()
 		l.minute = number
@@ -130,10 +137,11 @@ func (l *live) take() []measuredMinute {
 	return taken
 }
 
-// Summary describes the samples of a stage in the last windowMinutes minutes, of all writers; Count is 0 when there are none.
-// Minutes are whole ones: the window reaches back to the start of the minute in which now minus windowMinutes lies. Samples are in
-// it at most a second after they were observed. The answer comes from memory. The error is ErrUnavailable, or says that
-// windowMinutes is not between 1 and MaxWindowMinutes.
+// Summary describes the samples of a stage in the last windowMinutes minutes, of all writers; Count
+// is 0 when there are none. Minutes are whole ones: the window reaches back to the start of the
+// minute in which now minus windowMinutes lies. Samples are in it at most a second after they were
+// observed. The answer comes from memory. The error is ErrUnavailable, or says that windowMinutes
+// is not between 1 and MaxWindowMinutes.
 func (r *Recorder) Summary(stage Stage, windowMinutes int) (Summary, error) {
 	if stage >= stageCount || windowMinutes < 1 || windowMinutes > MaxWindowMinutes {
 		return Summary{}, fmt.Errorf("latency of stage %s over %d minutes: not a known stage and 1 to %d minutes", stage, windowMinutes, MaxWindowMinutes)
@@ -145,9 +153,10 @@ func (r *Recorder) Summary(stage Stage, windowMinutes int) (Summary, error) {
 	return v.figures.summary(stage, windowMinutes), nil
 }
 
-// Run writes the samples to Redis and renews the figures, twice a second, until ctx ends; then it writes what is left and returns
-// nil. While Redis is away it keeps the samples (a day of them at most), tries on and logs only the beginning and the end. A second
-// Run beside a running one returns an error.
+// Run writes the samples to Redis and renews the figures, twice a second, until ctx ends; then it
+// writes what is left and returns nil. While Redis is away it keeps the samples (a day of them at
+// most), tries on and logs only the beginning and the end. A second Run beside a running one
+// returns an error.
 func (r *Recorder) Run(ctx context.Context) error {
 	if !r.running.CompareAndSwap(false, true) {
 		return errRunning
@@ -170,7 +179,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// refresh makes one exchange with Redis and publishes new figures if it worked. It tells whether there were samples to write.
+// refresh makes one exchange with Redis and publishes new figures if it worked. It tells whether
+// there were samples to write.
 func (r *Recorder) refresh(parent context.Context) (busy bool) {
 	ctx, cancel := context.WithTimeout(parent, refreshTimeout)
 	defer cancel()

@@ -86,7 +86,8 @@ func TestRun_HealsAndLogsOnlyTheTurns(t *testing.T) {
 	waitForCount(t, r, 3)
 	require.Error(t, r.Run(t.Context()), "a second Run is refused")
 	stop()
-	// An outage has a beginning and an end, however many a busy machine sees: each try in between is not told.
+	// An outage has a beginning and an end, however many a busy machine sees: each try in between
+	// is not told.
 	var levels []string
 	for line := range strings.Lines(log.String()) {
 		levels = append(levels, regexp.MustCompile(`level=\w+`).FindString(line))

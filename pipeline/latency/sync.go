@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// unsettledMinutes at the end of the history are read at each refresh: other writers still add to them.
+	// unsettledMinutes at the end of the history are read at each refresh: other writers still add
+	// to them.
 	unsettledMinutes = 3
-	// recheckMinutes older ones are read again at each refresh, in turn, so that what another writer could only write late is
-	// found within five minutes.
+	// recheckMinutes older ones are read again at each refresh, in turn, so that what another
+	// writer could only write late is found within five minutes.
 	recheckMinutes = 6
 	// minutesPerCall bounds one pipeline.
 	minutesPerCall = 200
@@ -28,8 +29,8 @@ type redisSync struct {
 	unreadable bool // logged that a field could not be read
 }
 
-// exchange writes what is unsaved and reads what others have written. loaded says whether the history now holds all that Redis
-// has; that can be true although writing failed.
+// exchange writes what is unsaved and reads what others have written. loaded says whether the
+// history now holds all that Redis has; that can be true although writing failed.
 func (r *Recorder) exchange(ctx context.Context, newest int64) (loaded bool, err error) {
 	client, err := r.connect(ctx)
 	if err != nil {
@@ -40,8 +41,8 @@ func (r *Recorder) exchange(ctx context.Context, newest int64) (loaded bool, err
 	return loadErr == nil, errors.Join(saveErr, loadErr)
 }
 
-// save writes each unsaved minute of this writer as a whole. What a failed call has written is written again with the next one,
-// which changes nothing.
+// save writes each unsaved minute of this writer as a whole. What a failed call has written is
+// written again with the next one, which changes nothing.
 func (r *Recorder) save(ctx context.Context, client rueidis.Client) error {
 	var unsaved []*minute
 	for i := range r.history.minutes {
@@ -78,8 +79,9 @@ func (r *Recorder) saveMinutes(ctx context.Context, client rueidis.Client, minut
 			return fmt.Errorf("write latency history: %w", err)
 		}
 	}
-	// A write that failed by its deadline may still lie in the socket of a frozen server and overwrite this newer one when the
-	// server wakes up. So after a failure the first success counts only as a try, and all is written once more.
+	// A write that failed by its deadline may still lie in the socket of a frozen server and
+	// overwrite this newer one when the server wakes up. So after a failure the first success
+	// counts only as a try, and all is written once more.
 	if !r.sync.unsure {
 		for _, m := range minutes {
 			m.unsaved = [stageCount]bool{}
@@ -88,8 +90,8 @@ func (r *Recorder) saveMinutes(ctx context.Context, client rueidis.Client, minut
 	return nil
 }
 
-// load reads the minutes that others may still add to, and a few older ones in turn. At the start, and after Redis was away, that
-// is everything since the last success.
+// load reads the minutes that others may still add to, and a few older ones in turn. At the start,
+// and after Redis was away, that is everything since the last success.
 func (r *Recorder) load(ctx context.Context, client rueidis.Client, newest int64) error {
 	oldest := newest - MaxWindowMinutes
 	s := &r.sync

@@ -68,7 +68,8 @@ func count(tb testing.TB, r *Recorder, stage Stage, window int) int64 {
 	return s.Count
 }
 
-// heal refreshes until Redis answers again: the first call after a restart may still meet the dead connection.
+// heal refreshes until Redis answers again: the first call after a restart may still meet the dead
+// connection.
 func heal(t *testing.T, r *Recorder) {
 	t.Helper()
 	await.True(t, func() bool { r.refresh(t.Context()); return !r.sync.failing })
@@ -165,8 +166,8 @@ func flush(t *testing.T, r *Recorder) {
 	require.NoError(t, client.Do(t.Context(), client.B().Flushall().Build()).Error())
 }
 
-// TestRecorder_FrozenRedisCountsNothingTwice lets a write run into its deadline while its bytes wait in the socket of a frozen
-// server, which takes them when it wakes up.
+// TestRecorder_FrozenRedisCountsNothingTwice lets a write run into its deadline while its bytes
+// wait in the socket of a frozen server, which takes them when it wakes up.
 func TestRecorder_FrozenRedisCountsNothingTwice(t *testing.T) {
 	t.Parallel()
 	redis := embeddedtest.NewRedis(t)

@@ -2,8 +2,8 @@ package picture
 
 import "math"
 
-// How many bytes the decoders of Go allocate for a picture is said by its header. Each function here gives the most that they hold
-// at once; TestDecode_NeedsNoMoreThanTheHeaderSays measures it.
+// How many bytes the decoders of Go allocate for a picture is said by its header. Each function
+// here gives the most that they hold at once; TestDecode_NeedsNoMoreThanTheHeaderSays measures it.
 
 // decoderBytes is what a decoder needs whatever the size: windows, tables, buffers.
 const decoderBytes = 256 << 10
@@ -20,8 +20,8 @@ func area(width, height int) int64 {
 	return int64(width) * int64(height)
 }
 
-// pngDecodedBytes counts the pixels, as with transparency, which only a later chunk tells; all again for the passes of an
-// interlaced picture; and two rows for each pass.
+// pngDecodedBytes counts the pixels, as with transparency, which only a later chunk tells; all
+// again for the passes of an interlaced picture; and two rows for each pass.
 func pngDecodedBytes(width, height int, depth, colourType byte, interlaced bool) int64 {
 	const (
 		palette    = 3
@@ -81,9 +81,10 @@ func webpDecodedBytes(width, height int, kind string, fileBytes int64) int64 {
 	return lossy + alpha + decoderBytes
 }
 
-// vp8lDecodedBytes counts the pixels, the packed pixels that an indexed picture is unpacked from, the three coarse pictures of its
-// transforms, and the groups of Huffman trees. How many groups there are, and how large, is not in the header; each has at
-// least one tile of four by four pixels, and each tree needs bits in the file.
+// vp8lDecodedBytes counts the pixels, the packed pixels that an indexed picture is unpacked from,
+// the three coarse pictures of its transforms, and the groups of Huffman trees. How many groups
+// there are, and how large, is not in the header; each has at least one tile of four by four
+// pixels, and each tree needs bits in the file.
 func vp8lDecodedBytes(width, height int, fileBytes int64) int64 {
 	const (
 		maxGroups      = 2600 // more are refused by the decoder

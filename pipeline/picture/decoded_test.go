@@ -148,7 +148,8 @@ func (b *bits) simple(symbol byte) {
 func (b *bits) full(before, length, after int) {
 	const repeat, fewZeros, manyZeros = 16, 17, 18
 	b.put(0, 1)
-	// The length of each symbol is told in a code of two bits: a length, its repetition, and two repetitions of zero.
+	// The length of each symbol is told in a code of two bits: a length, its repetition, and two
+	// repetitions of zero.
 	order := []int{17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 	b.put(uint64(len(order)-4), 4)
 	used := []int{length, repeat, fewZeros, manyZeros}
@@ -196,7 +197,8 @@ func (b *bits) code(code uint64, count int) {
 	}
 }
 
-// losslessOf makes a lossless WebP whose pixels are coded with as many groups of the largest Huffman trees as there may be.
+// losslessOf makes a lossless WebP whose pixels are coded with as many groups of the largest
+// Huffman trees as there may be.
 func losslessOf(width, height, groups int) []byte {
 	var b bits
 	b.put(0x2f, 8)
@@ -208,7 +210,8 @@ func losslessOf(width, height, groups int) []byte {
 	b.put(11, 4)
 	b.put(1, 1) // groups, for tiles of 4 × 4 pixels
 	b.put(0, 3)
-	// The picture of group numbers: no cache; red and green are written as they are, so that each number occurs.
+	// The picture of group numbers: no cache; red and green are written as they are, so that each
+	// number occurs.
 	b.put(0, 1)
 	b.full(0, 8, 24)
 	b.full(0, 8, 0)
@@ -249,7 +252,8 @@ func bmpOf(tb testing.TB, img image.Image) []byte {
 	return file.Bytes()
 }
 
-// allocated returns how many bytes f allocates, which is more than it ever holds at once. Nothing else may run.
+// allocated returns how many bytes f allocates, which is more than it ever holds at once. Nothing
+// else may run.
 func allocated(f func()) int64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -258,7 +262,8 @@ func allocated(f func()) int64 {
 	return int64(after.TotalAlloc - before.TotalAlloc)
 }
 
-// The largest pictures that are accepted, of each kind: what decoding them allocates is no more than their headers say.
+// The largest pictures that are accepted, of each kind: what decoding them allocates is no more
+// than their headers say.
 //
 //nolint:paralleltest // measures the memory of the process
 func TestDecode_NeedsNoMoreThanTheHeaderSays(t *testing.T) {
@@ -310,8 +315,8 @@ func TestDecode_NeedsNoMoreThanTheHeaderSays(t *testing.T) {
 	header, used = measure(t, "png of 16 bits, interlaced", largest, picture.Limits{})
 	require.LessOrEqual(t, used, header)
 	require.Greater(t, header, int64(nightly.Pick(205_000_000/17, 205_000_000)))
-	// Nearly as much as the pixels of the largest picture, for as many Huffman trees as may be. What is thrown away while they
-	// are built, lengths and codes, is not held.
+	// Nearly as much as the pixels of the largest picture, for as many Huffman trees as may be.
+	// What is thrown away while they are built, lengths and codes, is not held.
 	trees := nightly.Pick(260, 2600)
 	built := int64(trees) * 2 * 4 * (256 + 24 + 2048 + 3*256 + 40)
 	header, used = measure(t, "webp without loss", losslessOf(400, 420, trees), picture.Limits{})
@@ -365,7 +370,8 @@ func TestVerify_AJPEGHasOneHeader(t *testing.T) {
 	frame := bytes.Index(large, []byte{0xff, 0xc2})
 	hidden := large[frame : frame+19]
 	for _, marker := range []byte{0x00, 0xd0, 0xd7, 0xd8} {
-		// Decoders skip these two bytes. Read as a segment, it has the length of what follows and hides that.
+		// Decoders skip these two bytes. Read as a segment, it has the length of what follows and
+		// hides that.
 		data := slices.Concat(small[:2], []byte{0xff, marker}, hidden, small[2:])
 		_, err := verify(data, picture.Limits{})
 		require.ErrorIs(t, err, picture.ErrNotAnImage, "marker %x", marker)
@@ -436,7 +442,8 @@ func TestDecode_WaitsForMemory(t *testing.T) {
 	require.NoError(t, err, "what is larger than all memory is decoded alone")
 }
 
-// A few bytes may ask for much work: here thousands of scans of a picture, in a file of a few hundred kilobytes.
+// A few bytes may ask for much work: here thousands of scans of a picture, in a file of a few
+// hundred kilobytes.
 func TestDecode_EndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	data := jpegOf(1000, 1000, true, "123", 0x11, 0x11, 0x11)

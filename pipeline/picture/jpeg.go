@@ -13,8 +13,8 @@ const (
 	markerAPP0, markerAPP14          = 0xe0, 0xee
 )
 
-// inspectJPEG walks the segments up to the first scan and then looks for the end marker behind it, so that the end marker of an
-// embedded preview does not count.
+// inspectJPEG walks the segments up to the first scan and then looks for the end marker behind it,
+// so that the end marker of an embedded preview does not count.
 func inspectJPEG(file io.ReaderAt, size int64) (info Info, complete bool, err error) {
 	info.Format = JPEG
 	header, scanAt, err := readJPEGHeader(file)
@@ -82,8 +82,8 @@ func (h *jpegHeader) read(file io.ReaderAt, offset int64, marker byte, length in
 	return nil
 }
 
-// changesColoursLate tells whether a JPEG says after the start of its first scan that its samples are something else than its header
-// says. No camera does, and it would take more memory.
+// changesColoursLate tells whether a JPEG says after the start of its first scan that its samples
+// are something else than its header says. No camera does, and it would take more memory.
 func changesColoursLate(data []byte) bool {
 	_, scanAt, err := readJPEGHeader(bytes.NewReader(data))
 	for at := scanAt; err == nil && at+4 <= int64(len(data)); {
@@ -111,7 +111,8 @@ func changesColoursLate(data []byte) bool {
 	return false
 }
 
-// isStartOfFrame tells the markers that carry the picture's size: C0 to CF without C4, C8 and CC, which are tables.
+// isStartOfFrame tells the markers that carry the picture's size: C0 to CF without C4, C8 and CC,
+// which are tables.
 func isStartOfFrame(marker byte) bool {
 	return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc
 }
@@ -124,8 +125,8 @@ type jpegHeader struct {
 	transform   byte // of the Adobe segment
 }
 
-// decodedBytes counts the sample planes, the coefficients that a progressive picture keeps until its end, and the second picture
-// that is made when the samples are no YCbCr.
+// decodedBytes counts the sample planes, the coefficients that a progressive picture keeps until
+// its end, and the second picture that is made when the samples are no YCbCr.
 func (h *jpegHeader) decodedBytes(width, height int) int64 {
 	const (
 		sampleBytes, coefficientBytes = 1, 4

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Memory is a budget that decoded pictures share: whoever decodes waits until enough others are released. A nil Memory has no bound.
+// Memory is a budget that decoded pictures share: whoever decodes waits until enough others are
+// released. A nil Memory has no bound.
 type Memory struct {
 	free  *semaphore.Weighted
 	bytes int64
@@ -40,7 +41,8 @@ type Decoded struct {
 	release func()
 }
 
-// Release gives the picture's memory back to the budget. The picture must not be used afterwards. It may be called again.
+// Release gives the picture's memory back to the budget. The picture must not be used afterwards.
+// It may be called again.
 func (d *Decoded) Release() {
 	d.Image = nil
 	d.release()

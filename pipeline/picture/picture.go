@@ -1,5 +1,6 @@
-// Package picture reads camera images without trusting them: it checks them by header and end marker before anything decodes
-// them, bounds how large they may be, and draws the thumbnails of detections.
+// Package picture reads camera images without trusting them: it checks them by header and end
+// marker before anything decodes them, bounds how large they may be, and draws the thumbnails of
+// detections.
 package picture
 
 import (
@@ -18,8 +19,8 @@ import (
 	_ "golang.org/x/image/webp" // decoder
 )
 
-// Errors that say why a file is no usable image. All but ErrTruncated are final for these bytes; a truncated file may still be
-// growing.
+// Errors that say why a file is no usable image. All but ErrTruncated are final for these bytes; a
+// truncated file may still be growing.
 var (
 	ErrEmpty         = errors.New("the file is empty")
 	ErrNotAnImage    = errors.New("the file is not an image of a known format")
@@ -57,7 +58,8 @@ type Info struct {
 type Limits struct {
 	// MaxBytes is the largest file. Defaults to 64 MiB.
 	MaxBytes int64
-	// MaxPixels is the largest width times height. Defaults to 40 million, which a JPEG of a camera decodes into 60 MB.
+	// MaxPixels is the largest width times height. Defaults to 40 million, which a JPEG of a camera
+	// decodes into 60 MB.
 	MaxPixels int64
 	// MaxDecodedBytes is the largest memory that decoding may need. Defaults to 200 MiB.
 	MaxDecodedBytes int64
@@ -79,8 +81,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// TakenAt is when an image was taken: the modification time of its file, which a camera's upload sets. Where that cannot be, before
-// the year 2000 or more than five minutes after the file was seen, it is the time at which the file was seen.
+// TakenAt is when an image was taken: the modification time of its file, which a camera's upload
+// sets. Where that cannot be, before the year 2000 or more than five minutes after the file was
+// seen, it is the time at which the file was seen.
 func TakenAt(modTime, seenAt time.Time) time.Time {
 	const clockTolerance = 5 * time.Minute
 	if modTime.Year() < 2000 || modTime.Sub(seenAt) > clockTolerance {
@@ -89,8 +92,9 @@ func TakenAt(modTime, seenAt time.Time) time.Time {
 	return modTime
 }
 
-// Decode turns the bytes of an image into pixels after checking them with Verify. It waits until memory has room for them, and
-// gives up when ctx ends. Errors of a broken image that only decoding shows are returned as they are.
+// Decode turns the bytes of an image into pixels after checking them with Verify. It waits until
+// memory has room for them, and gives up when ctx ends. Errors of a broken image that only decoding
+// shows are returned as they are.
 func Decode(ctx context.Context, data []byte, limits Limits, memory *Memory) (*Decoded, error) {
 	info, err := VerifyBytes(data, limits)
 	if err != nil {
@@ -125,7 +129,8 @@ func decode(ctx context.Context, data []byte) (image.Image, error) {
 	return decoded, nil
 }
 
-// endingReader reads until ctx ends: a few bytes can ask for much work, as a thousand empty scans of a large picture do.
+// endingReader reads until ctx ends: a few bytes can ask for much work, as a thousand empty scans
+// of a large picture do.
 type endingReader struct {
 	ctx    context.Context //nolint:containedctx // lives for one call
 	reader io.Reader

@@ -21,14 +21,16 @@ const (
 	lineWidth        = 2 // of a box, in pixels of the thumbnail
 )
 
-// Thumbnails draws thumbnails of one image. It scales the image once, however many thumbnails follow.
+// Thumbnails draws thumbnails of one image. It scales the image once, however many thumbnails
+// follow.
 type Thumbnails struct {
 	scaled *image.RGBA
 	source image.Rectangle
 	target image.Rectangle // where the image lies inside the thumbnail
 }
 
-// NewThumbnails scales img into a thumbnail, keeping its proportions; what is left over stays black.
+// NewThumbnails scales img into a thumbnail, keeping its proportions; what is left over stays
+// black.
 func NewThumbnails(img image.Image) *Thumbnails {
 	source := img.Bounds()
 	target := letterbox(source.Dx(), source.Dy())
@@ -38,7 +40,8 @@ func NewThumbnails(img image.Image) *Thumbnails {
 	return &Thumbnails{scaled: scaled, source: source, target: target}
 }
 
-// Draw returns a JPEG with the given boxes, which are in pixels of the original image. Boxes outside the image are clipped.
+// Draw returns a JPEG with the given boxes, which are in pixels of the original image. Boxes
+// outside the image are clipped.
 func (t *Thumbnails) Draw(boxes ...image.Rectangle) ([]byte, error) {
 	canvas := image.NewRGBA(t.scaled.Bounds())
 	copy(canvas.Pix, t.scaled.Pix)
@@ -64,7 +67,8 @@ func (t *Thumbnails) Draw(boxes ...image.Rectangle) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
-// place maps a box of the original image into the thumbnail; it stays at least as large as its lines are wide.
+// place maps a box of the original image into the thumbnail; it stays at least as large as its
+// lines are wide.
 func (t *Thumbnails) place(box image.Rectangle) image.Rectangle {
 	box = box.Add(t.source.Min).Intersect(t.source)
 	if box.Empty() {
@@ -82,7 +86,8 @@ func (t *Thumbnails) place(box image.Rectangle) image.Rectangle {
 	return placed.Add(t.target.Min)
 }
 
-// letterbox returns where an image of that size lies inside a thumbnail, centred and at least one pixel wide and high.
+// letterbox returns where an image of that size lies inside a thumbnail, centred and at least one
+// pixel wide and high.
 func letterbox(width, height int) image.Rectangle {
 	scaledWidth, scaledHeight := ThumbnailWidth, max(1, height*ThumbnailWidth/width)
 	if scaledHeight > ThumbnailHeight {
@@ -92,8 +97,9 @@ func letterbox(width, height int) image.Rectangle {
 	return image.Rect(x, y, x+scaledWidth, y+scaledHeight)
 }
 
-// NewScaled scales img down to a width of at most maxWidth pixels, without bars around it. What is narrower keeps its size. A picture
-// more than twice as high as it is wide gets narrower still, so that the result is bounded.
+// NewScaled scales img down to a width of at most maxWidth pixels, without bars around it. What is
+// narrower keeps its size. A picture more than twice as high as it is wide gets narrower still, so
+// that the result is bounded.
 func NewScaled(img image.Image, maxWidth int) *Thumbnails {
 	source := img.Bounds()
 	width := min(maxWidth, source.Dx())

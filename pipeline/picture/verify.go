@@ -14,9 +14,9 @@ const headBytes = 32
 // errShort is returned when a read goes past the end of the file.
 var errShort = errors.New("read past the end")
 
-// Verify checks that a file of size bytes is an image of a known format, has its end marker and keeps the limits. It reads the
-// header and the tail, not the whole file, and decodes no pixels. The error is one of the sentinels of this package, or an error
-// of the reader.
+// Verify checks that a file of size bytes is an image of a known format, has its end marker and
+// keeps the limits. It reads the header and the tail, not the whole file, and decodes no pixels.
+// The error is one of the sentinels of this package, or an error of the reader.
 func Verify(file io.ReaderAt, size int64, limits Limits) (Info, error) {
 	limits = limits.withDefaults()
 	switch {
@@ -57,7 +57,8 @@ func VerifyBytes(data []byte, limits Limits) (Info, error) {
 	return Verify(bytes.NewReader(data), int64(len(data)), limits)
 }
 
-// inspect reads the header of whichever format the first bytes announce, and tells whether the end marker is there.
+// inspect reads the header of whichever format the first bytes announce, and tells whether the end
+// marker is there.
 func inspect(file io.ReaderAt, size int64, head []byte) (info Info, complete bool, err error) {
 	switch {
 	case hasMagic(head, "\xff\xd8\xff"):
@@ -160,7 +161,8 @@ func inspectBMP(size int64, head []byte) (info Info, complete bool, err error) {
 	return info, size >= int64(binary.LittleEndian.Uint32(head[2:6])), nil
 }
 
-// containsAfter tells whether the file has the marker at or after offset. It searches from the end, where the marker is expected.
+// containsAfter tells whether the file has the marker at or after offset. It searches from the end,
+// where the marker is expected.
 func containsAfter(file io.ReaderAt, offset, size int64, marker []byte) (bool, error) {
 	const block = 32 << 10
 	buffer := make([]byte, block+len(marker)-1)

@@ -17,7 +17,8 @@ import (
 const (
 	// block is how long one read waits for an entry.
 	block = time.Second
-	// blockSlack is how much longer than that an answer may take; a frozen Redis is noticed after it.
+	// blockSlack is how much longer than that an answer may take; a frozen Redis is noticed after
+	// it.
 	blockSlack = 2 * time.Second
 	// handBackTimeout bounds what is still done for an entry after the worker was told to stop.
 	handBackTimeout = 3 * time.Second
@@ -38,8 +39,9 @@ type heartbeat interface {
 	Step(limit time.Duration) (done func())
 }
 
-// Later is returned by a handler that has handed its row back because of something that is not the row's fault, such as a
-// service that is down. The entry is acknowledged and the worker pauses before it takes the next one.
+// Later is returned by a handler that has handed its row back because of something that is not the
+// row's fault, such as a service that is down. The entry is acknowledged and the worker pauses
+// before it takes the next one.
 type Later struct {
 	// Message tells people what is waited for, such as "waiting for the detector".
 	Message string
@@ -53,18 +55,20 @@ func (l *Later) Error() string { return fmt.Sprintf("%s: %v", l.Message, l.Err) 
 // Unwrap returns the cause.
 func (l *Later) Unwrap() error { return l.Err }
 
-// Handler does the work that the ids stand for, claiming the rows first. With nil or *Later the entries are finished. After any
-// other error, such as a database that is down, the handler is asked again for the same ids, whatever it has decided about some.
+// Handler does the work that the ids stand for, claiming the rows first. With nil or *Later the
+// entries are finished. After any other error, such as a database that is down, the handler is
+// asked again for the same ids, whatever it has decided about some.
 type Handler func(ctx context.Context, ids []int64) error
 
 // ConsumerOptions say how a consumer works.
 type ConsumerOptions struct {
 	// Name must be unique among all processes. Required.
 	Name string
-	// Lease is how long entries may be held before another consumer may take them over. It must be longer than a handler may take.
-	// Required.
+	// Lease is how long entries may be held before another consumer may take them over. It must be
+	// longer than a handler may take. Required.
 	Lease time.Duration
-	// AtOnce is how many entries one call of the handler may get. It never waits for more than one. Defaults to 1.
+	// AtOnce is how many entries one call of the handler may get. It never waits for more than one.
+	// Defaults to 1.
 	AtOnce int
 	// Pauses default to DefaultPauses.
 	Pauses Pauses
@@ -97,8 +101,9 @@ type delivery struct {
 	id    int64  // what it carries
 }
 
-// Run takes entries and calls handle for each until ctx ends. While Redis, the database or a service is away it waits with
-// growing pauses and says so by the heartbeat; it returns nothing but nil.
+// Run takes entries and calls handle for each until ctx ends. While Redis, the database or a
+// service is away it waits with growing pauses and says so by the heartbeat; it returns nothing but
+// nil.
 func (c *Consumer) Run(ctx context.Context, alive heartbeat, handle Handler) error {
 	defer c.leave(ctx)
 	for ctx.Err() == nil {
@@ -145,8 +150,8 @@ func (c *Consumer) work(ctx context.Context, alive heartbeat, handle Handler, ne
 	}
 }
 
-// pause waits, longer each time or until when it is known, and tells why. It logs the first failure of a series and every later one
-// at debug level.
+// pause waits, longer each time or until when it is known, and tells why. It logs the first failure
+// of a series and every later one at debug level.
 func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, err error, until time.Time) {
 	if ctx.Err() != nil {
 		return
@@ -166,7 +171,8 @@ func (c *Consumer) pause(ctx context.Context, alive heartbeat, message string, e
 	wait(ctx, length)
 }
 
-// receive returns the next entries, or none when none came for a while. Entries that are none of ours are removed.
+// receive returns the next entries, or none when none came for a while. Entries that are none of
+// ours are removed.
 func (c *Consumer) receive(ctx context.Context) ([]delivery, error) {
 	list, err := c.steal(ctx)
 	if err == nil && len(list) == 0 {
@@ -210,7 +216,8 @@ func (c *Consumer) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	return streams[key], err
 }
 
-// steal takes over entries that another consumer has held for longer than the lease. It looks only now and then.
+// steal takes over entries that another consumer has held for longer than the lease. It looks only
+// now and then.
 func (c *Consumer) steal(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	now := time.Now()
 	if now.Sub(c.stolenAt) < min(c.options.Lease/4, 5*time.Second) {
@@ -242,7 +249,8 @@ func (c *Consumer) steal(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 	return entries, nil
 }
 
-// finish acknowledges and removes entries. When that fails they come again and their rows say that there is nothing to do.
+// finish acknowledges and removes entries. When that fails they come again and their rows say that
+// there is nothing to do.
 func (c *Consumer) finish(ctx context.Context, done ...delivery) {
 	if len(done) == 0 {
 		return
@@ -268,8 +276,9 @@ func (c *Consumer) finish(ctx context.Context, done ...delivery) {
 	}
 }
 
-// leave removes the consumer from the group. An entry that it still holds, because it came while the worker was being stopped, is
-// removed with it: the dispatcher sees that its row is not in the stream and adds it again.
+// leave removes the consumer from the group. An entry that it still holds, because it came while
+// the worker was being stopped, is removed with it: the dispatcher sees that its row is not in the
+// stream and adds it again.
 func (c *Consumer) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBackTimeout) // ctx has ended
 	defer cancel()
@@ -290,7 +299,8 @@ func (c *Consumer) leave(ctx context.Context) {
 	_ = client.Do(ctx, client.B().XgroupDelconsumer().Key(key).Group(groupName).Consumername(c.name).Build()).Error() // a name left behind does no harm
 }
 
-// after is the pause after a number of failures before: doubled each time, with a quarter of jitter.
+// after is the pause after a number of failures before: doubled each time, with a quarter of
+// jitter.
 func (p Pauses) after(failures int) time.Duration {
 	length := p.Longest
 	if failures < 16 {
@@ -299,8 +309,8 @@ func (p Pauses) after(failures int) time.Duration {
 	return length + time.Duration(rand.Float64()*0.25*float64(length)) //nolint:gosec // jitter needs no cryptographic randomness
 }
 
-// until is the pause when it is known how long there is no use in going on: that, with some jitter so that not all go on at once,
-// and no longer than any pause.
+// until is the pause when it is known how long there is no use in going on: that, with some jitter
+// so that not all go on at once, and no longer than any pause.
 func (p Pauses) until(length time.Duration) time.Duration {
 	length = min(max(length, 0), p.Longest)
 	return length + time.Duration(rand.Float64()*0.25*float64(max(length, p.Shortest))) //nolint:gosec // jitter needs no cryptographic randomness

@@ -9,15 +9,17 @@ import (
 )
 
 const (
-	// pollInterval is how often the ledger is asked for waiting work when nobody wakes the dispatcher.
+	// pollInterval is how often the ledger is asked for waiting work when nobody wakes the
+	// dispatcher.
 	pollInterval = time.Second
-	// refillInterval is how often the stream is looked at while the ledger has more work than fits. Consumers of this process tell
-	// earlier that it runs low; those of others do not.
+	// refillInterval is how often the stream is looked at while the ledger has more work than fits.
+	// Consumers of this process tell earlier that it runs low; those of others do not.
 	refillInterval = 100 * time.Millisecond
-	// turnInterval is the least time between two turns, so that work that comes fast is handed over in bundles.
+	// turnInterval is the least time between two turns, so that work that comes fast is handed over
+	// in bundles.
 	turnInterval = 20 * time.Millisecond
-	// lostCheckEmpty and lostCheck are how often rows that were handed over are compared with the stream: more often while
-	// the stream is empty, because then there should be none.
+	// lostCheckEmpty and lostCheck are how often rows that were handed over are compared with the
+	// stream: more often while the stream is empty, because then there should be none.
 	lostCheckEmpty, lostCheck = 5 * time.Second, 30 * time.Second
 	// dispatchLimit bounds one turn of the dispatcher.
 	dispatchLimit = 30 * time.Second
@@ -27,7 +29,8 @@ const (
 type source interface {
 	// Waiting lists up to limit ids that wait, in the order in which they shall be worked on.
 	Waiting(ctx context.Context, limit int) ([]int64, error)
-	// MarkQueued marks those that still wait as handed over and returns their ids in the same order.
+	// MarkQueued marks those that still wait as handed over and returns their ids in the same
+	// order.
 	MarkQueued(ctx context.Context, ids []int64) ([]int64, error)
 	// ResetQueued makes all that was handed over and not claimed since wait again.
 	ResetQueued(ctx context.Context) (int64, error)
@@ -35,9 +38,10 @@ type source interface {
 	Backlog(ctx context.Context) (Backlog, error)
 }
 
-// Dispatcher copies ids of waiting work from the ledger into a stream, and again when the stream has lost them. The stream gets
-// about as much as is worked on in a quarter of a second: what it holds is worked on in order, and only what it does not hold yet can still
-// be overtaken by what is fairer.
+// Dispatcher copies ids of waiting work from the ledger into a stream, and again when the stream
+// has lost them. The stream gets about as much as is worked on in a quarter of a second: what it
+// holds is worked on in order, and only what it does not hold yet can still be overtaken by what is
+// fairer.
 type Dispatcher struct {
 	queue  *Queue
 	source source
@@ -61,7 +65,8 @@ func NewDispatcher(queue *Queue, source source) *Dispatcher {
 	}
 }
 
-// Wake tells the dispatcher that there is new work. It never blocks; without it new work is found within a second.
+// Wake tells the dispatcher that there is new work. It never blocks; without it new work is found
+// within a second.
 func (d *Dispatcher) Wake() {
 	select {
 	case d.wake <- struct{}{}:
@@ -120,8 +125,8 @@ func (d *Dispatcher) failed(ctx context.Context, alive heartbeat, err error) tim
 	return pause
 }
 
-// dispatch makes one turn: it fills the stream up from the ledger. When nobody has told of work, it asks first whether there is any,
-// which costs less than asking what it is.
+// dispatch makes one turn: it fills the stream up from the ledger. When nobody has told of work, it
+// asks first whether there is any, which costs less than asking what it is.
 func (d *Dispatcher) dispatch(ctx context.Context, woken bool) error {
 	at, err := d.queue.position(ctx)
 	if err != nil {
@@ -173,8 +178,9 @@ func (d *Dispatcher) fill(ctx context.Context, room int) (added int, err error) 
 	return len(marked), err
 }
 
-// resetLost makes rows that were handed over wait again, now and then. Those that are in the stream are marked again at once; those
-// that are not were lost by Redis and are added by the turns that follow.
+// resetLost makes rows that were handed over wait again, now and then. Those that are in the stream
+// are marked again at once; those that are not were lost by Redis and are added by the turns that
+// follow.
 func (d *Dispatcher) resetLost(ctx context.Context, empty bool) error {
 	interval := lostCheck
 	if empty {

@@ -1,7 +1,7 @@
 package queue
 
-// All keys of this package, as Redis sees them. None expires: what they hold is a copy of what the ledger says and is kept small
-// by the dispatcher and the workers.
+// All keys of this package, as Redis sees them. None expires: what they hold is a copy of what the
+// ledger says and is kept small by the dispatcher and the workers.
 //
 //	hsi:queue:detect   stream, at most about 1,000 entries {id: decimal image id}; consumer group "workers"
 //	hsi:queue:analyze  stream, the same with batch ids

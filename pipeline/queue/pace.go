@@ -12,11 +12,13 @@ const (
 	horizon = 250 * time.Millisecond
 	// measureFor is how long one measurement takes at least: consumers take several at once.
 	measureFor = 200 * time.Millisecond
-	// slowing is how much of the pace is kept from one measurement to the next when work has become slower.
+	// slowing is how much of the pace is kept from one measurement to the next when work has become
+	// slower.
 	slowing = 0.8
 )
 
-// pace measures how fast entries are taken from a stream, by whatever process, and says how many should wait in it.
+// pace measures how fast entries are taken from a stream, by whatever process, and says how many
+// should wait in it.
 type pace struct {
 	since     time.Time // when the measurement began
 	waiting   int       // how many would wait if none had been taken since

@@ -1,6 +1,7 @@
-// Package queue hands ids of waiting work to workers through Redis Streams. The ledger in PostgreSQL says what is to be done; the
-// streams only say who does it next. Losing a stream loses nothing, and an id that is in it twice does no harm, because a worker
-// claims the row before it works.
+// Package queue hands ids of waiting work to workers through Redis Streams. The ledger in
+// PostgreSQL says what is to be done; the streams only say who does it next. Losing a stream loses
+// nothing, and an id that is in it twice does no harm, because a worker claims the row before it
+// works.
 package queue
 
 import (
@@ -28,13 +29,15 @@ const commandTimeout = 3 * time.Second
 // Connect returns the Redis client, see (*redis.Client).Conn.
 type Connect func(ctx context.Context) (rueidis.Client, error)
 
-// Queue is one stream with its consumer group. It is safe for concurrent use and connects when it is used.
+// Queue is one stream with its consumer group. It is safe for concurrent use and connects when it
+// is used.
 type Queue struct {
 	connect Connect
 	name    Name
 	log     *slog.Logger
 
-	// Consumers of this process count what they take, and tell the dispatcher when the stream runs low.
+	// Consumers of this process count what they take, and tell the dispatcher when the stream runs
+	// low.
 	taken    atomic.Int64
 	refillAt atomic.Int64  // how much must have been taken in all before they tell
 	low      chan struct{} // has room for one
@@ -94,8 +97,8 @@ func (q *Queue) add(ctx context.Context, ids []int64) (last entryID, err error) 
 	return last, nil
 }
 
-// entries returns the ids that are in the stream, held by workers or not, oldest first. Entries that are none of ours are left
-// out; the workers remove them.
+// entries returns the ids that are in the stream, held by workers or not, oldest first. Entries
+// that are none of ours are left out; the workers remove them.
 func (q *Queue) entries(ctx context.Context) ([]int64, error) {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
@@ -204,8 +207,8 @@ func (q *Queue) State(ctx context.Context) (State, error) {
 	return state, nil
 }
 
-// createGroup makes the consumer group, and the stream with it, where they are missing. The group starts at the beginning, so
-// that entries from before it are delivered too.
+// createGroup makes the consumer group, and the stream with it, where they are missing. The group
+// starts at the beginning, so that entries from before it are delivered too.
 func (q *Queue) createGroup(ctx context.Context) error {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
@@ -251,7 +254,8 @@ func parseEntry(fields map[string]string) (int64, error) {
 	return id, nil
 }
 
-// entryID is the id of a stream entry: a time in milliseconds by the clock of Redis and a number within it. Ids only grow.
+// entryID is the id of a stream entry: a time in milliseconds by the clock of Redis and a number
+// within it. Ids only grow.
 type entryID struct{ milliseconds, number uint64 }
 
 // parseEntryID reads "<milliseconds>-<number>"; zero when it is none.

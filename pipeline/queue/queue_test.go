@@ -208,7 +208,8 @@ func (f *fixture) flush(ctx context.Context) error {
 	return conn.Do(ctx, conn.B().Flushall().Build()).Error()
 }
 
-// run starts a function and stops it at the end of the test, or when the returned function is called.
+// run starts a function and stops it at the end of the test, or when the returned function is
+// called.
 func run(t *testing.T, function func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -268,7 +269,8 @@ func TestQueue_AllWaitingWorkIsDoneOnce(t *testing.T) {
 	}, "finished entries leave the stream")
 }
 
-// While there is no work the ledger is only asked whether there is any; work that nobody told of is found by that.
+// While there is no work the ledger is only asked whether there is any; work that nobody told of is
+// found by that.
 func TestDispatcher_AsksLittleWhileThereIsNoWork(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger()
@@ -358,7 +360,8 @@ func TestConsumer_TakesSeveralAtOnceInOrder(t *testing.T) {
 	})
 }
 
-// The images dispatcher finds its own queue empty every few seconds and compares; that must not add entries of others again.
+// The images dispatcher finds its own queue empty every few seconds and compares; that must not add
+// entries of others again.
 func TestDispatcher_ComparesWithoutAddingTwice(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(numbers(10)...)
@@ -423,7 +426,8 @@ func TestDispatcher_AddsWhatAStaleFileHasLost(t *testing.T) {
 		return err == nil && state.Length == 20
 	})
 	stop()
-	// Redis comes back with an old file: some entries are gone, one that was finished long ago is there again.
+	// Redis comes back with an old file: some entries are gone, one that was finished long ago is
+	// there again.
 	require.NoError(t, f.do(t, "XTRIM", "hsi:queue:detect", "MAXLEN", "15").Error())
 	require.NoError(t, f.do(t, "XADD", "hsi:queue:detect", "*", "id", "777").Error())
 	l.mu.Lock()

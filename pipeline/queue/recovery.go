@@ -10,8 +10,9 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 )
 
-// RemoveConsumers removes the consumers whose names begin with owner but not with except, and puts what they held into the stream
-// again for others, at once instead of after the lease. It is for a process that knows that its predecessor is dead.
+// RemoveConsumers removes the consumers whose names begin with owner but not with except, and puts
+// what they held into the stream again for others, at once instead of after the lease. It is for a
+// process that knows that its predecessor is dead.
 func (q *Queue) RemoveConsumers(ctx context.Context, owner, except string) error {
 	client, ctx, cancel, err := q.client(ctx)
 	if err != nil {
@@ -45,7 +46,8 @@ func (q *Queue) RemoveConsumers(ctx context.Context, owner, except string) error
 	return nil
 }
 
-// removeConsumer adds each held entry again before it removes the old one: an id that is there twice does no harm.
+// removeConsumer adds each held entry again before it removes the old one: an id that is there
+// twice does no harm.
 func (q *Queue) removeConsumer(ctx context.Context, client rueidis.Client, name string) error {
 	key := q.name.key()
 	held, err := client.Do(ctx, client.B().Xreadgroup().Group(groupName, name).Streams().Key(key).Id("0").Build()).AsXRead()

@@ -10,7 +10,8 @@ import (
 	"hsi.home.arpa/pipeline/queue"
 )
 
-// What a dead worker of ours held comes to a living one at once, long before the lease ends; others keep theirs.
+// What a dead worker of ours held comes to a living one at once, long before the lease ends; others
+// keep theirs.
 func TestQueue_RemoveConsumers(t *testing.T) {
 	t.Parallel()
 	f, l := setup(t), newLedger(1, 2)

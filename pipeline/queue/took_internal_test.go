@@ -11,7 +11,8 @@ import (
 	"hsi.home.arpa/pipeline/redis"
 )
 
-// The dispatcher of the same process fills the stream again when consumers have taken enough, and not a poll later.
+// The dispatcher of the same process fills the stream again when consumers have taken enough, and
+// not a poll later.
 func TestConsumer_TellsWhatItTook(t *testing.T) {
 	t.Parallel()
 	client, err := redis.Open(redis.Config{URL: embeddedtest.NewRedis(t).URL()})

@@ -1,5 +1,6 @@
-// Package redis holds the one Redis client of the process. It connects when it is first used and again whenever that failed,
-// so that a Redis that is missing at the start, or goes away later, heals by itself.
+// Package redis holds the one Redis client of the process. It connects when it is first used and
+// again whenever that failed, so that a Redis that is missing at the start, or goes away later,
+// heals by itself.
 package redis
 
 import (
@@ -15,7 +16,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// ErrUnavailable is wrapped by every error that says that Redis cannot be reached now. Such an error passes by itself.
+// ErrUnavailable is wrapped by every error that says that Redis cannot be reached now. Such an
+// error passes by itself.
 var ErrUnavailable = errors.New("redis is not reachable")
 
 // ErrClosed is returned after Close.
@@ -23,7 +25,8 @@ var ErrClosed = errors.New("the redis client is closed")
 
 // Config says how to reach Redis.
 type Config struct {
-	// URL is redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path/to/socket[?db=n].
+	// URL is redis://[user:password@]host[:port][/db], rediss:// for TLS, or
+	// unix:///path/to/socket[?db=n].
 	URL string
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
@@ -92,8 +95,9 @@ func Open(config Config) (*Client, error) {
 	return &Client{option: option, now: config.Now}, nil
 }
 
-// Conn returns the connected client, and connects first where that has not yet worked. The client stays valid until Close and
-// reconnects by itself. The error wraps ErrUnavailable when Redis cannot be reached.
+// Conn returns the connected client, and connects first where that has not yet worked. The client
+// stays valid until Close and reconnects by itself. The error wraps ErrUnavailable when Redis
+// cannot be reached.
 func (c *Client) Conn(ctx context.Context) (rueidis.Client, error) {
 	c.mu.Lock()
 	if c.closed {
@@ -164,8 +168,8 @@ func (c *Client) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Version pings Redis and returns its version, such as "7.0.15", or "unknown" where the server does not say. The ping is made
-// each time, the version is asked for at most once a minute.
+// Version pings Redis and returns its version, such as "7.0.15", or "unknown" where the server does
+// not say. The ping is made each time, the version is asked for at most once a minute.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	if err := c.Ping(ctx); err != nil {
 		c.keepVersion("", time.Time{})
@@ -206,8 +210,9 @@ func versionFrom(info string) string {
 	return "unknown"
 }
 
-// Classify wraps an error of a Redis command with ErrUnavailable unless Redis itself answered with the error. A reply such as
-// LOADING or READONLY passes by itself too and counts as unavailable. Nil and "no such value" stay as they are.
+// Classify wraps an error of a Redis command with ErrUnavailable unless Redis itself answered with
+// the error. A reply such as LOADING or READONLY passes by itself too and counts as unavailable.
+// Nil and "no such value" stay as they are.
 func Classify(err error) error {
 	if err == nil || rueidis.IsRedisNil(err) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrClosed) {
 		return err
@@ -223,7 +228,8 @@ func Classify(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// IsNoGroup tells whether Redis answered that the stream or its consumer group does not exist, as it does after a flush.
+// IsNoGroup tells whether Redis answered that the stream or its consumer group does not exist, as
+// it does after a flush.
 func IsNoGroup(err error) bool {
 	reply, ok := rueidis.IsRedisErr(err)
 	return ok && strings.HasPrefix(reply.Error(), "NOGROUP")

@@ -114,7 +114,8 @@ func TestClient_CallersShareOneAttempt(t *testing.T) {
 	for range callers {
 		require.ErrorIs(t, <-results, redis.ErrUnavailable)
 	}
-	// Connections are accepted in their order, so all of the client come before one that is made now.
+	// Connections are accepted in their order, so all of the client come before one that is made
+	// now.
 	last, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener.Addr().String())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, last.Close()) }()

@@ -19,9 +19,11 @@ import (
 )
 
 const (
-	// input is the open video as ffmpeg sees it: the third descriptor. Messages name this and no path of ours.
+	// input is the open video as ffmpeg sees it: the third descriptor. Messages name this and no
+	// path of ours.
 	input = "file:/dev/fd/3"
-	// demuxers and decoders are those that cameras' videos need. A playlist that is called a video would lead to other files.
+	// demuxers and decoders are those that cameras' videos need. A playlist that is called a video
+	// would lead to other files.
 	demuxers = "mov,matroska,avi"
 	decoders = "h264,hevc,mpeg4,mjpeg,vp8,vp9,av1,libdav1d,libaom-av1,h263,mpeg1video,mpeg2video,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,flv,dvvideo,rawvideo"
 	// endPatience is how long ffmpeg's pipes may stay open after it was killed.
@@ -40,8 +42,8 @@ func (e *Extractor) arguments() []string {
 		"-protocol_whitelist", "file", "-format_whitelist", demuxers, "-codec_whitelist", decoders,
 		"-max_pixels", strconv.FormatInt(o.MaxPixels, 10), "-t", seconds(span),
 		"-i", input,
-		// Only the first picture stream, and of that what shows at each interval from its own beginning; rounding up makes even the
-		// shortest video give one.
+		// Only the first picture stream, and of that what shows at each interval from its own
+		// beginning; rounding up makes even the shortest video give one.
 		"-map", "0:v:0", "-an", "-sn", "-dn", "-vf", "setpts=PTS-STARTPTS,fps=1/" + seconds(o.Interval) + ":round=up",
 		"-frames:v", strconv.Itoa(o.MaxFrames),
 		"-c:v", "mjpeg", "-q:v", "3", "-threads", "1", "-f", "mpjpeg", "pipe:1",
@@ -50,8 +52,9 @@ func (e *Extractor) arguments() []string {
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) }
 
-// Frames calls each with the pictures of a video in their order, one at a time; an error of each ends it and is returned. The error
-// is otherwise ErrNotInstalled, *BrokenError, *TimeoutError, or that of ctx. A video that breaks off gives the pictures before.
+// Frames calls each with the pictures of a video in their order, one at a time; an error of each
+// ends it and is returned. The error is otherwise ErrNotInstalled, *BrokenError, *TimeoutError, or
+// that of ctx. A video that breaks off gives the pictures before.
 func (e *Extractor) Frames(ctx context.Context, video *os.File, each func(ctx context.Context, frame Frame) error) error {
 	path, env, err := e.find()
 	if err != nil {
@@ -101,8 +104,8 @@ func (e *Extractor) Frames(ctx context.Context, video *os.File, each func(ctx co
 	return &BrokenError{Text: cmp.Or(messages.text(), "no pictures in it")}
 }
 
-// read hands on pictures until there are no more. It stops ffmpeg when the next one does not come in time; the time that each takes
-// does not count.
+// read hands on pictures until there are no more. It stops ffmpeg when the next one does not come
+// in time; the time that each takes does not count.
 func (e *Extractor) read(
 	ctx context.Context, stop context.CancelCauseFunc, output io.Reader, each func(ctx context.Context, frame Frame) error,
 ) (taken int, err error) {
@@ -128,7 +131,8 @@ func (e *Extractor) read(
 	return taken, nil
 }
 
-// next reads one part: a line that separates, a header with its length, a picture. io.EOF when there is none, or not all of it.
+// next reads one part: a line that separates, a header with its length, a picture. io.EOF when
+// there is none, or not all of it.
 func (e *Extractor) next(parts *bufio.Reader) ([]byte, error) {
 	const maxLines = 16
 	length := -1

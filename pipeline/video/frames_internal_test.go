@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readOf lets a program write, in time that passes only while all wait, and reads at most three pictures of what it writes. What stops
-// the program closes its output.
+// readOf lets a program write, in time that passes only while all wait, and reads at most three
+// pictures of what it writes. What stops the program closes its output.
 func readOf(t *testing.T, program func(output io.Writer, pause func(time.Duration)), each func()) (taken int, stopped error) {
 	t.Helper()
 	e := &Extractor{options: Options{MaxFrames: 3, MaxFrameBytes: 10, FrameTimeout: 2 * time.Second}}

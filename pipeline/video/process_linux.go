@@ -10,13 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate puts ffmpeg into a process group of its own, which is killed as a whole, and which does not outlive us.
+// isolate puts ffmpeg into a process group of its own, which is killed as a whole, and which does
+// not outlive us.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
 
-// confine bounds what ffmpeg may take: memory, time of the processor, and descriptors. It may write no file and leaves the processor to others.
+// confine bounds what ffmpeg may take: memory, time of the processor, and descriptors. It may write
+// no file and leaves the processor to others.
 func confine(pid int, options Options) error {
 	processorTime := options.FrameTimeout * time.Duration(options.MaxFrames)
 	for resource, most := range map[int]uint64{

@@ -1,5 +1,6 @@
-// Package video takes pictures out of videos with ffmpeg, which decodes what strangers may have made. It runs as a process of its
-// own that reads one open file and writes to a pipe, with bounded memory, output and time, and without network.
+// Package video takes pictures out of videos with ffmpeg, which decodes what strangers may have
+// made. It runs as a process of its own that reads one open file and writes to a pipe, with bounded
+// memory, output and time, and without network.
 package video
 
 import (
@@ -15,7 +16,8 @@ import (
 // MaxBytes is the largest video that is read.
 const MaxBytes = 4 << 30
 
-// MediaType returns the MIME type of a video by its file name; empty when the name is not that of a video.
+// MediaType returns the MIME type of a video by its file name; empty when the name is not that of a
+// video.
 func MediaType(name string) string {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".mp4":
@@ -41,7 +43,8 @@ type BrokenError struct {
 
 func (e *BrokenError) Error() string { return "broken video: " + e.Text }
 
-// TimeoutError says that the next picture did not come in time. The video may be at fault, or a machine that is too busy.
+// TimeoutError says that the next picture did not come in time. The video may be at fault, or a
+// machine that is too busy.
 type TimeoutError struct{ After time.Duration }
 
 func (e *TimeoutError) Error() string { return fmt.Sprintf("ffmpeg gave no picture for %v", e.After) }
@@ -56,7 +59,8 @@ type Frame struct {
 
 // Options of an Extractor. Zero values mean their defaults.
 type Options struct {
-	// Find returns the path of ffmpeg and its whole environment, or an error when there is none. Required.
+	// Find returns the path of ffmpeg and its whole environment, or an error when there is none.
+	// Required.
 	Find func() (path string, env []string, err error)
 	// Interval is the time from one picture to the next. Defaults to 2 s.
 	Interval time.Duration
@@ -74,7 +78,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// findAgainAfter is when ffmpeg is looked for again that was not there: somebody may have installed it.
+// findAgainAfter is when ffmpeg is looked for again that was not there: somebody may have installed
+// it.
 const findAgainAfter = time.Minute
 
 // Extractor takes pictures out of videos. It is safe for concurrent use; each use runs one ffmpeg.

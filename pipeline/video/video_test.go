@@ -45,7 +45,8 @@ func frames(t *testing.T, extractor *video.Extractor, path string) ([]video.Fram
 	return list, err
 }
 
-// clock makes a video with sound on which a white bar of 6 pixels moves on by its width each second, at its half.
+// clock makes a video with sound on which a white bar of 6 pixels moves on by its width each
+// second, at its half.
 func clock(t *testing.T, path, duration string, options ...string) string {
 	t.Helper()
 	videotest.Make(t, path, append([]string{

@@ -1,5 +1,6 @@
-// Package contracttest proves that what the server really sends is what the contract says. A Transport checks every response that
-// passes through it; Main fails the test run when an operation or a documented status was never seen.
+// Package contracttest proves that what the server really sends is what the contract says. A
+// Transport checks every response that passes through it; Main fails the test run when an operation
+// or a documented status was never seen.
 package contracttest
 
 import (
@@ -23,7 +24,8 @@ type contract struct {
 	doc *openapi3.T
 }
 
-// load reads the embedded specification once per process: parsing it for every client would be most of the test time.
+// load reads the embedded specification once per process: parsing it for every client would be most
+// of the test time.
 var load = sync.OnceValues(func() (*contract, error) {
 	doc, err := gen.GetSpec()
 	if err != nil {
@@ -53,9 +55,9 @@ func WithThings(tb testing.TB) *openapi3.T {
 	return doc
 }
 
-// newContract takes over the specification: it closes the schemas of the answers. The published ones
-// are open, so that a client that validates lives with a key that comes later; here a key that is
-// not documented is a fault.
+// newContract takes over the specification: it closes the schemas of the answers. The published
+// ones are open, so that a client that validates lives with a key that comes later; here a key that
+// is not documented is a fault.
 func newContract(doc *openapi3.T) *contract {
 	closed := map[*openapi3.Schema]bool{}
 	for _, item := range doc.Paths.Map() {
@@ -93,8 +95,9 @@ func closeSchema(ref *openapi3.SchemaRef, closed map[*openapi3.Schema]bool) {
 	closeSchema(schema.AdditionalProperties.Schema, closed)
 }
 
-// find returns the operation that a request belongs to; HEAD belongs to GET. It is nil for a path or method that the contract does
-// not have. It does not ask the server's router: what that gets wrong must show.
+// find returns the operation that a request belongs to; HEAD belongs to GET. It is nil for a path
+// or method that the contract does not have. It does not ask the server's router: what that gets
+// wrong must show.
 func (c *contract) find(request *http.Request) *routers.Route {
 	method := request.Method
 	if method == http.MethodHead {
@@ -161,7 +164,8 @@ type coverage struct {
 	seen map[point]int // guarded by mu
 }
 
-// seen is the coverage of this test process. All clients of all tests add to it and Main reads it when they are done.
+// seen is the coverage of this test process. All clients of all tests add to it and Main reads it
+// when they are done.
 var seen = &coverage{seen: map[point]int{}}
 
 func (c *coverage) add(p point) {

@@ -10,8 +10,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main is the body of a TestMain: it runs the tests and then fails, with exit code 1, when a documented status of an operation was
-// not seen by any client of this package, or when a goroutine is left over. The gate stays open when only some tests run.
+// Main is the body of a TestMain: it runs the tests and then fails, with exit code 1, when a
+// documented status of an operation was not seen by any client of this package, or when a goroutine
+// is left over. The gate stays open when only some tests run.
 func Main(m *testing.M) {
 	code := m.Run()
 	if code == 0 && wholeSuite() {

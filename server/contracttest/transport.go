@@ -18,8 +18,8 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// Transport checks every response against the contract. A response that breaks it is returned as an error, so that no test can
-// overlook it.
+// Transport checks every response against the contract. A response that breaks it is returned as an
+// error, so that no test can overlook it.
 type Transport struct {
 	// Base carries the requests. Defaults to http.DefaultTransport.
 	Base http.RoundTripper
@@ -47,8 +47,8 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// Client returns a client of the server at baseURL whose every response is checked. Relative addresses are taken below baseURL.
-// It follows no redirects and its connections end with the test.
+// Client returns a client of the server at baseURL whose every response is checked. Relative
+// addresses are taken below baseURL. It follows no redirects and its connections end with the test.
 func Client(tb testing.TB, baseURL string) *http.Client {
 	tb.Helper()
 	base := &http.Transport{MaxIdleConnsPerHost: 32}
@@ -78,8 +78,8 @@ func (b *below) RoundTrip(request *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(request)
 }
 
-// Check tells how a response breaks the contract, everything at once, or returns nil and counts it for the gate. body is the
-// whole body.
+// Check tells how a response breaks the contract, everything at once, or returns nil and counts it
+// for the gate. body is the whole body.
 func Check(request *http.Request, response *http.Response, body []byte) error {
 	c, err := load()
 	if err != nil {
@@ -125,7 +125,8 @@ func checkHeaders(request *http.Request, response *http.Response) error {
 	return errors.Join(problems...)
 }
 
-// checkForeign checks the answer to a request that belongs to no operation: a page, or an error in the shared shape.
+// checkForeign checks the answer to a request that belongs to no operation: a page, or an error in
+// the shared shape.
 func (c *contract) checkForeign(request *http.Request, response *http.Response, body []byte) error {
 	if response.StatusCode < 400 {
 		if strings.HasPrefix(request.URL.Path, "/api/") && response.StatusCode != http.StatusNoContent {

@@ -18,18 +18,22 @@ import (
 // maxHealthBody is how much of an AI service's answer is read, in bytes.
 const maxHealthBody = 64 << 10
 
-// caller is our own client of an AI service. Its calls explain a health check that gets no answer, because both services work on one
-// request at a time; and when they fail, a health check that gets its answer does not make the service healthy.
+// caller is our own client of an AI service. Its calls explain a health check that gets no answer,
+// because both services work on one request at a time; and when they fail, a health check that gets
+// its answer does not make the service healthy.
 type caller interface {
-	// BusySince returns when the call that is under way began; false when there is none, or when calls fail.
+	// BusySince returns when the call that is under way began; false when there is none, or when
+	// calls fail.
 	BusySince() (time.Time, bool)
-	// Trouble says in words fit for everybody that calls fail and when the service is tried again; empty when they succeed.
+	// Trouble says in words fit for everybody that calls fail and when the service is tried again;
+	// empty when they succeed.
 	Trouble() string
 }
 
 // AIService is one AI service to watch.
 type AIService struct {
-	// URL is the base address of the service; /health is added to it. Empty means that the built-in part is used: always healthy.
+	// URL is the base address of the service; /health is added to it. Empty means that the built-in
+	// part is used: always healthy.
 	URL string
 	// APIKey is sent as with calls; see aicall.Authorize. Empty sends none.
 	APIKey string
@@ -50,8 +54,8 @@ func (s AIService) validate(name string) error {
 	return nil
 }
 
-// silent: the service is busy while a call of our own is under way and within its time. Otherwise silence counts at once, because
-// an AI service has longer than a second to answer.
+// silent: the service is busy while a call of our own is under way and within its time. Otherwise
+// silence counts at once, because an AI service has longer than a second to answer.
 func (s AIService) silent(now time.Time) finding {
 	if s.Calls != nil {
 		if since, busy := s.Calls.BusySince(); busy && now.Sub(since) < s.ReadTimeout && s.Calls.Trouble() == "" {
@@ -63,7 +67,8 @@ func (s AIService) silent(now time.Time) finding {
 	return found
 }
 
-// withTrouble adds to a finding that our own calls fail. A service that answers its health check and fails at its work is down.
+// withTrouble adds to a finding that our own calls fail. A service that answers its health check
+// and fails at its work is down.
 func (s AIService) withTrouble(found finding) finding {
 	if s.Calls == nil {
 		return found
@@ -79,7 +84,8 @@ func (s AIService) withTrouble(found finding) finding {
 	return found
 }
 
-// probe asks GET /health. The status decides; the body only tells a service that is loading from one that is broken.
+// probe asks GET /health. The status decides; the body only tells a service that is loading from
+// one that is broken.
 func (s AIService) probe(client *http.Client) func(ctx context.Context) finding {
 	address := strings.TrimRight(s.URL, "/") + "/health"
 	return func(ctx context.Context) finding {
@@ -101,7 +107,8 @@ func (s AIService) probe(client *http.Client) func(ctx context.Context) finding 
 	}
 }
 
-// judge reads an answer. RT-DETR answers 200 also without a model; llama.cpp answers 503 while it loads one.
+// judge reads an answer. RT-DETR answers 200 also without a model; llama.cpp answers 503 while it
+// loads one.
 func judge(status int, body []byte) finding {
 	var answer struct {
 		ModelLoaded *bool `json:"model_loaded"`
@@ -122,7 +129,8 @@ func judge(status int, body []byte) finding {
 	}
 }
 
-// newAIClient makes the HTTP client of the probes. It follows no redirect and uses no proxy: the services are on this network.
+// newAIClient makes the HTTP client of the probes. It follows no redirect and uses no proxy: the
+// services are on this network.
 func newAIClient(connectTimeout time.Duration) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{

@@ -1,5 +1,6 @@
-// Package health knows how the system is doing. One background prober per dependency asks it every second; a reader gets the last
-// results and waits for nothing, so that a health check stays fast also when every dependency hangs.
+// Package health knows how the system is doing. One background prober per dependency asks it every
+// second; a reader gets the last results and waits for nothing, so that a health check stays fast
+// also when every dependency hangs.
 package health
 
 import (
@@ -32,7 +33,8 @@ type redis interface {
 
 // workerLister is the supervisor.
 type workerLister interface {
-	// Workers lists the workers in the order in which readiness shows them. It must not wait for anything.
+	// Workers lists the workers in the order in which readiness shows them. It must not wait for
+	// anything.
 	Workers() []pipeline.WorkerStatus
 }
 
@@ -55,18 +57,21 @@ type Options struct {
 	Detector, Analyzer AIService
 	// AITimeout is how long an AI service may take to answer its health check. Defaults to 5 s.
 	AITimeout time.Duration
-	// AIConnectTimeout is how long connecting to it may take. Defaults to 10 s, but AITimeout ends it earlier.
+	// AIConnectTimeout is how long connecting to it may take. Defaults to 10 s, but AITimeout ends
+	// it earlier.
 	AIConnectTimeout time.Duration
 	// AITransport carries the health checks of the AI services. Defaults to a direct connection.
 	AITransport http.RoundTripper
-	// Storage looks at the disk of the media files. It returns "" when all is well, or says in words fit for everybody what is
-	// wrong: full, unreadable, missing. The error is for the log. Nil means that there is nothing to look at: always healthy.
+	// Storage looks at the disk of the media files. It returns "" when all is well, or says in
+	// words fit for everybody what is wrong: full, unreadable, missing. The error is for the log.
+	// Nil means that there is nothing to look at: always healthy.
 	Storage func(ctx context.Context) (problem string, err error)
 	// Workers lists the background workers.
 	Workers workerLister
-	// Grace is how long after the start of Run a service that was never healthy is logged as not ready yet, at INFO, and not as not
-	// healthy, at WARN: the process may just be starting it. One that is still not healthy afterwards is logged at WARN then. What
-	// Health and Readiness answer does not depend on it. 0 means none.
+	// Grace is how long after the start of Run a service that was never healthy is logged as not
+	// ready yet, at INFO, and not as not healthy, at WARN: the process may just be starting it. One
+	// that is still not healthy afterwards is logged at WARN then. What Health and Readiness answer
+	// does not depend on it. 0 means none.
 	Grace time.Duration
 	Log   *slog.Logger
 	// Now is the clock. Defaults to time.Now.
@@ -87,7 +92,8 @@ type Monitor struct {
 	probers []*prober
 }
 
-// New makes a monitor. It probes nothing before Run; until the first results everything counts as not checked.
+// New makes a monitor. It probes nothing before Run; until the first results everything counts as
+// not checked.
 func New(options Options) (*Monitor, error) {
 	if options.Now == nil {
 		options.Now = time.Now

@@ -269,7 +269,8 @@ func TestMonitor_OneFailureIsTolerated(t *testing.T) {
 	})
 }
 
-// The second try is shorter than the others. What is slow and works must not be held to it for ever.
+// The second try is shorter than the others. What is slow and works must not be held to it for
+// ever.
 func TestMonitor_SlowAndWorkingRecovers(t *testing.T) {
 	t.Parallel()
 	slow := func(part time.Duration) func(ctx context.Context) error {
@@ -442,7 +443,8 @@ func TestMonitor_StartWithEverythingMissing(t *testing.T) {
 	})
 }
 
-// startingMonitor runs a monitor whose database and Redis refuse, until test is done. It must be called within a synctest bubble.
+// startingMonitor runs a monitor whose database and Redis refuse, until test is done. It must be
+// called within a synctest bubble.
 func startingMonitor(t *testing.T, grace time.Duration, test func(m *Monitor, database, redis *dependency, log *logtest.Output)) {
 	t.Helper()
 	database, redis, log := &dependency{}, &dependency{}, &logtest.Output{}

@@ -28,7 +28,8 @@ type finding struct {
 	err error
 }
 
-// failed turns an error of a probe into a finding. A refused connection is certain and counts at once.
+// failed turns an error of a probe into a finding. A refused connection is certain and counts at
+// once.
 func failed(err error) finding {
 	var network net.Error
 	switch {
@@ -59,7 +60,8 @@ type prober struct {
 	failures int
 	// worst is the state when nothing is known.
 	worst State
-	// probe asks once. It should respect its context; when it does not, it is left alone and counts as silent.
+	// probe asks once. It should respect its context; when it does not, it is left alone and counts
+	// as silent.
 	probe func(ctx context.Context) finding
 	// silent words a silence. Defaults to a failure that a second one must confirm.
 	silent func(now time.Time) finding
@@ -88,8 +90,9 @@ const (
 	confirmAfter = 100 * time.Millisecond
 )
 
-// confirmTimeout is shorter than the timeout, so that a silence that began right after a probe is still seen within three seconds:
-// 1 s to the next probe, 1 s of silence, 0.1 s pause, 0.5 s to confirm.
+// confirmTimeout is shorter than the timeout, so that a silence that began right after a probe is
+// still seen within three seconds: 1 s to the next probe, 1 s of silence, 0.1 s pause, 0.5 s to
+// confirm.
 func confirmTimeout(timeout time.Duration) time.Duration { return timeout / 2 }
 
 // run probes until ctx ends.
@@ -116,8 +119,8 @@ func (p *prober) run(ctx context.Context) error {
 	}
 }
 
-// ask runs one probe in a goroutine of its own, because drivers exist that do not return when their context ends. A probe that
-// hangs is never joined by a second one. ok is false when ctx ended.
+// ask runs one probe in a goroutine of its own, because drivers exist that do not return when their
+// context ends. A probe that hangs is never joined by a second one. ok is false when ctx ended.
 func (p *prober) ask(ctx context.Context, timeout time.Duration) (found finding, ok bool) {
 	probeCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -169,7 +172,8 @@ func (p *prober) record(ctx context.Context, found finding) (tolerated bool) {
 	return false
 }
 
-// logTurn logs that the state is another than before, and at the end of the grace that it is still not healthy.
+// logTurn logs that the state is another than before, and at the end of the grace that it is still
+// not healthy.
 func (p *prober) logTurn(ctx context.Context, previous *reading, found finding, now time.Time) {
 	isTurn := previous == nil || previous.found.state != found.state
 	if found.state == Healthy {
@@ -194,7 +198,8 @@ func (p *prober) logTurn(ctx context.Context, previous *reading, found finding, 
 	}
 }
 
-// read returns what is believed now. It takes no lock. A result that is too old, because the prober itself hangs, is no result.
+// read returns what is believed now. It takes no lock. A result that is too old, because the prober
+// itself hangs, is no result.
 func (p *prober) read(now time.Time) (finding, time.Time) {
 	latest := p.latest.Load()
 	switch {

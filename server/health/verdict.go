@@ -31,7 +31,8 @@ type Service struct {
 	State State
 	// Message says in words what is the matter. It holds no address, path or credential.
 	Message string
-	// Details are more, by name; nil when there are none. The map is shared and must not be changed.
+	// Details are more, by name; nil when there are none. The map is shared and must not be
+	// changed.
 	Details map[string]string
 	// At is when the result that State rests on was obtained.
 	At time.Time
@@ -60,7 +61,8 @@ type Readiness struct {
 	At time.Time
 }
 
-// overall joins the services: without a database nothing works, anything else that fails leaves a degraded system.
+// overall joins the services: without a database nothing works, anything else that fails leaves a
+// degraded system.
 func overall(services Services) State {
 	switch {
 	case services.Database.State != Healthy:
@@ -72,8 +74,8 @@ func overall(services Services) State {
 	}
 }
 
-// readiness looks at the database first, then Redis, then the workers that move images. AI services and storage never change it:
-// images wait for them.
+// readiness looks at the database first, then Redis, then the workers that move images. AI services
+// and storage never change it: images wait for them.
 func readiness(database, redis State, workers []pipeline.WorkerStatus) (bool, ReadyState) {
 	switch {
 	case database != Healthy:
@@ -87,7 +89,8 @@ func readiness(database, redis State, workers []pipeline.WorkerStatus) (bool, Re
 	}
 }
 
-// running tells whether the named worker is there and runs. A worker that nobody lists does not run.
+// running tells whether the named worker is there and runs. A worker that nobody lists does not
+// run.
 func running(workers []pipeline.WorkerStatus, name string) bool {
 	for _, worker := range workers {
 		if worker.Name == name {
@@ -153,7 +156,8 @@ func (p aiPart) bad() string {
 	return p.name + " service unavailable"
 }
 
-// aiService joins the detector and the analyzer: one of them in trouble is degraded, both down is unhealthy.
+// aiService joins the detector and the analyzer: one of them in trouble is degraded, both down is
+// unhealthy.
 func aiService(detector, analyzer aiPart) Service {
 	service := Service{
 		Details: map[string]string{detector.key: detector.found.text, analyzer.key: analyzer.found.text},

@@ -55,9 +55,9 @@ type Position struct {
 	ID int64
 }
 
-// Cursors are the cursors of one list with one set of filters. A cursor is bound to both, so that one
-// that is used elsewhere is refused and never continues at a place without meaning. It is no secret
-// and protects nothing.
+// Cursors are the cursors of one list with one set of filters. A cursor is bound to both, so that
+// one that is used elsewhere is refused and never continues at a place without meaning. It is no
+// secret and protects nothing.
 type Cursors struct{ list [8]byte }
 
 // CursorsOf returns the cursors of a list: its operationId and everything that chooses its rows and
@@ -85,7 +85,8 @@ func (c Cursors) Encode(last Position) string {
 	return cursorText.EncodeToString(raw)
 }
 
-// Decode returns the position of the parameter cursor; nil without one. The error is a ParameterError.
+// Decode returns the position of the parameter cursor; nil without one. The error is a
+// ParameterError.
 func (c Cursors) Decode(cursor *string) (*Position, error) {
 	if cursor == nil {
 		return nil, nil //nolint:nilnil // the first page
@@ -104,8 +105,8 @@ func (c Cursors) Decode(cursor *string) (*Position, error) {
 	}, nil
 }
 
-// Range is a time range for rows whose times count in microseconds: from From, before Before. Nil is
-// no bound. Bounds in the wrong order are an empty range and no error.
+// Range is a time range for rows whose times count in microseconds: from From, before Before. Nil
+// is no bound. Bounds in the wrong order are an empty range and no error.
 type Range struct{ From, Before *time.Time }
 
 // RangeOf reads the parameters start_date and end_date, both inclusive. A date alone stands for the
@@ -169,14 +170,15 @@ func bounds(text string, zone *time.Location) (first, behind time.Time, err erro
 	return inBounds(first), inBounds(whole.Add(time.Microsecond)), nil
 }
 
-// StartOfDay is the first instant of the day in the zone that is some days behind the one of a time.
+// StartOfDay is the first instant of the day in the zone that is some days behind the one of a
+// time.
 func StartOfDay(at time.Time, days int, zone *time.Location) time.Time {
 	year, month, date := at.In(zone).Date()
 	return startOfDay(time.Date(year, month, date+days, 0, 0, 0, 0, time.UTC), zone)
 }
 
-// startOfDay is the first instant of a day in the zone. time.Date takes one of the two offsets where
-// clocks skip midnight or pass it twice, and does not say which.
+// startOfDay is the first instant of a day in the zone. time.Date takes one of the two offsets
+// where clocks skip midnight or pass it twice, and does not say which.
 func startOfDay(day time.Time, zone *time.Location) time.Time {
 	year, month, date := day.Date()
 	midnight := time.Date(year, month, date, 0, 0, 0, 0, zone)
@@ -218,9 +220,9 @@ func Time(text string) (time.Time, error) {
 	return at.UTC(), nil
 }
 
-// Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range. There
-// is one bound more than there are buckets. Days are those of the zone, also where they have 23 or 25
-// hours; hours begin where the zone's clocks show a whole hour.
+// Buckets are the bounds of the days, or of the hours, that a time range touches, cut to the range.
+// There is one bound more than there are buckets. Days are those of the zone, also where they have
+// 23 or 25 hours; hours begin where the zone's clocks show a whole hour.
 func Buckets(from, before time.Time, zone *time.Location, byDay bool) []time.Time {
 	bounds := []time.Time{from.UTC()}
 	next := func(at time.Time) time.Time {

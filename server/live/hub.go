@@ -51,7 +51,8 @@ type Options struct {
 	Status StatusSources
 	// MaxClients defaults to the constant.
 	MaxClients int
-	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: nobody knows.
+	// CameraOfflineAfter is after how long without a picture a camera counts as offline; 0: nobody
+	// knows.
 	CameraOfflineAfter time.Duration
 	Log                *slog.Logger
 	// Now is the clock of the status. Defaults to time.Now.

@@ -324,8 +324,8 @@ func (s *Service) original(ctx context.Context, row *store.Picture) (_ *original
 	return &original{served, file, info}, ctx.Err()
 }
 
-// isRecorded tells whether a file has the size and the time of its row, as far as there are any. The
-// database keeps times to the microsecond.
+// isRecorded tells whether a file has the size and the time of its row, as far as there are any.
+// The database keeps times to the microsecond.
 func isRecorded(row *store.Picture, info fs.FileInfo) bool {
 	return (row.SizeBytes == nil || *row.SizeBytes == info.Size()) &&
 		(row.ModTime == nil || info.ModTime().Sub(*row.ModTime).Abs() <= time.Microsecond)

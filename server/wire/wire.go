@@ -1,5 +1,5 @@
-// Package wire gives rows the form that they have in the contract, for the lists and for the streams
-// alike.
+// Package wire gives rows the form that they have in the contract, for the lists and for the
+// streams alike.
 package wire
 
 import (
@@ -38,8 +38,8 @@ func notNil[S ~[]T, T any](items S) []T {
 	return items
 }
 
-// CameraStatus tells whether a picture came within the time after which a camera counts as offline. It
-// is nil when that is 0: the owner has not said.
+// CameraStatus tells whether a picture came within the time after which a camera counts as offline.
+// It is nil when that is 0: the owner has not said.
 func CameraStatus(camera seen.Camera, offlineAfter time.Duration, now time.Time) *gen.CameraStatus {
 	switch {
 	case offlineAfter == 0:

@@ -14,7 +14,8 @@ type Event = seen.Event
 // CameraState is a camera as it is now.
 type CameraState = seen.Camera
 
-// CameraCounts are how many cameras there are, and how many of them are online; nil when nobody knows.
+// CameraCounts are how many cameras there are, and how many of them are online; nil when nobody
+// knows.
 type CameraCounts struct {
 	Active *int64 `db:"active"`
 	Total  int64  `db:"total"`
@@ -56,8 +57,8 @@ func (s *Sequencer) Cameras(ctx context.Context, ids []string) (map[string]Camer
 	return found, nil
 }
 
-// CountCameras counts the cameras. offlineAfter is after how long without a picture one is offline; 0
-// when the owner has not said.
+// CountCameras counts the cameras. offlineAfter is after how long without a picture one is offline;
+// 0 when the owner has not said.
 func (s *Sequencer) CountCameras(ctx context.Context, offlineAfter time.Duration) (CameraCounts, error) {
 	var counts CameraCounts
 	if err := s.options.DB.Ready(); err != nil {

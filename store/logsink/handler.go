@@ -32,7 +32,8 @@ func isTransient(err error) bool {
 	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// handler passes records on and queues the severe ones. Handlers made by WithAttrs and WithGroup share the sink.
+// handler passes records on and queues the severe ones. Handlers made by WithAttrs and WithGroup
+// share the sink.
 type handler struct {
 	sink   *Sink
 	next   slog.Handler
@@ -127,7 +128,8 @@ func (h *handler) entry(record slog.Record) store.LogEntry {
 	return entry
 }
 
-// place puts an attribute into its column or into extra, under the names of its groups joined by dots.
+// place puts an attribute into its column or into extra, under the names of its groups joined by
+// dots.
 func place(entry *store.LogEntry, extra map[string]any, groups []string, attr slog.Attr) {
 	value := attr.Value.Resolve()
 	if value.Kind() == slog.KindGroup {

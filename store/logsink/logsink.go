@@ -1,5 +1,6 @@
-// Package logsink feeds the logs table: a slog handler that passes every record on and hands the severe ones to a
-// writer in batches. It never blocks the caller, counts what it drops, and never feeds on its own troubles.
+// Package logsink feeds the logs table: a slog handler that passes every record on and hands the
+// severe ones to a writer in batches. It never blocks the caller, counts what it drops, and never
+// feeds on its own troubles.
 package logsink
 
 import (
@@ -18,11 +19,14 @@ type writer interface {
 
 // Options says what to take and how.
 type Options struct {
-	// Next gets every record, those that are stored too. Required. What the sink itself has to say goes only there.
+	// Next gets every record, those that are stored too. Required. What the sink itself has to say
+	// goes only there.
 	Next slog.Handler
-	// MinLevel is the least severe level that is stored. Defaults to slog.LevelInfo; LOG_DB_MIN_LEVEL sets it.
+	// MinLevel is the least severe level that is stored. Defaults to slog.LevelInfo;
+	// LOG_DB_MIN_LEVEL sets it.
 	MinLevel slog.Leveler
-	// Capacity is how many entries may wait; further ones are dropped and counted. Defaults to 4096.
+	// Capacity is how many entries may wait; further ones are dropped and counted. Defaults to
+	// 4096.
 	Capacity int
 	// BatchSize is how many entries one write holds at most. Defaults to 256.
 	BatchSize int
@@ -67,7 +71,8 @@ func setDefault[T int | time.Duration](value *T, standard T) {
 // Handler is what loggers write to.
 func (s *Sink) Handler() slog.Handler { return &handler{sink: s, next: s.options.Next} }
 
-// Dropped is how many entries were not stored: the queue was full, or the database refused or missed them.
+// Dropped is how many entries were not stored: the queue was full, or the database refused or
+// missed them.
 func (s *Sink) Dropped() int64 { return s.dropped.Load() }
 
 // Run stores entries until ctx ends, then flushes what waits, within WriteTimeout. It returns nil.
@@ -106,7 +111,8 @@ func (s *Sink) Run(ctx context.Context) error {
 	}
 }
 
-// store writes one batch. A batch that the database cannot take now is kept, one that it refuses is dropped.
+// store writes one batch. A batch that the database cannot take now is kept, one that it refuses is
+// dropped.
 func (s *Sink) store(ctx context.Context, batch []store.LogEntry, failing bool) (rest []store.LogEntry, stillFailing bool) {
 	writeCtx, cancel := context.WithTimeout(ctx, s.options.WriteTimeout)
 	defer cancel()

@@ -11,7 +11,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// An empty camera folder is taken for a disk that is not mounted, but only where original images are to be deleted.
+// An empty camera folder is taken for a disk that is not mounted, but only where original images
+// are to be deleted.
 func TestAvailable(t *testing.T) {
 	t.Parallel()
 	e := setup(t)

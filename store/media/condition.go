@@ -27,7 +27,8 @@ type disk struct {
 	used, total, free int64
 }
 
-// writeState remembers whether the last write of a kind failed for a reason that lies with the disk.
+// writeState remembers whether the last write of a kind failed for a reason that lies with the
+// disk.
 type writeState struct {
 	mu     sync.Mutex
 	failed map[Kind]string // guarded by mu
@@ -64,8 +65,9 @@ func rootCause(err error) string {
 	return err.Error()
 }
 
-// watchCondition looks at the folders at each interval. A file system that hangs, such as a lost network mount, holds up one
-// look and no more: the next one starts when that is over, and Health says meanwhile that the folders do not answer.
+// watchCondition looks at the folders at each interval. A file system that hangs, such as a lost
+// network mount, holds up one look and no more: the next one starts when that is over, and Health
+// says meanwhile that the folders do not answer.
 func (s *Store) watchCondition(ctx context.Context) error {
 	results := make(chan *condition, 1)
 	looking := false
@@ -145,7 +147,8 @@ func (s *Store) look(ctx context.Context) *condition {
 	return found
 }
 
-// prepareSoon takes a folder into use as soon as the database is there. What goes wrong is kept with the folder.
+// prepareSoon takes a folder into use as soon as the database is there. What goes wrong is kept
+// with the folder.
 func (s *Store) prepareSoon(ctx context.Context, r *root) {
 	if r.expectedID() != "" || s.options.DB.Ready() != nil {
 		return
@@ -155,7 +158,8 @@ func (s *Store) prepareSoon(ctx context.Context, r *root) {
 	_ = s.prepare(ctx, r) // remembered by prepare itself
 }
 
-// lookAtMarked examines a folder that we write. A reachable folder is there and the right one, full or not.
+// lookAtMarked examines a folder that we write. A reachable folder is there and the right one, full
+// or not.
 func (s *Store) lookAtMarked(r *root) (reachable bool, problem error) {
 	dir, err := r.open()
 	if err != nil {
@@ -195,8 +199,8 @@ func tryWrite(dir *os.Root) error {
 	return err
 }
 
-// statDisk reads the size of the file system that a folder is on. Free is what an ordinary user may still write, so used and
-// free do not add up to the total where blocks are reserved.
+// statDisk reads the size of the file system that a folder is on. Free is what an ordinary user may
+// still write, so used and free do not add up to the total where blocks are reserved.
 func statDisk(path string) (disk, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
@@ -214,8 +218,9 @@ func blocks(count uint64, size int64) int64 {
 	return int64(count) * size //nolint:gosec // a file system of 2^63 bytes does not exist
 }
 
-// Health tells whether the media folders can be used, and if not why. It answers from the last look and never touches the disk.
-// The message is for everybody who may ask how the system is: where the folders lie is in the log only.
+// Health tells whether the media folders can be used, and if not why. It answers from the last look
+// and never touches the disk. The message is for everybody who may ask how the system is: where the
+// folders lie is in the log only.
 func (s *Store) Health() (ok bool, message string) {
 	found := s.condition.Load()
 	switch {
@@ -229,7 +234,8 @@ func (s *Store) Health() (ok bool, message string) {
 	return true, "media folders in order"
 }
 
-// outward words problems for everybody: without hints, and without the folders' paths. What is below a folder stays, as a path in it.
+// outward words problems for everybody: without hints, and without the folders' paths. What is
+// below a folder stays, as a path in it.
 func (s *Store) outward(problems []error) string {
 	said := make([]string, len(problems))
 	for i, problem := range problems {

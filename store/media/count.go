@@ -14,10 +14,12 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// recountPause is how often the maintained figures are checked against the disk: somebody may have changed files by hand.
+// recountPause is how often the maintained figures are checked against the disk: somebody may have
+// changed files by hand.
 const recountPause = time.Hour
 
-// countMarked counts the folders that we write: at the start, after a folder was away, and now and then to be sure.
+// countMarked counts the folders that we write: at the start, after a folder was away, and now and
+// then to be sure.
 func (s *Store) countMarked(ctx context.Context) error {
 	s.startFromKeptFigures(ctx)
 	next := make(map[Kind]time.Time)
@@ -49,7 +51,8 @@ func (s *Store) countMarked(ctx context.Context) error {
 	}
 }
 
-// startFromKeptFigures takes over the figures of an earlier process, unless the database is slower to come than a count.
+// startFromKeptFigures takes over the figures of an earlier process, unless the database is slower
+// to come than a count.
 func (s *Store) startFromKeptFigures(ctx context.Context) {
 	timer := time.NewTimer(5 * time.Second)
 	defer timer.Stop()
@@ -86,7 +89,8 @@ func (s *Store) countRoot(ctx context.Context, r *root) (err error) {
 	return nil
 }
 
-// countShard counts the regular files below one shard, or outside all of them. Our marker and temporary files do not count.
+// countShard counts the regular files below one shard, or outside all of them. Our marker and
+// temporary files do not count.
 func countShard(ctx context.Context, dir *os.Root, t *tally, name string) (files, bytes int64, err error) {
 	w := walker{dir: dir, visit: func(rel string, info fs.FileInfo) error {
 		if _, temporary := ours(rel); !temporary && !strings.HasPrefix(rel, ownPrefix) {
@@ -163,8 +167,8 @@ func (f *imageFigure) problem() error {
 	return errors.New(f.partial)
 }
 
-// countImages walks over the camera images again and again, gently. Only the first walk of a new installation hurries, because
-// until then there is no figure at all.
+// countImages walks over the camera images again and again, gently. Only the first walk of a new
+// installation hurries, because until then there is no figure at all.
 func (s *Store) countImages(ctx context.Context) error {
 	s.startFromKeptFigures(ctx)
 	lastFailure := "" // the same cause is logged once

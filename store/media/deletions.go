@@ -26,15 +26,16 @@ type Mark struct {
 	Kind Kind
 	// Path is the path as the row named it.
 	Path string
-	// ImageID is the ledger row of an image, 0 for other kinds. The file is removed only while it is still the one the row
-	// describes, and the row goes with it.
+	// ImageID is the ledger row of an image, 0 for other kinds. The file is removed only while it
+	// is still the one the row describes, and the row goes with it.
 	ImageID int64
 	// Wait is how long the file must stay at least.
 	Wait time.Duration
 }
 
-// Mark records in the caller's transaction that files are to be removed. Nothing happens to them before that transaction has been
-// committed and a sweep comes by. A file that a row still names by then stays.
+// Mark records in the caller's transaction that files are to be removed. Nothing happens to them
+// before that transaction has been committed and a sweep comes by. A file that a row still names by
+// then stays.
 func (s *Store) Mark(ctx context.Context, tx *sqlx.Tx, marks []Mark) error {
 	if len(marks) == 0 {
 		return nil
@@ -78,7 +79,8 @@ func (r *Removed) Add(other Removed) {
 	r.Failed += other.Failed
 }
 
-// Sweeper has the sole right to remove marked files, in all processes that share the database. Close it.
+// Sweeper has the sole right to remove marked files, in all processes that share the database.
+// Close it.
 type Sweeper struct {
 	store  *Store
 	conn   *sqlx.Conn
@@ -88,8 +90,8 @@ type Sweeper struct {
 // maxWarnings is how many files that cannot be removed one sweep names in the log.
 const maxWarnings = 20
 
-// Sweeper waits for the right to remove marked files and returns it. The background gives it up after each page of files, so the
-// wait is short.
+// Sweeper waits for the right to remove marked files and returns it. The background gives it up
+// after each page of files, so the wait is short.
 func (s *Store) Sweeper(ctx context.Context) (*Sweeper, error) {
 	sweeper, err := s.sweeper(ctx, `SELECT pg_advisory_lock($1) IS NOT NULL`)
 	return sweeper, store.Classify(ctx, "wait for the media sweep", err)
@@ -123,9 +125,9 @@ func (w *Sweeper) Close(ctx context.Context) error {
 	return errors.Join(err, w.conn.Close())
 }
 
-// Sweep removes all marked files that are due, and their marks. A file that is already gone counts as done. What cannot be
-// removed is set aside and does not stop the rest. The error wraps ErrUnavailable when a media folder is missing; what was
-// removed until then is in the result.
+// Sweep removes all marked files that are due, and their marks. A file that is already gone counts
+// as done. What cannot be removed is set aside and does not stop the rest. The error wraps
+// ErrUnavailable when a media folder is missing; what was removed until then is in the result.
 func (w *Sweeper) Sweep(ctx context.Context) (Removed, error) {
 	var (
 		total       Removed
@@ -189,7 +191,8 @@ const dueMarks = `
 // Prefix begins the absolute spelling of the paths of a kind.
 func (s *Store) Prefix(kind Kind) string { return s.root(kind).prefix() }
 
-// page works on the next marks after an id and returns the last id it saw, 0 when there are none left.
+// page works on the next marks after an id and returns the last id it saw, 0 when there are none
+// left.
 func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last int64, err error) {
 	s := w.store
 	var marks []mark
@@ -214,14 +217,16 @@ func (w *Sweeper) page(ctx context.Context, after int64) (removed Removed, last 
 	return removed, marks[len(marks)-1].ID, unlinkErr
 }
 
-// outcome is how one mark ended. A nil failure means that its file is gone or is not ours to remove.
+// outcome is how one mark ended. A nil failure means that its file is gone or is not ours to
+// remove.
 type outcome struct {
 	mark    *mark
 	failure error
 	forget  bool // the ledger row goes too
 }
 
-// unlink removes the files of a page. Marks of a folder that is not available are left as they are, and the error says so.
+// unlink removes the files of a page. Marks of a folder that is not available are left as they are,
+// and the error says so.
 func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, removed Removed, err error) {
 	dirs := openKinds{store: w.store}
 	defer dirs.close()
@@ -241,7 +246,8 @@ func (w *Sweeper) unlink(ctx context.Context, marks []mark) (done []outcome, rem
 	return done, removed, unavailable
 }
 
-// removeMarked removes one file. The error is for what concerns more than this file; the rest is in the outcome.
+// removeMarked removes one file. The error is for what concerns more than this file; the rest is in
+// the outcome.
 func (s *Store) removeMarked(ctx context.Context, dirs *openKinds, m *mark) (outcome, Removed, error) {
 	if err := ctx.Err(); err != nil {
 		return outcome{}, Removed{}, err
@@ -291,7 +297,8 @@ func one(kind Kind, size int64) Removed {
 	return removed
 }
 
-// settle removes the marks that are done, with the ledger rows of removed images, and notes what failed.
+// settle removes the marks that are done, with the ledger rows of removed images, and notes what
+// failed.
 func (w *Sweeper) settle(ctx context.Context, done []outcome) error {
 	if len(done) == 0 {
 		return nil
@@ -338,8 +345,9 @@ func (w *Sweeper) settle(ctx context.Context, done []outcome) error {
 	})
 }
 
-// inTx runs fn in one transaction. Its statements go through an index: what the planner believes about the size of a table is old
-// in the middle of a large deletion, and reading a whole table for each page would make the sweep quadratic.
+// inTx runs fn in one transaction. Its statements go through an index: what the planner believes
+// about the size of a table is old in the middle of a large deletion, and reading a whole table for
+// each page would make the sweep quadratic.
 func (w *Sweeper) inTx(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	tx, err := w.conn.BeginTxx(ctx, nil)
 	if err != nil {

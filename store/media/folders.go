@@ -26,9 +26,10 @@ type folderRow struct {
 
 const selectFolders = `SELECT kind, id, in_use, file_count, size_bytes, counted_at FROM media_folders`
 
-// prepare learns which id a folder must carry. The first time ever it makes the folder and gives it an id. The order survives a
-// crash at any point: the id is committed, then the marker is written, then the row says that the folder is in use. Until it says
-// so nothing was ever written there, so that a missing marker may be written again.
+// prepare learns which id a folder must carry. The first time ever it makes the folder and gives it
+// an id. The order survives a crash at any point: the id is committed, then the marker is written,
+// then the row says that the folder is in use. Until it says so nothing was ever written there, so
+// that a missing marker may be written again.
 func (s *Store) prepare(ctx context.Context, r *root) (err error) {
 	if !r.marked || r.expectedID() != "" {
 		return nil
@@ -72,8 +73,8 @@ func (s *Store) folderID(ctx context.Context, kind Kind) (folderRow, error) {
 	return row, err
 }
 
-// beginUse makes the folder and its marker, and says so in the database. A folder with the marker of another installation is
-// refused: all its files would look like left-overs here.
+// beginUse makes the folder and its marker, and says so in the database. A folder with the marker
+// of another installation is refused: all its files would look like left-overs here.
 func (s *Store) beginUse(ctx context.Context, r *root, id string) (err error) {
 	if err := os.MkdirAll(r.path, folderPermissions); err != nil {
 		return r.unavailable("cannot be made: " + rootReason(err))
@@ -100,7 +101,8 @@ func (s *Store) beginUse(ctx context.Context, r *root, id string) (err error) {
 	})
 }
 
-// loadFigures takes over what an earlier process counted, so that there is an answer before the first count is done.
+// loadFigures takes over what an earlier process counted, so that there is an answer before the
+// first count is done.
 func (s *Store) loadFigures(ctx context.Context) error {
 	if err := s.options.DB.Ready(); err != nil {
 		return err
@@ -126,7 +128,8 @@ func (s *Store) loadFigures(ctx context.Context) error {
 // figuresTimeout bounds reading and writing the kept figures.
 const figuresTimeout = 2 * time.Second
 
-// keepFigures stores the figures for the next start. Losing them costs a count, so a failure is only logged.
+// keepFigures stores the figures for the next start. Losing them costs a count, so a failure is
+// only logged.
 func (s *Store) keepFigures(ctx context.Context) {
 	if s.options.DB.Ready() != nil {
 		return

@@ -20,8 +20,8 @@ type verdict struct {
 	in      *folders
 }
 
-// judge decides about one marked file. The sweep and the preview both ask it, so that they agree. The error wraps ErrUnavailable
-// when the file's folder cannot be used.
+// judge decides about one marked file. The sweep and the preview both ask it, so that they agree.
+// The error wraps ErrUnavailable when the file's folder cannot be used.
 func (s *Store) judge(ctx context.Context, dirs *openKinds, m *mark) (verdict, error) {
 	r := s.root(m.Kind)
 	rel, ok := r.relative(m.Path)
@@ -57,9 +57,9 @@ func (s *Store) openFolder(ctx context.Context, kind Kind) (*os.Root, error) {
 	return r.open()
 }
 
-// Available returns an error that wraps ErrUnavailable when a folder that deletions need is missing, unreadable or the wrong one.
-// The cameras' folder is needed only when original images are deleted; it has no marker, but an empty one is taken for a disk that
-// is not mounted.
+// Available returns an error that wraps ErrUnavailable when a folder that deletions need is
+// missing, unreadable or the wrong one. The cameras' folder is needed only when original images are
+// deleted; it has no marker, but an empty one is taken for a disk that is not mounted.
 func (s *Store) Available(ctx context.Context, originals bool) error {
 	for _, r := range s.markedRoots() {
 		dir, err := s.openFolder(ctx, r.kind)
@@ -108,7 +108,8 @@ func (s *Store) Preview() *Preview { return &Preview{store: s, dirs: openKinds{s
 // Close ends the preview.
 func (p *Preview) Close() { p.dirs.close() }
 
-// Look returns what a sweep would remove if this file was marked and no row named it any more: nothing, or one file with its size.
+// Look returns what a sweep would remove if this file was marked and no row named it any more:
+// nothing, or one file with its size.
 func (p *Preview) Look(ctx context.Context, candidate Candidate) (Removed, error) {
 	m := mark{Kind: candidate.Kind, Path: candidate.Path, Expired: candidate.Kind == Image}
 	m.SizeBytes.Int64, m.ModTime.Time = candidate.SizeBytes, candidate.ModTime
@@ -124,12 +125,14 @@ func (p *Preview) Look(ctx context.Context, candidate Candidate) (Removed, error
 	return one(candidate.Kind, found.found.sizeBytes), nil
 }
 
-// Missing tells whether a path is one of ours and its file is not in its folder. It is false when the folder cannot be used.
+// Missing tells whether a path is one of ours and its file is not in its folder. It is false when
+// the folder cannot be used.
 func (p *Preview) Missing(ctx context.Context, kind Kind, path string) bool {
 	return p.absent(ctx, kind, path, false)
 }
 
-// Gone tells whether a file is certainly gone: its folder is there and can be read, and the file is not in it.
+// Gone tells whether a file is certainly gone: its folder is there and can be read, and the file is
+// not in it.
 func (p *Preview) Gone(ctx context.Context, kind Kind, path string) bool {
 	return p.absent(ctx, kind, path, true)
 }

@@ -23,11 +23,12 @@ const (
 // orphansPerSecond bounds the files that are looked up in the database.
 const orphansPerSecond = 20_000
 
-// orphanWait is how long a file that no row named stays after it was marked: a transaction that was just about to name it has
-// committed by then, and the sweep sees its row.
+// orphanWait is how long a file that no row named stays after it was marked: a transaction that was
+// just about to name it has committed by then, and the sweep sees its row.
 const orphanWait = 2 * time.Minute
 
-// cleanLeftovers removes marked files that a crash or a failure left, and marks files that no row names.
+// cleanLeftovers removes marked files that a crash or a failure left, and marks files that no row
+// names.
 func (s *Store) cleanLeftovers(ctx context.Context) error {
 	var orphansAt time.Time
 	for {
@@ -52,13 +53,14 @@ func (s *Store) cleanLeftovers(ctx context.Context) error {
 	}
 }
 
-// expected tells whether an error needs no log line here: the stop of the server, or a state that health shows.
+// expected tells whether an error needs no log line here: the stop of the server, or a state that
+// health shows.
 func (s *Store) expected(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, store.ErrUnavailable)
 }
 
-// sweepQuietly removes due files page by page and lets a cleanup go first: it takes the right to sweep only when nobody has it,
-// and gives it back after each page.
+// sweepQuietly removes due files page by page and lets a cleanup go first: it takes the right to
+// sweep only when nobody has it, and gives it back after each page.
 func (s *Store) sweepQuietly(ctx context.Context) error {
 	var after int64
 	for {
@@ -108,8 +110,8 @@ func (o *Orphans) add(kind Kind, marked, temporary []string) {
 	}
 }
 
-// MarkOrphans marks the files in both folders that are older than Options.OrphanAge and that no row names, and removes temporary
-// files of that age. Files that we did not write are never touched.
+// MarkOrphans marks the files in both folders that are older than Options.OrphanAge and that no row
+// names, and removes temporary files of that age. Files that we did not write are never touched.
 func (s *Store) MarkOrphans(ctx context.Context) (Orphans, error) {
 	found, err := s.orphans(ctx, true)
 	if found.Marked+found.Temporary > 0 {
@@ -158,7 +160,8 @@ func (s *Store) orphansIn(ctx context.Context, r *root, remove bool, found *Orph
 	})
 }
 
-// strangers gives use those files of ours that are old enough to have a row, in chunks, and old temporary files.
+// strangers gives use those files of ours that are old enough to have a row, in chunks, and old
+// temporary files.
 func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(final, temporary []string) error) error {
 	oldest := s.now().Add(-s.options.OrphanAge)
 	rate := pacer{perSecond: orphansPerSecond}
@@ -203,7 +206,8 @@ func (s *Store) strangers(ctx context.Context, r *root, dir *os.Root, use func(f
 	return flush()
 }
 
-// unnamed returns those of the files that neither a row nor a mark names, and marks them when told to.
+// unnamed returns those of the files that neither a row nor a mark names, and marks them when told
+// to.
 func (s *Store) unnamed(ctx context.Context, r *root, files []string, mark bool) (unnamed []string, err error) {
 	if len(files) == 0 {
 		return nil, nil

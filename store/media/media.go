@@ -1,12 +1,14 @@
-// Package media keeps the files that the database names: thumbnails and clips, written by us, and the cameras' images, which are
-// only counted and, when the owner asks for it, deleted.
+// Package media keeps the files that the database names: thumbnails and clips, written by us, and
+// the cameras' images, which are only counted and, when the owner asks for it, deleted.
 //
-// Two rules hold through every crash. A row names a file only after the file is safely on the disk: Write returns when it is. And
-// a file is removed only after a committed transaction has marked it: Mark, then Sweep. What a crash leaves behind, a later sweep
-// finishes: marked files that still exist, temporary files, and files that no row ever named.
+// Two rules hold through every crash. A row names a file only after the file is safely on the disk:
+// Write returns when it is. And a file is removed only after a committed transaction has marked it:
+// Mark, then Sweep. What a crash leaves behind, a later sweep finishes: marked files that still
+// exist, temporary files, and files that no row ever named.
 //
-// The folders of thumbnails and clips carry a marker with an id that the database knows. Where it is missing or another one, the
-// disk is not mounted or was exchanged: nothing is written and nothing is deleted until it is back, and Health says so.
+// The folders of thumbnails and clips carry a marker with an id that the database knows. Where it
+// is missing or another one, the disk is not mounted or was exchanged: nothing is written and
+// nothing is deleted until it is back, and Health says so.
 package media
 
 import (
@@ -26,7 +28,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// ErrUnavailable is in every error that says that a media folder is missing, unreadable or the wrong one.
+// ErrUnavailable is in every error that says that a media folder is missing, unreadable or the
+// wrong one.
 var ErrUnavailable = errors.New("a media folder is not available")
 
 // UnavailableError tells which folder cannot be used, and why. It wraps ErrUnavailable.
@@ -69,15 +72,18 @@ type Options struct {
 	Log     *slog.Logger
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
-	// CheckInterval is how often the state and the free space of the folders are looked at. Defaults to 500 ms.
+	// CheckInterval is how often the state and the free space of the folders are looked at.
+	// Defaults to 500 ms.
 	CheckInterval time.Duration
-	// ImagesPerSecond bounds the background walk over the camera images. Defaults to 5,000 files per second.
+	// ImagesPerSecond bounds the background walk over the camera images. Defaults to 5,000 files
+	// per second.
 	ImagesPerSecond int
-	// WalkPause is the least time between two walks. Defaults to 30 s. A walk also waits 20 times as long as the last one
-	// took, so that it is at work at most 5 % of the time.
+	// WalkPause is the least time between two walks. Defaults to 30 s. A walk also waits 20 times
+	// as long as the last one took, so that it is at work at most 5 % of the time.
 	WalkPause time.Duration
-	// OrphanAge is how old a file must be before it counts as left behind when no row names it. It must be longer than a
-	// detection may take from writing a thumbnail to its commit. Defaults to 1 h.
+	// OrphanAge is how old a file must be before it counts as left behind when no row names it. It
+	// must be longer than a detection may take from writing a thumbnail to its commit. Defaults to
+	// 1 h.
 	OrphanAge time.Duration
 	// MinFreeBytes is the free space below which the disk counts as full. Defaults to 64 MiB.
 	MinFreeBytes int64
@@ -167,8 +173,9 @@ func within(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
 }
 
-// Run watches the folders, counts the files, and removes in the background what crashes left behind, until ctx ends. Health and
-// Storage answer from what it found. A second Run returns an error.
+// Run watches the folders, counts the files, and removes in the background what crashes left
+// behind, until ctx ends. Health and Storage answer from what it found. A second Run returns an
+// error.
 func (s *Store) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
 		return errors.New("media: already running")

@@ -17,14 +17,15 @@ func namesQuery(kind Kind) string {
 	return `SELECT DISTINCT thumbnail_path FROM detections WHERE thumbnail_path = ANY ($1)`
 }
 
-// OtherSpelling is the SQL for the second way to write a path: absolute for a relative one and the reverse. The prefix is that of
-// the folder.
+// OtherSpelling is the SQL for the second way to write a path: absolute for a relative one and the
+// reverse. The prefix is that of the folder.
 func OtherSpelling(path, prefix string) string {
 	return `(CASE WHEN starts_with(` + path + `, ` + prefix + `) THEN substr(` + path + `, length(` + prefix + `) + 1) ELSE ` +
 		prefix + ` || ` + path + ` END)`
 }
 
-// spellings are the two ways to write a path below the folder. A path that is not ours has only itself.
+// spellings are the two ways to write a path below the folder. A path that is not ours has only
+// itself.
 func (r *root) spellings(path string) []string {
 	rel, ok := r.relative(path)
 	if !ok {
@@ -33,8 +34,9 @@ func (r *root) spellings(path string) []string {
 	return []string{rel, r.prefix() + rel}
 }
 
-// named returns those of the paths that query finds, in whichever of its spellings. The database is asked by equality with many
-// values: that is an index look-up for each, whatever the planner thinks of the tables.
+// named returns those of the paths that query finds, in whichever of its spellings. The database is
+// asked by equality with many values: that is an index look-up for each, whatever the planner
+// thinks of the tables.
 func (r *root) named(ctx context.Context, db sqlx.QueryerContext, query string, paths []string) (map[string]bool, error) {
 	if len(paths) == 0 {
 		return nil, nil

@@ -20,7 +20,8 @@ import (
 // inNamespace tells this test process that it is the one below.
 const inNamespace = "HSI_MEDIA_TEST_DATABASE"
 
-// TestDiskReallyFull runs itself again in a mount namespace of its own, where it can mount small disks as any user.
+// TestDiskReallyFull runs itself again in a mount namespace of its own, where it can mount small
+// disks as any user.
 func TestDiskReallyFull(t *testing.T) {
 	if url := os.Getenv(inNamespace); url != "" {
 		diskReallyFull(t, url)
@@ -101,8 +102,8 @@ func diskReallyFull(t *testing.T, databaseURL string) {
 	require.NoError(t, unix.Mount("", e.thumbnails, "", unix.MS_REMOUNT, ""))
 	healthy(true, "")
 
-	// Nothing of ours keeps the disk from being unmounted for longer than a look at it takes, and what is below the mount point is not
-	// taken for it.
+	// Nothing of ours keeps the disk from being unmounted for longer than a look at it takes, and
+	// what is below the mount point is not taken for it.
 	await.True(t, func() bool {
 		err := unix.Unmount(e.thumbnails, 0)
 		if errors.Is(err, unix.EBUSY) {

@@ -42,8 +42,9 @@ type parentFolder struct {
 	rel    string
 }
 
-// folders holds a media folder open for a short piece of work, and the folders below it that the work has come by. Everything done
-// through it happens in the media folder that was verified. Not safe for concurrent use.
+// folders holds a media folder open for a short piece of work, and the folders below it that the
+// work has come by. Everything done through it happens in the media folder that was verified. Not
+// safe for concurrent use.
 type folders struct {
 	dir     *os.Root
 	self    *os.File // the media folder itself
@@ -78,8 +79,9 @@ func (f *folders) closeParents() {
 	}
 }
 
-// inspect looks at a path without following a symbolic link in any part of it. Where the folder above a missing file must exist
-// and does not, the file's disk may just not be mounted: that is an error.
+// inspect looks at a path without following a symbolic link in any part of it. Where the folder
+// above a missing file must exist and does not, the file's disk may just not be mounted: that is an
+// error.
 func (f *folders) inspect(rel string, parentMustExist bool) (inspected, error) {
 	folder, base := path.Split(rel)
 	parent := f.parent(strings.TrimSuffix(folder, "/"))

@@ -12,8 +12,9 @@ import (
 	"syscall"
 )
 
-// markerName is the file in a media folder that carries the folder's id. The same id is in the database, so that an unmounted disk,
-// an exchanged disk or another installation's folder is noticed before anything is written or deleted.
+// markerName is the file in a media folder that carries the folder's id. The same id is in the
+// database, so that an unmounted disk, an exchanged disk or another installation's folder is
+// noticed before anything is written or deleted.
 const markerName = ownPrefix + "media"
 
 // ownPrefix begins the names of our own files directly in a media folder.
@@ -25,7 +26,8 @@ const maxMarkerBytes = 256
 // Kind says which folder a file belongs to.
 type Kind string
 
-// The kinds of files. Images are the cameras' own and live in a folder that may be read-only and carries no marker.
+// The kinds of files. Images are the cameras' own and live in a folder that may be read-only and
+// carries no marker.
 const (
 	Thumbnail Kind = "thumbnail"
 	Clip      Kind = "clip"
@@ -35,7 +37,8 @@ const (
 // waitsForDatabase is the reason of a folder whose id was not read yet.
 const waitsForDatabase = "waits for the database"
 
-// root is one folder of files. It holds nothing open between calls, so that the disk can be unmounted.
+// root is one folder of files. It holds nothing open between calls, so that the disk can be
+// unmounted.
 type root struct {
 	kind   Kind
 	path   string // absolute and clean
@@ -89,8 +92,9 @@ func (r *root) whyRefused() string {
 	return r.refused
 }
 
-// open opens the folder and proves that it is the right one. Everything done through the returned handle happens in exactly that
-// folder, even when another one is mounted over it meanwhile. Errors wrap ErrUnavailable.
+// open opens the folder and proves that it is the right one. Everything done through the returned
+// handle happens in exactly that folder, even when another one is mounted over it meanwhile. Errors
+// wrap ErrUnavailable.
 func (r *root) open() (*os.Root, error) {
 	dir, err := os.OpenRoot(r.path)
 	if err != nil {
@@ -134,8 +138,9 @@ func (r *root) unavailable(why string) error {
 	return &UnavailableError{Kind: r.kind, Path: r.path, Reason: why}
 }
 
-// relative turns a path as a row names it into the path below the folder. Only two spellings are ours: the clean relative one
-// that Write returns, and the same below the folder's absolute path. Any other names a file that is not ours to touch.
+// relative turns a path as a row names it into the path below the folder. Only two spellings are
+// ours: the clean relative one that Write returns, and the same below the folder's absolute path.
+// Any other names a file that is not ours to touch.
 func (r *root) relative(path string) (string, bool) {
 	rel := path
 	if filepath.IsAbs(path) {

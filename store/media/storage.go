@@ -8,8 +8,8 @@ import (
 
 // Report is what the files and the disk come to.
 type Report struct {
-	// DiskUsedBytes, DiskTotalBytes and DiskFreeBytes describe the file system of the thumbnail folder. Free is what may
-	// still be written, so used and free need not add up to the total.
+	// DiskUsedBytes, DiskTotalBytes and DiskFreeBytes describe the file system of the thumbnail
+	// folder. Free is what may still be written, so used and free need not add up to the total.
 	DiskUsedBytes, DiskTotalBytes, DiskFreeBytes int64
 	// DiskUsagePercent is used of total, 0 to 100, rounded to two decimals.
 	DiskUsagePercent float64
@@ -19,8 +19,9 @@ type Report struct {
 	At time.Time
 }
 
-// Storage returns the figures from memory: its cost does not depend on the number of files. The error wraps ErrUnavailable when a
-// part is not known: never counted so far, or the disk does not answer.
+// Storage returns the figures from memory: its cost does not depend on the number of files. The
+// error wraps ErrUnavailable when a part is not known: never counted so far, or the disk does not
+// answer.
 func (s *Store) Storage() (Report, error) {
 	found := s.condition.Load()
 	switch {

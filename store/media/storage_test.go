@@ -149,7 +149,8 @@ func TestStorage_ImagesAreCountedByAWalk(t *testing.T) {
 		return err == nil && withoutTime(report.Images) == media.Figure{FileCount: 4, SizeBytes: 10}
 	})
 
-	// A vanished folder is unknown, not empty: the last figure stays with its time, and the state says so.
+	// A vanished folder is unknown, not empty: the last figure stays with its time, and the state
+	// says so.
 	last, err := e.Storage()
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(filepath.Join(e.cameras, "thumbnails"), filepath.Join(outside, "thumbnails")))

@@ -19,8 +19,9 @@ type Figure struct {
 	AsOf      time.Time
 }
 
-// tally keeps the exact figure of a folder that only we write. Each shard is counted under its lock and adjusted under the same
-// lock whenever a file comes or goes, so that a count and a change never miss or double each other.
+// tally keeps the exact figure of a folder that only we write. Each shard is counted under its lock
+// and adjusted under the same lock whenever a file comes or goes, so that a count and a change
+// never miss or double each other.
 type tally struct {
 	shards map[string]*shard // fixed
 
@@ -64,7 +65,8 @@ func (t *tally) shardOf(rel string) string {
 	return restShard
 }
 
-// change runs do, which adds or removes files of one shard, and adjusts the figure when it succeeds.
+// change runs do, which adds or removes files of one shard, and adjusts the figure when it
+// succeeds.
 func (t *tally) change(ctx context.Context, name string, do func() error, files, bytes int64) error {
 	sh := t.shards[name]
 	if err := sh.lock.acquire(ctx); err != nil {
@@ -119,8 +121,8 @@ func (t *tally) counted(at time.Time) {
 	t.since = at
 }
 
-// seen notes whether the folder was in order at a time. After an absence the figure keeps the time at which it was last true
-// until everything is counted again.
+// seen notes whether the folder was in order at a time. After an absence the figure keeps the time
+// at which it was last true until everything is counted again.
 func (t *tally) seen(at time.Time, inOrder bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

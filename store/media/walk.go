@@ -18,8 +18,8 @@ const readChunk = 512
 // maxNamed bounds how many unreadable parts a message names.
 const maxNamed = 3
 
-// walker goes through a folder tree without following a symbolic link and without holding more than one chunk of entries and the
-// names of the folders that are still to do.
+// walker goes through a folder tree without following a symbolic link and without holding more than
+// one chunk of entries and the names of the folders that are still to do.
 type walker struct {
 	dir *os.Root
 	// visit sees each regular file.
@@ -53,8 +53,9 @@ func (p *parts) String() string {
 	return names
 }
 
-// walk goes through everything below start, which is a folder. What vanishes meanwhile is not an error; what cannot be read is
-// noted in unreadable; an error of visit, of pace and of start itself ends the walk.
+// walk goes through everything below start, which is a folder. What vanishes meanwhile is not an
+// error; what cannot be read is noted in unreadable; an error of visit, of pace and of start itself
+// ends the walk.
 func (w *walker) walk(ctx context.Context, start string) error {
 	todo := []string{start}
 	for len(todo) > 0 {

@@ -15,17 +15,18 @@ import (
 	"syscall"
 )
 
-// A file that we wrote is named <shard>/<name>-<16 hex digits><extension>; the shard is the first two of the digits. The digits
-// are random, so that a name is never used twice: a mark for an old file can never hit a new one. 256 shards keep a folder below
-// 100,000 files up to 25 million files.
+// A file that we wrote is named <shard>/<name>-<16 hex digits><extension>; the shard is the first
+// two of the digits. The digits are random, so that a name is never used twice: a mark for an old
+// file can never hit a new one. 256 shards keep a folder below 100,000 files up to 25 million
+// files.
 var (
 	namePattern      = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.[a-z0-9]{1,5}$`)
 	ourPattern       = regexp.MustCompile(`^([0-9a-f]{2})/[A-Za-z0-9][A-Za-z0-9._-]*-([0-9a-f]{16})\.[a-z0-9]{1,5}$`)
 	temporaryPattern = regexp.MustCompile(`^([0-9a-f]{2})/\.tmp-([0-9a-f]{16})$`)
 )
 
-// ours tells whether a relative path is one that we made, temporary or final. Whatever else lies in the folder is never deleted
-// unless a row named it.
+// ours tells whether a relative path is one that we made, temporary or final. Whatever else lies in
+// the folder is never deleted unless a row named it.
 func ours(rel string) (final, temporary bool) {
 	if m := ourPattern.FindStringSubmatch(rel); m != nil {
 		return m[1] == m[2][:2], false
@@ -36,11 +37,12 @@ func ours(rel string) (final, temporary bool) {
 	return false, false
 }
 
-// Write stores a thumbnail and returns its path for detections.thumbnail_path: relative to the thumbnail folder, so that the data
-// can be moved. The path is new on each call. When Write returns without error the file is on the disk, whatever happens next; a
-// file that no row names afterwards is removed after Options.OrphanAge. The name is that of a plain file with an extension, such
-// as "front-17.jpg". Errors wrap ErrUnavailable when the folder is missing or the wrong one; a full disk is a plain error. Both
-// pass: try again later.
+// Write stores a thumbnail and returns its path for detections.thumbnail_path: relative to the
+// thumbnail folder, so that the data can be moved. The path is new on each call. When Write returns
+// without error the file is on the disk, whatever happens next; a file that no row names afterwards
+// is removed after Options.OrphanAge. The name is that of a plain file with an extension, such as
+// "front-17.jpg". Errors wrap ErrUnavailable when the folder is missing or the wrong one; a full
+// disk is a plain error. Both pass: try again later.
 func (s *Store) Write(ctx context.Context, name string, data []byte) (string, error) {
 	return s.write(ctx, s.thumbnails, name, data)
 }
@@ -123,8 +125,8 @@ func closeRoot(dir *os.Root, err *error) {
 	}
 }
 
-// diskErrors are those of a disk that takes no writes: full, over its quota, read-only, broken, or closed to this process by a limit
-// on the size of its files.
+// diskErrors are those of a disk that takes no writes: full, over its quota, read-only, broken, or
+// closed to this process by a limit on the size of its files.
 var diskErrors = [...]syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EFBIG}
 
 // diskFull tells whether an error is one of diskErrors.

@@ -15,7 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// benchRows is how many detections with thumbnails the benchmark deletes. HSI_RETENTION_BENCH_ROWS changes it.
+// benchRows is how many detections with thumbnails the benchmark deletes. HSI_RETENTION_BENCH_ROWS
+// changes it.
 func benchRows(b *testing.B) int {
 	b.Helper()
 	text := os.Getenv("HSI_RETENTION_BENCH_ROWS")
@@ -27,7 +28,8 @@ func benchRows(b *testing.B) int {
 	return n
 }
 
-// history fills a database and a folder with rows that are due: five detections in an event, a thumbnail each.
+// history fills a database and a folder with rows that are due: five detections in an event, a
+// thumbnail each.
 func history(tb testing.TB, dir string, rows int) *env {
 	tb.Helper()
 	e, err := newEnv(storetest.New(tb), dir, storetest.Logger(tb))
@@ -91,7 +93,8 @@ func BenchmarkDryRun(b *testing.B) {
 	}
 }
 
-// BenchmarkBare is what a cleanup can at best come to: the deletes and unlinks alone, without any promise.
+// BenchmarkBare is what a cleanup can at best come to: the deletes and unlinks alone, without any
+// promise.
 func BenchmarkBare(b *testing.B) {
 	rows := benchRows(b)
 	for range b.N {

@@ -51,11 +51,12 @@ func (r *CheckReport) add(finding Finding) {
 	}
 }
 
-// Check verifies that every thumbnail and clip that a row names exists, that every file of ours has a row or a mark, that the
-// counters are right, that no event lacks its detections, and that the ledger agrees with itself. Rows that another program wrote
-// are not held to what they cannot have. With repair it mends what is safe to mend: nothing that a person could miss is removed.
-// It may run beside the server. Memory does not grow with the data. An error means that the check could not be finished; findings
-// are in the report only.
+// Check verifies that every thumbnail and clip that a row names exists, that every file of ours has
+// a row or a mark, that the counters are right, that no event lacks its detections, and that the
+// ledger agrees with itself. Rows that another program wrote are not held to what they cannot have.
+// With repair it mends what is safe to mend: nothing that a person could miss is removed. It may
+// run beside the server. Memory does not grow with the data. An error means that the check could
+// not be finished; findings are in the report only.
 func (s *Service) Check(ctx context.Context, repair bool) (CheckReport, error) {
 	report := CheckReport{At: s.now().UTC()}
 	if err := s.db.Ready(); err != nil {
@@ -104,7 +105,8 @@ func (s *Service) checkMedia(ctx context.Context, repair bool, report *CheckRepo
 	return s.checkMarks(ctx, repair, report)
 }
 
-// namedFiles is a column that names files. written is the condition on rows that we wrote ourselves.
+// namedFiles is a column that names files. written is the condition on rows that we wrote
+// ourselves.
 type namedFiles struct {
 	kind                                  media.Kind
 	name, meaning, table, column, written string
@@ -116,7 +118,8 @@ type namedFile struct {
 	Path string `db:"path"`
 }
 
-// checkNamedFiles finds rows that name a file which is not there. The repair lets the row go without it.
+// checkNamedFiles finds rows that name a file which is not there. The repair lets the row go
+// without it.
 func (s *Service) checkNamedFiles(ctx context.Context, named namedFiles, repair bool) (Finding, error) {
 	finding := Finding{Name: named.name, Meaning: named.meaning}
 	var after int64
@@ -146,7 +149,8 @@ func (s *Service) checkNamedFiles(ctx context.Context, named namedFiles, repair 
 	}
 }
 
-// settleMissing counts the rows among ids that still name their file: a cleanup may have been faster. The repair empties the name.
+// settleMissing counts the rows among ids that still name their file: a cleanup may have been
+// faster. The repair empties the name.
 func (s *Service) settleMissing(ctx context.Context, named namedFiles, ids []int64, repair bool, finding *Finding) error {
 	if len(ids) == 0 {
 		return nil

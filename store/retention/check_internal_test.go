@@ -15,7 +15,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// taken drives one image through the store to a batch, as the workers do, and returns its id and thumbnail.
+// taken drives one image through the store to a batch, as the workers do, and returns its id and
+// thumbnail.
 func (e *env) taken(t *testing.T, name string, at time.Time, join store.JoinDecision) (image int64, thumbnail string) {
 	t.Helper()
 	ctx := t.Context()
@@ -63,7 +64,8 @@ func (e *env) claimed(t *testing.T) int64 {
 	return open[0].ID
 }
 
-// inOrder makes a state in which everything agrees: an event, a dead letter, a waiting batch, and imported history.
+// inOrder makes a state in which everything agrees: an event, a dead letter, a waiting batch, and
+// imported history.
 func inOrder(t *testing.T, e *env) (image, event int64, thumbnail string) {
 	t.Helper()
 	image, thumbnail = e.taken(t, "a.jpg", old, store.JoinOpen)
@@ -109,7 +111,8 @@ func TestCheck_AllInOrder(t *testing.T) {
 func TestCheck_FindsAndRepairs(t *testing.T) {
 	t.Parallel()
 	removeThumbnail := func(e *env, thumbnail string) error { return os.Remove(filepath.Join(e.thumbnails, thumbnail)) }
-	// Each fault is made by statements, in which IMAGE and EVENT stand for ids, and by a change on the disk.
+	// Each fault is made by statements, in which IMAGE and EVENT stand for ids, and by a change on
+	// the disk.
 	cases := map[string]struct {
 		sql      string
 		disk     func(e *env, thumbnail string) error

@@ -11,13 +11,15 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// rule is something that must hold for every row. bad selects the ids of rows that break it, repair mends them where that is safe.
+// rule is something that must hold for every row. bad selects the ids of rows that break it, repair
+// mends them where that is safe.
 type rule struct {
 	name, meaning, bad string
 	repair             string // $1 is an array of ids; empty when a person has to decide
 }
 
-// rules are what the tables promise each other. A snapshot always keeps them, because every change of state is one transaction.
+// rules are what the tables promise each other. A snapshot always keeps them, because every change
+// of state is one transaction.
 var rules = []rule{ //nolint:gochecknoglobals // a constant
 	{
 		name: "event_without_detections", meaning: "Events of ours that have no detections.",
@@ -136,7 +138,8 @@ func (s *Service) repairRule(ctx context.Context, rule rule) (repaired int64, er
 	}
 }
 
-// checkCounters compares the counters with full counts in one snapshot. The repair counts again while nobody writes.
+// checkCounters compares the counters with full counts in one snapshot. The repair counts again
+// while nobody writes.
 func (s *Service) checkCounters(ctx context.Context, repair bool, report *CheckReport) error {
 	finding := Finding{Name: "counter_drift", Meaning: "Row counters that differ from the number of rows."}
 	var wrong []store.Counter
@@ -195,7 +198,8 @@ func (s *Service) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) erro
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it changed nothing
-	// The context bounds this transaction; going through a long history may take longer than a request's statement.
+	// The context bounds this transaction; going through a long history may take longer than a
+	// request's statement.
 	if _, err := tx.ExecContext(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
 		return fmt.Errorf("lift the statement timeout: %w", err)
 	}

@@ -61,7 +61,8 @@ func (r *run) deleteEvents(ctx context.Context, tx *sqlx.Tx, ids []int64, done *
 	return r.service.media.Mark(ctx, tx, marks)
 }
 
-// deletePart deletes up to BatchSize detections of one due event. The event goes last, so that a crash leaves it to the next run.
+// deletePart deletes up to BatchSize detections of one due event. The event goes last, so that a
+// crash leaves it to the next run.
 func (r *run) deletePart(ctx context.Context, tx *sqlx.Tx, event int64, done *Report) error {
 	var due []int64
 	err := tx.SelectContext(ctx, &due, `SELECT e.id FROM events AS e WHERE e.id = $2 AND `+eventDue+` FOR UPDATE`, r.plan.cutoff, event)
@@ -87,8 +88,9 @@ func (r *run) deletePart(ctx context.Context, tx *sqlx.Tx, event int64, done *Re
 	return r.service.media.Mark(ctx, tx, thumbnailMarks(gone))
 }
 
-// chosen are the rows of one page, joined by their key. With `id = ANY ($2)` a planner without statistics walks over everything that
-// is due, for each page again: 60,000 rows took a second for each 1,000.
+// chosen are the rows of one page, joined by their key. With `id = ANY ($2)` a planner without
+// statistics walks over everything that is due, for each page again: 60,000 rows took a second for
+// each 1,000.
 const chosen = `unnest($2::bigint[]) AS chosen (id)`
 
 // deleteStrays deletes detections that belong to no event.
@@ -127,8 +129,8 @@ func (r *run) deleteStrays(ctx context.Context, tx *sqlx.Tx, ids []int64, done *
 	return r.service.media.Mark(ctx, tx, thumbnailMarks(gone))
 }
 
-// expire moves images on that have lost their last detection, or their event. The row stays as long as the file, so that a scan
-// does not take the file for a new one.
+// expire moves images on that have lost their last detection, or their event. The row stays as long
+// as the file, so that a scan does not take the file for a new one.
 func (r *run) expire(ctx context.Context, tx *sqlx.Tx, images, batches []int64) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE images AS i SET state = 'expired', expired_at = $3, batch_id = NULL

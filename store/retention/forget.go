@@ -23,8 +23,9 @@ type oldImage struct {
 	Path string `db:"file_path"`
 }
 
-// forget removes ledger rows that nobody needs any more: finished, older than the cut-off, without detections, and without a file,
-// which somebody else has deleted. A row whose file is there stays, or the next scan would take the file for a new image.
+// forget removes ledger rows that nobody needs any more: finished, older than the cut-off, without
+// detections, and without a file, which somebody else has deleted. A row whose file is there stays,
+// or the next scan would take the file for a new image.
 func (s *Service) forget(ctx context.Context, cutoff time.Time) error {
 	var after int64
 	for {

@@ -19,8 +19,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// die lets a process run a cleanup of a world and returns whether it was killed before it had finished. A step below 0 means that
-// the process goes on until ctx ends.
+// die lets a process run a cleanup of a world and returns whether it was killed before it had
+// finished. A step below 0 means that the process goes on until ctx ends.
 func die(t *testing.T, ctx context.Context, w *world, url string, step int64) (killed bool) { //nolint:revive // t comes first
 	t.Helper()
 	cmd := exec.CommandContext(ctx, os.Args[0])
@@ -58,8 +58,8 @@ func finish(t *testing.T, w *world) {
 	w.check(t, w.expect())
 }
 
-// TestCleanup_KilledAtEveryStep lets a process run a cleanup and kills it with SIGKILL at each step in turn, in the short form at
-// every third; the next start must finish what it left.
+// TestCleanup_KilledAtEveryStep lets a process run a cleanup and kills it with SIGKILL at each step
+// in turn, in the short form at every third; the next start must finish what it left.
 func TestCleanup_KilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	const workers = 2

@@ -13,9 +13,10 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run, for a history and for one eight or
-// sixteen times as long: first in events of five detections, then all in one event. What happens to be in flight at the worst moment differs by
-// a megabyte from run to run, and it can only add, so the smallest of a few runs counts.
+// TestCleanup_MemoryDoesNotGrowWithRows measures what is alive on the heap at each step of a run,
+// for a history and for one eight or sixteen times as long: first in events of five detections,
+// then all in one event. What happens to be in flight at the worst moment differs by a megabyte
+// from run to run, and it can only add, so the smallest of a few runs counts.
 func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest // other tests would be in the figures
 	const (
 		few        = 1_000
@@ -41,8 +42,8 @@ func TestCleanup_MemoryDoesNotGrowWithRows(t *testing.T) { //nolint:paralleltest
 	}
 }
 
-// peak runs a cleanup of so many detections and returns the largest live heap seen in bytes, beyond what was alive before, and the
-// most detections that one transaction deleted.
+// peak runs a cleanup of so many detections and returns the largest live heap seen in bytes, beyond
+// what was alive before, and the most detections that one transaction deleted.
 func peak(t *testing.T, rows int, oneEvent bool) (peakBytes uint64, mostRows int64) {
 	t.Helper()
 	e := history(t, embeddedtest.TempDir(t), rows)

@@ -2,8 +2,8 @@ package retention
 
 import "time"
 
-// plan is what is due in one run. The conditions below are its one and only definition: the dry run counts by them and the real
-// run deletes by them.
+// plan is what is due in one run. The conditions below are its one and only definition: the dry run
+// counts by them and the real run deletes by them.
 type plan struct {
 	at           time.Time
 	cutoff       time.Time // what is older than this is due
@@ -14,8 +14,9 @@ type plan struct {
 // eventDue is the condition on an event e; $1 is the cut-off. An event is as old as its end.
 const eventDue = `coalesce(e.ended_at, e.started_at) < $1`
 
-// strayDue is the condition on a detection d; $1 is the cut-off. A detection without event is due by its own time, but not while
-// its image is still on the way to an event: a batch may wait for the analyzer for any length of time.
+// strayDue is the condition on a detection d; $1 is the cut-off. A detection without event is due
+// by its own time, but not while its image is still on the way to an event: a batch may wait for
+// the analyzer for any length of time.
 const strayDue = `d.event_id IS NULL AND d.detected_at < $1
 	AND NOT EXISTS (SELECT FROM images AS w WHERE w.id = d.image_id AND w.state IN ('seen', 'queued', 'detecting', 'batched'))
 	AND NOT EXISTS (SELECT FROM batches AS w WHERE w.id = d.batch_id AND w.state IN ('open', 'closed', 'queued', 'analyzing'))`
@@ -24,7 +25,8 @@ const strayDue = `d.event_id IS NULL AND d.detected_at < $1
 const detectionDue = `(CASE WHEN d.event_id IS NULL THEN ` + strayDue + `
 	ELSE EXISTS (SELECT FROM events AS e WHERE e.id = d.event_id AND ` + eventDue + `) END)`
 
-// imageExpires is the condition on an image i that loses its last detection in this run, or its event.
+// imageExpires is the condition on an image i that loses its last detection in this run, or its
+// event.
 const imageExpires = `i.state IN ('analyzed', 'dead_lettered')
 	AND NOT EXISTS (SELECT FROM detections AS d WHERE d.image_id = i.id AND NOT ` + detectionDue + `)
 	AND (EXISTS (SELECT FROM detections AS d WHERE d.image_id = i.id)

@@ -57,15 +57,16 @@ func countRows(ctx context.Context, tx *sqlx.Tx, p plan, report *Report) error {
 	return nil
 }
 
-// fileRow is a file that the run would mark or has already marked. Size and time are of images only.
+// fileRow is a file that the run would mark or has already marked. Size and time are of images
+// only.
 type fileRow struct {
 	Path      string        `db:"path"`
 	SizeBytes sql.NullInt64 `db:"size_bytes"`
 	ModTime   sql.NullTime  `db:"mtime"`
 }
 
-// dueFiles is the query for the files that a run would let go, each once: those of due rows, as long as no row that stays names
-// them too, and those marked earlier and not gone yet.
+// dueFiles is the query for the files that a run would let go, each once: those of due rows, as
+// long as no row that stays names them too, and those marked earlier and not gone yet.
 func (s *Service) dueFiles(kind media.Kind, p plan) (query string, args []any) {
 	// Only the first spelling within the folder's prefix is ours, see media.
 	const relative = `CASE WHEN starts_with(path, $3) AND substr(path, length($3) + 1, 1) <> '/' THEN substr(path, length($3) + 1) ELSE path END`

@@ -30,7 +30,8 @@ func seeds(t *testing.T) uint64 {
 	return n
 }
 
-// TestCleanup_RandomStates compares the dry run, the real run and a model of both over random states.
+// TestCleanup_RandomStates compares the dry run, the real run and a model of both over random
+// states.
 func TestCleanup_RandomStates(t *testing.T) {
 	t.Parallel()
 	const workers = 2

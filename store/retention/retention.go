@@ -1,10 +1,12 @@
-// Package retention deletes what is older than the owner wants to keep: events with their detections and thumbnails, detections
-// that belong to no event, GPU samples and log lines; and, when asked for, the cameras' original images. It also checks that rows,
-// files, counters and the ledger agree.
+// Package retention deletes what is older than the owner wants to keep: events with their
+// detections and thumbnails, detections that belong to no event, GPU samples and log lines; and,
+// when asked for, the cameras' original images. It also checks that rows, files, counters and the
+// ledger agree.
 //
-// One plan says what is due. A dry run counts by it, a real run deletes by it, in small transactions that each leave everything
-// consistent: rows go together with marks for their files, and only a committed mark lets media remove a file. So a run may die at
-// any point, and the next start finishes it.
+// One plan says what is due. A dry run counts by it, a real run deletes by it, in small
+// transactions that each leave everything consistent: rows go together with marks for their files,
+// and only a committed mark lets media remove a file. So a run may die at any point, and the next
+// start finishes it.
 package retention
 
 import (
@@ -24,10 +26,12 @@ import (
 // ErrRunning says that another cleanup is at work, here or in another process on the same database.
 var ErrRunning = errors.New("a cleanup is already running")
 
-// ErrOutOfTime says that a run or a preview reached its deadline. What a run deleted stays deleted; the next one goes on.
+// ErrOutOfTime says that a run or a preview reached its deadline. What a run deleted stays deleted;
+// the next one goes on.
 var ErrOutOfTime = errors.New("out of time")
 
-// ErrMediaUnavailable says that a media folder is missing, unreadable or the wrong one. Nothing is deleted then, rows included.
+// ErrMediaUnavailable says that a media folder is missing, unreadable or the wrong one. Nothing is
+// deleted then, rows included.
 var ErrMediaUnavailable = media.ErrUnavailable
 
 // cleanupLock is the advisory lock of the one cleanup that may run ("hsi-cln" in ASCII).
@@ -37,8 +41,8 @@ const cleanupLock = 0x6873692d636c6e
 type Options struct {
 	DB    *store.DB
 	Media *media.Store
-	// RetentionDays returns the value that is in force, read from the database and not from a copy: a run on a stale value
-	// would delete what the owner has just decided to keep.
+	// RetentionDays returns the value that is in force, read from the database and not from a copy:
+	// a run on a stale value would delete what the owner has just decided to keep.
 	RetentionDays func(ctx context.Context) (int, error)
 	// DeleteImages also deletes the cameras' original images of expired detections.
 	DeleteImages bool
@@ -81,7 +85,8 @@ type Report struct {
 	DryRun              bool
 	// At is when the run began: what is older than RetentionDays at that moment is due.
 	At time.Time
-	// SetAside counts rows that the database refused to delete. They are in the log and are tried again by the next run.
+	// SetAside counts rows that the database refused to delete. They are in the log and are tried
+	// again by the next run.
 	SetAside int64
 	// FilesFailed counts files that could not be removed. They stay marked and are tried again.
 	FilesFailed int64
@@ -124,17 +129,19 @@ func New(options Options) (*Service, error) {
 	}, nil
 }
 
-// Cleanup deletes everything that is due, or with dryRun only counts it. It has its own deadline. It ends early when ctx ends, so
-// a caller that answers a request must pass a context that outlives the client but not the server; what was committed until then
-// stays deleted and is in the report that comes with the error.
+// Cleanup deletes everything that is due, or with dryRun only counts it. It has its own deadline.
+// It ends early when ctx ends, so a caller that answers a request must pass a context that outlives
+// the client but not the server; what was committed until then stays deleted and is in the report
+// that comes with the error.
 //
-// Errors: ErrRunning when another cleanup is at work (a dry run never minds; dry runs wait for each other), ErrOutOfTime,
-// ErrMediaUnavailable, store.ErrUnavailable.
+// Errors: ErrRunning when another cleanup is at work (a dry run never minds; dry runs wait for each
+// other), ErrOutOfTime, ErrMediaUnavailable, store.ErrUnavailable.
 func (s *Service) Cleanup(ctx context.Context, dryRun bool) (Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.options.Deadline, ErrOutOfTime)
 	defer cancel()
 	if dryRun {
-		// Each holds a snapshot and a connection for as long as it counts: many at once would take the pool from everybody else.
+		// Each holds a snapshot and a connection for as long as it counts: many at once would take
+		// the pool from everybody else.
 		select {
 		case s.previewing <- struct{}{}:
 			defer func() { <-s.previewing }()
@@ -196,8 +203,8 @@ func (s *Service) newPlan(ctx context.Context) (plan, error) {
 	}, nil
 }
 
-// locked runs fn while no other cleanup can. The lock and all of the run's statements are on the same connection: when it breaks,
-// the lock and the work end together.
+// locked runs fn while no other cleanup can. The lock and all of the run's statements are on the
+// same connection: when it breaks, the lock and the work end together.
 func (s *Service) locked(ctx context.Context, fn func(conn *sqlx.Conn) error) (err error) {
 	conn, err := s.db.SQL().Connx(ctx)
 	if err != nil {
@@ -216,7 +223,8 @@ func (s *Service) locked(ctx context.Context, fn func(conn *sqlx.Conn) error) (e
 		return ErrRunning
 	}
 	defer func() {
-		// A connection whose context has ended is closed, and the lock with it; else it goes back to the pool without it.
+		// A connection whose context has ended is closed, and the lock with it; else it goes back
+		// to the pool without it.
 		if _, unlockErr := conn.ExecContext(ctx, `SELECT pg_advisory_unlock($1)`, int64(cleanupLock)); unlockErr != nil {
 			discard(conn)
 		}

@@ -19,7 +19,8 @@ const timedBatchFactor = 5
 // lockWait is how long a statement waits for somebody else's row lock.
 const lockWait = 2 * time.Second
 
-// maxSetAside is how many rows of one table may be refused before something must be wrong with the table itself.
+// maxSetAside is how many rows of one table may be refused before something must be wrong with the
+// table itself.
 const maxSetAside = 1000
 
 // run is one real cleanup under way.
@@ -33,7 +34,8 @@ type run struct {
 	sweeps  chan sweepResult // of the sweep that is under way; nil when there is none
 }
 
-// run deletes everything that is due. It goes on with the other tables when one fails, unless nothing can work any more.
+// run deletes everything that is due. It goes on with the other tables when one fails, unless
+// nothing can work any more.
 func (s *Service) run(ctx context.Context, conn *sqlx.Conn, p plan, report *Report) (err error) {
 	sweeper, err := s.media.Sweeper(ctx)
 	if err != nil {
@@ -88,7 +90,8 @@ type eventSize struct {
 	Detections int `db:"detections"`
 }
 
-// events deletes due events with their detections, marks the files of both, and lets the ledger forget their images.
+// events deletes due events with their detections, marks the files of both, and lets the ledger
+// forget their images.
 func (r *run) events(ctx context.Context) error {
 	after := start
 	for {
@@ -121,8 +124,8 @@ func (r *run) events(ctx context.Context) error {
 	}
 }
 
-// shrink deletes the detections of an event that has more of them than one transaction should delete. When the database refuses,
-// the event is left to the caller, which sets it aside.
+// shrink deletes the detections of an event that has more of them than one transaction should
+// delete. When the database refuses, the event is left to the caller, which sets it aside.
 func (r *run) shrink(ctx context.Context, event int64) error {
 	for {
 		var rows int64
@@ -162,7 +165,8 @@ func (r *run) fill(page []eventSize) (ids []int64, rest []eventSize) {
 	return ids, nil
 }
 
-// strays deletes due detections that belong to no event, marks their thumbnails, and lets the ledger forget their images.
+// strays deletes due detections that belong to no event, marks their thumbnails, and lets the
+// ledger forget their images.
 func (r *run) strays(ctx context.Context) error {
 	return r.pages(ctx, `
 		SELECT d.detected_at AS at, d.id FROM detections AS d
@@ -250,8 +254,8 @@ func (r *run) originals(ctx context.Context) error {
 // remover deletes rows by id in a transaction and adds to done what it deleted.
 type remover func(ctx context.Context, tx *sqlx.Tx, ids []int64, done *Report) error
 
-// batch deletes some rows in one transaction. When the database refuses, it tries halves, until the row that is to blame stands
-// alone: that one is set aside and the rest proceeds.
+// batch deletes some rows in one transaction. When the database refuses, it tries halves, until the
+// row that is to blame stands alone: that one is set aside and the rest proceeds.
 func (r *run) batch(ctx context.Context, table string, ids []int64, remove remover) error {
 	if err := r.service.media.Available(ctx, r.plan.deleteImages); err != nil {
 		return err
@@ -286,12 +290,14 @@ func (r *run) halve(ctx context.Context, table string, ids []int64, remove remov
 	return nil
 }
 
-// batchSettings holds for each transaction. A row lock of somebody else is not waited for long: the row is set aside. And each
-// statement goes through an index: what the planner believes about the size of a table is old in the middle of a large deletion,
-// and reading a whole table for each batch would make the run quadratic.
+// batchSettings holds for each transaction. A row lock of somebody else is not waited for long: the
+// row is set aside. And each statement goes through an index: what the planner believes about the
+// size of a table is old in the middle of a large deletion, and reading a whole table for each
+// batch would make the run quadratic.
 var batchSettings = fmt.Sprintf(`SET LOCAL lock_timeout = %d; SET LOCAL enable_seqscan = off`, lockWait.Milliseconds())
 
-// inTx runs fn in one transaction on the connection that holds the lock. Only what was committed is counted.
+// inTx runs fn in one transaction on the connection that holds the lock. Only what was committed is
+// counted.
 func (r *run) inTx(ctx context.Context, fn func(tx *sqlx.Tx, done *Report) error) error {
 	r.service.step(ctx, "before transaction")
 	tx, err := r.conn.BeginTxx(ctx, nil)
@@ -318,7 +324,8 @@ func (r *run) inTx(ctx context.Context, fn func(tx *sqlx.Tx, done *Report) error
 	return nil
 }
 
-// refused tells whether the database refused rows, in contrast to not being able to work at all: gone, stopping, read-only, full.
+// refused tells whether the database refused rows, in contrast to not being able to work at all:
+// gone, stopping, read-only, full.
 func refused(err error) bool {
 	pgErr, ok := errors.AsType[*pq.Error](err)
 	if !ok {

@@ -16,7 +16,8 @@ import (
 // jobName is the row of the table jobs that keeps the schedule.
 const jobName = "cleanup"
 
-// maxNap is the longest wait before the clock is looked at again: it may have been set, or the machine may have slept.
+// maxNap is the longest wait before the clock is looked at again: it may have been set, or the
+// machine may have slept.
 const maxNap = 10 * time.Minute
 
 // recordTimeout bounds writing the outcome of a run that was told to stop.
@@ -29,8 +30,9 @@ type Schedule struct {
 	LastError   *string    `db:"last_error"`
 }
 
-// Run cleans up once a day, and at the start when that is overdue, until ctx ends. The first run of a new installation comes a day
-// after the first start, so that its owner can set the retention period first. A second Run returns an error.
+// Run cleans up once a day, and at the start when that is overdue, until ctx ends. The first run of
+// a new installation comes a day after the first start, so that its owner can set the retention
+// period first. A second Run returns an error.
 func (s *Service) Run(ctx context.Context) error {
 	if !s.running.CompareAndSwap(false, true) {
 		return errors.New("retention: already running")
@@ -77,7 +79,8 @@ func (s *Service) announce(ctx context.Context) {
 	s.log.InfoContext(ctx, "cleanup is scheduled", attrs...)
 }
 
-// retryAfter is how long to wait after a number of failures in a row: a minute, doubled up to an hour.
+// retryAfter is how long to wait after a number of failures in a row: a minute, doubled up to an
+// hour.
 func retryAfter(failures int) time.Duration {
 	return min(time.Minute<<min(failures-1, 10), time.Hour)
 }

@@ -7,8 +7,8 @@ import (
 	"hsi.home.arpa/store/media"
 )
 
-// sweepEvery is after how many transactions marked files are removed, so that marks do not pile up. That goes on beside the next
-// transactions; not more than twice as many are ahead of it.
+// sweepEvery is after how many transactions marked files are removed, so that marks do not pile up.
+// That goes on beside the next transactions; not more than twice as many are ahead of it.
 const sweepEvery = 10
 
 // sweepResult is how a sweep ended.
@@ -72,7 +72,8 @@ func (r *run) maybeSweep(ctx context.Context) error {
 	return r.beginSweep(ctx)
 }
 
-// mayIgnore tells whether an error is about the cameras' folder, which matters only when originals are deleted.
+// mayIgnore tells whether an error is about the cameras' folder, which matters only when originals
+// are deleted.
 func (p plan) mayIgnore(err error) bool {
 	unavailable, ok := errors.AsType[*media.UnavailableError](err)
 	return ok && unavailable.Kind == media.Image && !p.deleteImages

@@ -78,7 +78,8 @@ type (
 	}
 )
 
-// world is a random state of database and disk, and what a cleanup must make of it, worked out without any SQL.
+// world is a random state of database and disk, and what a cleanup must make of it, worked out
+// without any SQL.
 type world struct {
 	random       *rand.Rand
 	cutoff       time.Time
@@ -269,7 +270,8 @@ func (w *world) loneImage(camera string) {
 	w.images = append(w.images, w.image(camera, state, new("because")))
 }
 
-// history makes rows as the server this one replaces has left them: no image, no batch, no link between event and detection.
+// history makes rows as the server this one replaces has left them: no image, no batch, no link
+// between event and detection.
 func (w *world) history(camera string) {
 	if w.one(2) {
 		event := eventRow{ID: int64(len(w.events) + 1), CameraID: camera, BatchID: new("f00"), Started: w.time()}

@@ -139,8 +139,8 @@ type CameraUpdate struct {
 	TimeZone *string // empty: the server's
 }
 
-// UpdateCamera changes a camera and returns it after the change. ErrNotFound when there is none. The
-// change and its audit entry are stored together; a change of nothing has none.
+// UpdateCamera changes a camera and returns it after the change. ErrNotFound when there is none.
+// The change and its audit entry are stored together; a change of nothing has none.
 func (s *Store) UpdateCamera(ctx context.Context, id string, update CameraUpdate, actor store.Actor) (Camera, error) {
 	var camera Camera
 	err := s.db.InTx(ctx, "update camera", func(ctx context.Context, tx *sqlx.Tx) error {

@@ -11,7 +11,8 @@ import (
 	"hsi.home.arpa/store"
 )
 
-// Detection is one object in one picture. Rows of other programs may lack everything that is a pointer.
+// Detection is one object in one picture. Rows of other programs may lack everything that is a
+// pointer.
 type Detection struct {
 	ID            int64     `db:"id"`
 	CameraID      string    `db:"camera_id"`
@@ -94,8 +95,8 @@ func (s *Store) Detection(ctx context.Context, id int64) (Detection, error) {
 	return detection, err
 }
 
-// DetectionsOfEvent lists some of the detections of an event, the oldest first. ErrNotFound when there is
-// no such event.
+// DetectionsOfEvent lists some of the detections of an event, the oldest first. ErrNotFound when
+// there is no such event.
 func (s *Store) DetectionsOfEvent(ctx context.Context, id int64, limit, offset int) (Listed[Detection], error) {
 	var listed Listed[Detection]
 	err := s.read(ctx, "list detections of an event", func(ctx context.Context, tx *sqlx.Tx) (err error) {

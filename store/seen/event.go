@@ -32,8 +32,8 @@ type Event struct {
 	CreatedAt    time.Time      `db:"created_at"`    // when it was stored
 }
 
-// detectionsOf is the statement of the ids of the detections of the event e: those that are tied to it,
-// and those that a row of another program names.
+// detectionsOf is the statement of the ids of the detections of the event e: those that are tied to
+// it, and those that a row of another program names.
 const detectionsOf = `CASE WHEN e.detection_ids IS NULL
 	THEN ARRAY(SELECT d.id FROM detections AS d WHERE d.event_id = e.id ORDER BY d.id)
 	ELSE ARRAY(
@@ -105,8 +105,8 @@ func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (List
 	return listed, err
 }
 
-// Stages are the times at which the stages of the pipeline were reached for an event; nil where that is
-// not known.
+// Stages are the times at which the stages of the pipeline were reached for an event; nil where
+// that is not known.
 type Stages struct {
 	FirstPictureSeenAt    *time.Time `db:"first_seen_at"`
 	LastPictureDetectedAt *time.Time `db:"detected_at"`
@@ -171,8 +171,9 @@ type EventUpdate struct {
 	Notes    *string // empty: none
 }
 
-// UpdateEvent changes what people say about an event and returns it after the change. ErrNotFound when
-// there is none. The change and its audit entry are stored together; a change of nothing has none.
+// UpdateEvent changes what people say about an event and returns it after the change. ErrNotFound
+// when there is none. The change and its audit entry are stored together; a change of nothing has
+// none.
 func (s *Store) UpdateEvent(ctx context.Context, id int64, update EventUpdate, actor store.Actor) (Event, error) {
 	var event Event
 	err := s.db.InTx(ctx, "update event", func(ctx context.Context, tx *sqlx.Tx) error {
@@ -227,8 +228,8 @@ func (s *Store) UpdateEvent(ctx context.Context, id int64, update EventUpdate, a
 
 func same(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// ExportEvents reads all events that fit, the newest first, in parts, and gives each part to write. It
-// ends with the first error of either. The audit entry is stored before the first part.
+// ExportEvents reads all events that fit, the newest first, in parts, and gives each part to write.
+// It ends with the first error of either. The audit entry is stored before the first part.
 func (s *Store) ExportEvents(
 	ctx context.Context, filter EventFilter, actor store.Actor, details map[string]any, write func([]Event) error,
 ) error {

@@ -14,8 +14,8 @@ import (
 	"hsi.home.arpa/store/seen"
 )
 
-// TestEvents_EachFilter: every filter, alone and with every other one, leaves exactly the rows that a
-// look at each row leaves, in order, whatever the page's size.
+// TestEvents_EachFilter: every filter, alone and with every other one, leaves exactly the rows that
+// a look at each row leaves, in order, whatever the page's size.
 func TestEvents_EachFilter(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
@@ -105,8 +105,8 @@ func TestEvents_EachFilter(t *testing.T) {
 	}
 }
 
-// TestEvents_CursorWhileRowsComeAndGo: of the rows that are there all the time none is skipped and none
-// shown twice, whatever else comes and goes and however many began at the same time.
+// TestEvents_CursorWhileRowsComeAndGo: of the rows that are there all the time none is skipped and
+// none shown twice, whatever else comes and goes and however many began at the same time.
 func TestEvents_CursorWhileRowsComeAndGo(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
@@ -149,8 +149,8 @@ func TestEvents_CursorWhileRowsComeAndGo(t *testing.T) {
 	}
 }
 
-// TestEvents_BoundedSearch: filters that fit few of many rows end in a short page that goes on, and in
-// the end every row that fits was shown.
+// TestEvents_BoundedSearch: filters that fit few of many rows end in a short page that goes on, and
+// in the end every row that fits was shown.
 func TestEvents_BoundedSearch(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
@@ -179,8 +179,8 @@ func TestEvents_BoundedSearch(t *testing.T) {
 	require.True(t, listed.CountIsMinimum)
 }
 
-// TestEvents_OfOtherPrograms: detections named by a JSON array, in its order; what is gone is left out,
-// and what is no array names none.
+// TestEvents_OfOtherPrograms: detections named by a JSON array, in its order; what is gone is left
+// out, and what is no array names none.
 func TestEvents_OfOtherPrograms(t *testing.T) {
 	t.Parallel()
 	e := setup(t)

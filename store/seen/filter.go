@@ -27,8 +27,8 @@ func objectTypes(asked []string) []string {
 	return slices.Compact(types)
 }
 
-// Hours are hours of the day in minutes since midnight, From included and Before not. They go across
-// midnight when From is the later one, and are the whole day when both are the same.
+// Hours are hours of the day in minutes since midnight, From included and Before not. They go
+// across midnight when From is the later one, and are the whole day when both are the same.
 type Hours struct{ From, Before int }
 
 // EventFilter says which events are meant. Its fields narrow each other; an empty one allows all.
@@ -158,7 +158,8 @@ func (s *scan) narrowToCameras(cameraIDs []string, args *arguments) {
 	s.branches = branches
 }
 
-// DetectionFilter says which detections are meant. Its fields narrow each other; an empty one allows all.
+// DetectionFilter says which detections are meant. Its fields narrow each other; an empty one
+// allows all.
 type DetectionFilter struct {
 	CameraIDs     []string
 	ObjectTypes   []string // vehicle and animal stand for their kinds

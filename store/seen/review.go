@@ -23,15 +23,15 @@ const (
 	toldOneByOne = 50
 )
 
-// ReviewEvents marks events as reviewed and returns how many were not before. Ids of no event are left
-// out. See mark for how many are stored.
+// ReviewEvents marks events as reviewed and returns how many were not before. Ids of no event are
+// left out. See mark for how many are stored.
 func (s *Store) ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error) {
 	return s.mark(ctx, ids, actor, map[string]any{"ids": ids})
 }
 
-// ReviewMatching marks all events that fit and were there at a position of the live stream, and returns
-// how many. The error is an ErrUnknownPosition when nobody can tell which those were. asked is what the
-// audit says about the filter.
+// ReviewMatching marks all events that fit and were there at a position of the live stream, and
+// returns how many. The error is an ErrUnknownPosition when nobody can tell which those were. asked
+// is what the audit says about the filter.
 func (s *Store) ReviewMatching(
 	ctx context.Context, filter EventFilter, epoch string, number int64, actor store.Actor, asked any,
 ) (int64, error) {
@@ -49,7 +49,8 @@ func (s *Store) ReviewMatching(
 			if page.After != nil {
 				return nil
 			}
-			// After the rows were read: whatever came late enough to be seen and not known is in it.
+			// After the rows were read: whatever came late enough to be seen and not known is in
+			// it.
 			later, err = eventsAfter(ctx, tx, epoch, number)
 			return err
 		})
@@ -98,8 +99,8 @@ func eventsAfter(ctx context.Context, tx *sqlx.Tx, epoch string, number int64) (
 	return later, nil
 }
 
-// mark marks events in parts, each in a transaction of its own. One audit entry has what was asked and
-// how many were marked so far. With an error the parts before it stay.
+// mark marks events in parts, each in a transaction of its own. One audit entry has what was asked
+// and how many were marked so far. With an error the parts before it stay.
 func (s *Store) mark(ctx context.Context, ids []int64, actor store.Actor, details map[string]any) (int64, error) {
 	var marked int64
 	var entry *int64

@@ -13,8 +13,8 @@ import (
 	"hsi.home.arpa/store/storetest"
 )
 
-// TestReviewMatching: what fits and was there when the list was read is marked, and what came later is
-// not, whether or not it has its position yet.
+// TestReviewMatching: what fits and was there when the list was read is marked, and what came later
+// is not, whether or not it has its position yet.
 func TestReviewMatching(t *testing.T) {
 	t.Parallel()
 	e := setup(t)

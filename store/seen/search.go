@@ -29,9 +29,9 @@ type Matches struct {
 	Position       string // see Listed
 }
 
-// Search finds events by words, as websearch_to_tsquery reads them, in any form that a person may type.
-// The filter narrows it, but for its score and hours. A camera's name is read as part of its events, as
-// it is now.
+// Search finds events by words, as websearch_to_tsquery reads them, in any form that a person may
+// type. The filter narrows it, but for its score and hours. A camera's name is read as part of its
+// events, as it is now.
 func (s *Store) Search(ctx context.Context, words string, filter EventFilter, limit, offset int) (Matches, error) {
 	words = withMinus(strings.ToValidUTF8(strings.ReplaceAll(words, "\x00", " "), " "))
 	var matches Matches
@@ -84,8 +84,8 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 	return matches, err
 }
 
-// withMinus writes NOT before a word as the minus that websearch_to_tsquery reads; for it NOT is a word
-// like any other. In quotes it is one. Spaces around the words are dropped.
+// withMinus writes NOT before a word as the minus that websearch_to_tsquery reads; for it NOT is a
+// word like any other. In quotes it is one. Spaces around the words are dropped.
 func withMinus(words string) string {
 	parts := strings.Split(words, `"`)
 	for i := 0; i < len(parts); i += 2 { // those outside of quotes
@@ -97,8 +97,8 @@ func withMinus(words string) string {
 // notBefore is NOT with the spaces behind it.
 var notBefore = regexp.MustCompile(`(^|\s)NOT\s+`)
 
-// searchQuery ranks the newest events that fit. named are the cameras whose name has one of the words.
-// Each row has the number of what fits; an empty page is one row with id 0.
+// searchQuery ranks the newest events that fit. named are the cameras whose name has one of the
+// words. Each row has the number of what fits; an empty page is one row with id 0.
 func searchQuery(words string, named []string, filter EventFilter, limit, offset int) (query string, args arguments) {
 	conditions := rangeOf("e.started_at", filter.From, filter.Before, &args)
 	if len(filter.CameraIDs) > 0 {

@@ -1,11 +1,11 @@
 // Package seen reads what the cameras saw: cameras, events and detections, for people and their
-// programs. It also keeps what people say about them: names, notes, what was reviewed. Rows of other
-// programs are read like our own.
+// programs. It also keeps what people say about them: names, notes, what was reviewed. Rows of
+// other programs are read like our own.
 //
 // A list is ordered by time and then by id. A page of it costs the same wherever it is: each filter
 // alone, and a camera with each other one, has an index in that order. Whatever else is combined is
-// looked for among a bounded number of rows, after which a page ends, full or not, and says where to
-// read on.
+// looked for among a bounded number of rows, after which a page ends, full or not, and says where
+// to read on.
 package seen
 
 import (
@@ -24,11 +24,13 @@ import (
 
 // Bounds of one read.
 const (
-	// maxScanned is how many rows are looked at for one page when the filters have no index together.
+	// maxScanned is how many rows are looked at for one page when the filters have no index
+	// together.
 	maxScanned = 5000
 	// MaxCount is where counting ends.
 	MaxCount = 10_000
-	// maxScannedForCount is how many rows are looked at to count when the filters have no index together.
+	// maxScannedForCount is how many rows are looked at to count when the filters have no index
+	// together.
 	maxScannedForCount = 20_000
 	// maxBranches is how many index ranges one list is merged from.
 	maxBranches = 100
@@ -83,8 +85,8 @@ func streamPosition(ctx context.Context, q sqlx.QueryerContext) (string, error) 
 	return position, nil
 }
 
-// read runs fn in a transaction that changes nothing, with an order of the rows that an index has read
-// from that index.
+// read runs fn in a transaction that changes nothing, with an order of the rows that an index has
+// read from that index.
 func (s *Store) read(ctx context.Context, op string, fn func(ctx context.Context, tx *sqlx.Tx) error) error {
 	if err := s.db.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -114,7 +116,8 @@ func (a *arguments) add(value any) string {
 
 // scan is a statement under construction that reads rows of one table in the order of the list.
 type scan struct {
-	// table is what the branches read, with its alias r, of which at and id are the columns of the order.
+	// table is what the branches read, with its alias r, of which at and id are the columns of the
+	// order.
 	table, at, id string
 	// branches are the conditions of the index ranges that are merged; at least one, perhaps empty.
 	branches []string
@@ -196,8 +199,8 @@ type found struct {
 	countIsMinimum bool
 }
 
-// run finds a page and counts the list. build makes the scan with its arguments; it is called for each
-// statement.
+// run finds a page and counts the list. build makes the scan with its arguments; it is called for
+// each statement.
 func run(ctx context.Context, tx *sqlx.Tx, page Page, build func(*arguments) scan) (found, error) {
 	f, err := find(ctx, tx, page, build)
 	if err != nil {

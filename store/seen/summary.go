@@ -20,8 +20,8 @@ type Bucket struct {
 	Unreviewed int64   `db:"unreviewed"`
 }
 
-// keptSpans bounds how many spans of time are kept summed up: three years of days. A span has a row of
-// about 100 bytes for each camera and level that had events.
+// keptSpans bounds how many spans of time are kept summed up: three years of days. A span has a row
+// of about 100 bytes for each camera and level that had events.
 const keptSpans = 1100
 
 // span is a time between two bounds.
@@ -33,8 +33,8 @@ type keptSpan struct {
 	buckets  []Bucket
 }
 
-// summaries keeps sums of spans. Each is behind the revision of the days that it touches, which is read
-// each time: what changed is counted anew.
+// summaries keeps sums of spans. Each is behind the revision of the days that it touches, which is
+// read each time: what changed is counted anew.
 type summaries struct{ kept *lru.Cache[span, keptSpan] }
 
 func newSummaries() summaries {
@@ -45,9 +45,9 @@ func newSummaries() summaries {
 	return summaries{kept}
 }
 
-// Summary counts the events between each two bounds, which rise, by camera and level. Without cameras
-// it counts those of all. Spans that were asked for before, as the days of a zone are, are only counted
-// again when something in them has changed.
+// Summary counts the events between each two bounds, which rise, by camera and level. Without
+// cameras it counts those of all. Spans that were asked for before, as the days of a zone are, are
+// only counted again when something in them has changed.
 func (s *Store) Summary(ctx context.Context, bounds []time.Time, cameraIDs []string) ([]Bucket, error) {
 	buckets := make([]Bucket, 0)
 	spans := make([]span, len(bounds)-1)
@@ -95,8 +95,8 @@ func (s *Store) Summary(ctx context.Context, bounds []time.Time, cameraIDs []str
 	return buckets, err
 }
 
-// revisionsOf are the sums of the revisions of the days that each span touches. They only rise, so that
-// equal ones are of the same rows.
+// revisionsOf are the sums of the revisions of the days that each span touches. They only rise, so
+// that equal ones are of the same rows.
 func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error) {
 	var days []struct {
 		Day      time.Time `db:"day"`

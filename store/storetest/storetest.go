@@ -1,5 +1,5 @@
-// Package storetest gives each test a migrated database of its own on a real PostgreSQL server, whose time zone is
-// far from UTC. A package that uses it runs embeddedtest.Main from its TestMain.
+// Package storetest gives each test a migrated database of its own on a real PostgreSQL server,
+// whose time zone is far from UTC. A package that uses it runs embeddedtest.Main from its TestMain.
 package storetest
 
 import (
@@ -20,15 +20,16 @@ import (
 
 const templateName = "hsi_template"
 
-// template is the migrated database that all others are cloned from, made by the first test that asks.
+// template is the migrated database that all others are cloned from, made by the first test that
+// asks.
 var template struct {
 	once sync.Once
 	err  error
 }
 
-// databases are the databases of this process: how many there were, and those of tests that have ended. These are
-// dropped when the next test asks for a database: by then their sessions are gone, which PostgreSQL would otherwise
-// wait for in steps of 100 ms.
+// databases are the databases of this process: how many there were, and those of tests that have
+// ended. These are dropped when the next test asks for a database: by then their sessions are gone,
+// which PostgreSQL would otherwise wait for in steps of 100 ms.
 var databases struct {
 	sync.Mutex
 	count int
@@ -44,7 +45,8 @@ func next() (name string, ended []string) {
 	return fmt.Sprintf("hsi_test_%d_%d", os.Getpid(), databases.count), ended
 }
 
-// admin has the sessions that make and drop databases. Starting a session costs more than making a database.
+// admin has the sessions that make and drop databases. Starting a session costs more than making a
+// database.
 var admin struct {
 	once     sync.Once
 	pool     *sqlx.DB
@@ -52,8 +54,8 @@ var admin struct {
 	err      error
 }
 
-// New returns an open, migrated, empty database. It is closed when the test ends, and dropped soon after; that of a
-// failed test stays until the test process ends, and its name is printed.
+// New returns an open, migrated, empty database. It is closed when the test ends, and dropped soon
+// after; that of a failed test stays until the test process ends, and its name is printed.
 func New(tb testing.TB) *store.DB {
 	tb.Helper()
 	return Open(tb, NewURL(tb))

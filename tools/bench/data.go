@@ -19,7 +19,8 @@ func sizeOf(scale float64) size {
 	return size{detections: n(1_000_000), logs: n(1_000_000), samples: n(518_400), thumbnails: n(150_000), clips: n(10_000), images: n(32_000)}
 }
 
-// historyDays is how far the data goes back: less than the retention period, so that no cleanup touches it.
+// historyDays is how far the data goes back: less than the retention period, so that no cleanup
+// touches it.
 const historyDays = 29
 
 // site returns the server with the whole data set, which most rows of the table share.
@@ -68,7 +69,8 @@ func (s *site) exec(ctx context.Context, query string, args ...any) error {
 	return nil
 }
 
-// load fills the tables and the folders of thumbnails and clips; the rows are spread evenly over the last days.
+// load fills the tables and the folders of thumbnails and clips; the rows are spread evenly over
+// the last days.
 func (s *site) load(ctx context.Context, n size, days float64) error {
 	type statement struct {
 		query string
@@ -135,7 +137,8 @@ func writeFiles(ctx context.Context, n int, path func(i int) string) error {
 // ledgerEpoch is the time of the first file that ledgerFiles makes.
 var ledgerEpoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
 
-// ledgerFiles makes files of a camera that the ledger has already, as they are after a month of uploads: many days, one folder each.
+// ledgerFiles makes files of a camera that the ledger has already, as they are after a month of
+// uploads: many days, one folder each.
 func ledgerFiles(ctx context.Context, s *site, camera string, n int) error {
 	const perFolder = 10_000
 	dir := filepath.Join(s.dataDir, "cameras", camera)

@@ -14,7 +14,8 @@ const (
 	mostChange = 20
 )
 
-// flat asks two servers in turn, of which one has ten times as many rows and files, and shows how much longer that one takes.
+// flat asks two servers in turn, of which one has ten times as many rows and files, and shows how
+// much longer that one takes.
 func flat(ctx context.Context, w *world, t *table) (err error) {
 	small, err := w.site(ctx)
 	if err != nil {

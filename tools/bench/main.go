@@ -1,5 +1,6 @@
-// Command bench measures the server against what the machine can do at best, side by side in one run, and prints a table with a
-// verdict for each row. It starts its own PostgreSQL, its own Redis and the real binary, and loads a data set into them.
+// Command bench measures the server against what the machine can do at best, side by side in one
+// run, and prints a table with a verdict for each row. It starts its own PostgreSQL, its own Redis
+// and the real binary, and loads a data set into them.
 //
 //	bin/bench -hsi bin/hsi [-scale 1] [-rows health,gpu,…] [-seconds 2] [-rounds 3]
 package main

@@ -90,8 +90,8 @@ func (s *stopwatch) count() int {
 	return len(s.arrived)
 }
 
-// detector measures from the close of a file to the moment the detector has its request, at 20 images of 1080p per second from four
-// cameras.
+// detector measures from the close of a file to the moment the detector has its request, at 20
+// images of 1080p per second from four cameras.
 func detector(ctx context.Context, w *world, t *table) error {
 	const images, perSecond, different = 400, 20, 40
 	service, err := newStopwatch(ctx)
@@ -124,7 +124,8 @@ func detector(ctx context.Context, w *world, t *table) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		// A comment behind the end marker would be cut; one in front of it makes each picture its own.
+		// A comment behind the end marker would be cut; one in front of it makes each picture its
+		// own.
 		content := withComment(drawn[i%different], fmt.Sprintf("picture %d", i))
 		path := filepath.Join(s.dataDir, "cameras", fmt.Sprintf("cam%d", i%4), fmt.Sprintf("%05d.jpg", i))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // see newWorld
@@ -168,7 +169,8 @@ func withComment(picture []byte, text string) []byte {
 	return slices.Concat(picture[:2], segment, picture[2:])
 }
 
-// frames measures how many pictures per second go through the built-in detector when more are waiting than it can do.
+// frames measures how many pictures per second go through the built-in detector when more are
+// waiting than it can do.
 func frames(ctx context.Context, w *world, t *table) error {
 	images := max(int(6000*min(w.scale, 1)), 500)
 	const cameras, different = 8, 64
@@ -202,7 +204,8 @@ func frames(ctx context.Context, w *world, t *table) error {
 	written := time.Since(began)
 	var done int
 	err = s.await(ctx, "all pictures were detected", func() bool {
-		// It is asked often, so it must cost little: the rows are counted only when none is left to work on.
+		// It is asked often, so it must cost little: the rows are counted only when none is left to
+		// work on.
 		err := s.db.QueryRowContext(ctx, `
 			SELECT CASE WHEN (SELECT seen_at FROM images WHERE state IN ('seen', 'queued', 'detecting') ORDER BY seen_at LIMIT 1) IS NULL
 				THEN (SELECT count(*) FROM images) ELSE 0 END`).Scan(&done)

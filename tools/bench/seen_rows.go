@@ -209,7 +209,8 @@ func nextCursor(ctx context.Context, address string) (string, error) {
 	return page.Next, nil
 }
 
-// summaries: 90 days in a zone that nobody has asked for, in one that was, and right after a change.
+// summaries: 90 days in a zone that nobody has asked for, in one that was, and right after a
+// change.
 func summaries(ctx context.Context, w *world, t *table, s *site) error {
 	path := "/api/events/summary?start_date=" + time.Now().AddDate(0, 0, -89).Format(time.DateOnly) + "&time_zone="
 	var first, again, changed []time.Duration
@@ -270,7 +271,8 @@ func patchEvent(ctx context.Context, s *site, id int) error {
 	return nil
 }
 
-// searches: a word that nearly all events have, one that some have, a rare one, and a camera's name.
+// searches: a word that nearly all events have, one that some have, a rare one, and a camera's
+// name.
 func searches(ctx context.Context, _ *world, t *table, s *site) error {
 	const limit = 50 * time.Millisecond
 	for _, words := range []string{"person", "garage", "wheelbarrow", "wheelbarrow OR window", `"person walked" -door`, "place person"} {

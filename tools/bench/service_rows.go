@@ -15,7 +15,8 @@ import (
 	vegeta "github.com/tsenart/vegeta/v12/lib"
 )
 
-// openLoop sends 1,000 requests per second at fixed times, whether or not earlier ones were answered.
+// openLoop sends 1,000 requests per second at fixed times, whether or not earlier ones were
+// answered.
 func openLoop(ctx context.Context, w *world, t *table) error {
 	s, err := w.site(ctx)
 	if err != nil {
@@ -47,7 +48,8 @@ func openLoop(ctx context.Context, w *world, t *table) error {
 	return nil
 }
 
-// attackBoth attacks our server and the bare one in turn, which says how much of a p99 is the machine's.
+// attackBoth attacks our server and the bare one in turn, which says how much of a p99 is the
+// machine's.
 func (w *world) attackBoth(ctx context.Context, s *site, paths []string, perSecond int) (ours, theirs []time.Duration, err error) {
 	bare, _, err := s.startBareBodies(ctx, paths)
 	if err != nil {
@@ -136,7 +138,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// cpuTime is what a process has used so far, of all cores. The kernel counts it in hundredths of a second.
+// cpuTime is what a process has used so far, of all cores. The kernel counts it in hundredths of a
+// second.
 func cpuTime(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -193,7 +196,8 @@ func (w *world) goBenchmark(ctx context.Context, pattern, pkg string) ([]time.Du
 	return times, nil
 }
 
-// sample runs the Go benchmark of reading the graphics card, with a driver library that answers at once.
+// sample runs the Go benchmark of reading the graphics card, with a driver library that answers at
+// once.
 func sample(ctx context.Context, w *world, t *table) error {
 	times, err := w.goBenchmark(ctx, "^BenchmarkRead$", "gpu")
 	if err != nil {

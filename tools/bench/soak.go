@@ -14,8 +14,9 @@ const (
 	soakCameras = 32
 	// soakEvery is the time between two looks at the server.
 	soakEvery = 5 * time.Second
-	// soakGrowth is how much larger the last quarter of a soak may be than the second: more than the memory of a Go program swings
-	// between two collections, less than any leak that an image leaves would make of it.
+	// soakGrowth is how much larger the last quarter of a soak may be than the second: more than
+	// the memory of a Go program swings between two collections, less than any leak that an image
+	// leaves would make of it.
 	soakGrowth = 1.15
 )
 
@@ -27,8 +28,8 @@ type footprint struct {
 	waiting              int // images not through the detector yet
 }
 
-// soak lets 32 cameras write one small picture a second each, and looks whether memory and descriptors stay level. It prints what it
-// saw each minute.
+// soak lets 32 cameras write one small picture a second each, and looks whether memory and
+// descriptors stay level. It prints what it saw each minute.
 func soak(ctx context.Context, w *world, t *table) error {
 	s, err := w.newSite(ctx, "soak")
 	if err != nil {
@@ -105,7 +106,8 @@ func soakRows(t *table, took time.Duration, seen []footprint) {
 	level("threads", func(f footprint) float64 { return float64(f.threads) }, "", "≤ the second + 4", 1, 4)
 }
 
-// soakCamerasWrite writes until took is over and returns how many pictures it wrote. The cameras take turns within each second.
+// soakCamerasWrite writes until took is over and returns how many pictures it wrote. The cameras
+// take turns within each second.
 func soakCamerasWrite(ctx context.Context, s *site, took time.Duration) (int, error) {
 	const different = 64
 	var drawn [][]byte

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// counters measures what keeping the counts costs writers: the same inserts with and without the triggers, in turn.
+// counters measures what keeping the counts costs writers: the same inserts with and without the
+// triggers, in turn.
 func counters(ctx context.Context, w *world, t *table) error {
 	s, err := w.newSite(ctx, "counters")
 	if err != nil {
@@ -89,7 +90,8 @@ func (s *site) insert(ctx context.Context, batch, statements int) (float64, erro
 	return float64(4*batch*statements) / time.Since(began).Seconds(), err
 }
 
-// cleanup compares a cleanup over the API with the deletes and unlinks alone, and watches what readers see meanwhile.
+// cleanup compares a cleanup over the API with the deletes and unlinks alone, and watches what
+// readers see meanwhile.
 func cleanup(ctx context.Context, w *world, t *table) error {
 	rows := max(int(1_000_000*w.scale), 1000)
 	bareRate, err := w.bareCleanup(ctx, rows)
@@ -199,7 +201,8 @@ func (s *site) cleanup(ctx context.Context) (thumbnails int, err error) {
 	return report.Thumbnails, nil
 }
 
-// readUntil reads the API 50 times per second until the returned function is called, which returns how long each took.
+// readUntil reads the API 50 times per second until the returned function is called, which returns
+// how long each took.
 func (s *site) readUntil(ctx context.Context) func() []time.Duration {
 	ctx, cancel := context.WithCancel(ctx)
 	var times []time.Duration
@@ -229,7 +232,8 @@ func (s *site) readUntil(ctx context.Context) func() []time.Duration {
 	}
 }
 
-// bareCleanup deletes the same rows and files with nothing but SQL and unlink, in batches of the same size, and returns rows per second.
+// bareCleanup deletes the same rows and files with nothing but SQL and unlink, in batches of the
+// same size, and returns rows per second.
 func (w *world) bareCleanup(ctx context.Context, rows int) (float64, error) {
 	s, err := w.newSite(ctx, "bare")
 	if err != nil {

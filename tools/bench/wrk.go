@@ -35,7 +35,8 @@ func (w *world) wrkPath() (string, error) {
 	return "", errNoWrk
 }
 
-// wrk loads one address with 1 thread and 16 connections and returns the answers per second. All of them must be good.
+// wrk loads one address with 1 thread and 16 connections and returns the answers per second. All of
+// them must be good.
 func (w *world) wrk(ctx context.Context, url string, header ...string) (float64, error) {
 	path, err := w.wrkPath()
 	if err != nil {
@@ -100,7 +101,8 @@ type endpoint struct {
 // served is what a server did under load.
 type served struct {
 	perSecond float64
-	// cpu is the processor time of the server's process for each answer. Other programs on the machine disturb it less than perSecond.
+	// cpu is the processor time of the server's process for each answer. Other programs on the
+	// machine disturb it less than perSecond.
 	cpu time.Duration
 }
 
@@ -120,7 +122,8 @@ func (w *world) load(ctx context.Context, pid int, url string) (served, error) {
 	return served{perSecond: perSecond, cpu: time.Duration(float64(after-before) / (perSecond * took.Seconds()))}, err
 }
 
-// compare loads our address and the bare server's in turn and adds a row with the median of the rounds' ratios.
+// compare loads our address and the bare server's in turn and adds a row with the median of the
+// rounds' ratios.
 func (w *world) compare(ctx context.Context, t *table, e endpoint, s *site, bare *bareServer) error {
 	var ratios, rates, bareRates []float64
 	var cpu, bareCPU []time.Duration
@@ -254,7 +257,8 @@ func (w *world) notModified(ctx context.Context, t *table, s *site, path string)
 	return nil
 }
 
-// freshHistory compares the time of requests that were never asked before, one after the other, in turn with the bare program.
+// freshHistory compares the time of requests that were never asked before, one after the other, in
+// turn with the bare program.
 func (w *world) freshHistory(ctx context.Context, t *table, s *site, theirs *bareServer, limit int) error {
 	const requests = 150
 	var ours, bare []time.Duration

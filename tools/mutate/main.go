@@ -1,15 +1,17 @@
-// Command mutate asks whether the tests would notice wrong code: it changes the code in one place at a time, lets the package's tests
-// run, and lists the changes that no test noticed. Nothing on disk is changed: the compiler is given the changed file by an overlay.
+// Command mutate asks whether the tests would notice wrong code: it changes the code in one place
+// at a time, lets the package's tests run, and lists the changes that no test noticed. Nothing on
+// disk is changed: the compiler is given the changed file by an overlay.
 //
 //	bin/mutate -per 40 -seed 1 ./server ./gpu …
 //	bin/mutate -only gpu/nvml.go:92 ./gpu
 //
 // It is called in the folder of the server's module, whose packages and tests it names and runs.
 //
-// The places are drawn at random, as many in each package; -only takes those of the lines that are named instead. A change that does
-// not compile is drawn again. One that makes the tests hang counts as noticed, and the table says how many did: the limit is five
-// times the time that the tests take without a change, so that a busy machine is no reason. While it runs, each change is told with
-// the test that noticed it.
+// The places are drawn at random, as many in each package; -only takes those of the lines that are
+// named instead. A change that does not compile is drawn again. One that makes the tests hang
+// counts as noticed, and the table says how many did: the limit is five times the time that the
+// tests take without a change, so that a busy machine is no reason. While it runs, each change is
+// told with the test that noticed it.
 package main
 
 import (
@@ -34,7 +36,8 @@ import (
 )
 
 const (
-	// timesPlain and minTimeout bound a run of the tests with a change, measured by the run without one.
+	// timesPlain and minTimeout bound a run of the tests with a change, measured by the run without
+	// one.
 	timesPlain   = 5
 	minTimeout   = time.Minute
 	firstTimeout = 10 * time.Minute

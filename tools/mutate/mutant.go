@@ -30,7 +30,8 @@ func (m mutant) String() string { return fmt.Sprintf("`%s` %s", m.place(), m.wha
 
 func (m mutant) place() string { return fmt.Sprintf("%s:%d", m.file.path, m.line) }
 
-// changed is the whole file with the change. The line directive of the compiler is not needed: lines stay the same.
+// changed is the whole file with the change. The line directive of the compiler is not needed:
+// lines stay the same.
 func (m mutant) changed() []byte {
 	return slices.Concat(m.file.content[:m.start], []byte(m.text), m.file.content[m.end:])
 }
@@ -79,8 +80,9 @@ func (f *finder) add(from, to token.Pos, what, text string) {
 	})
 }
 
-// visit looks at one node. What only words a message is left out: log calls, whether one is made, and the making of error texts. So
-// is the locking of a mutex: without it the program stops at once, or only the race detector sees it, and neither says anything about the tests.
+// visit looks at one node. What only words a message is left out: log calls, whether one is made,
+// and the making of error texts. So is the locking of a mutex: without it the program stops at
+// once, or only the race detector sees it, and neither says anything about the tests.
 func (f *finder) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.CallExpr:

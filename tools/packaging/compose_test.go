@@ -21,8 +21,8 @@ import (
 // secretNames are what scripts/env.sh makes up.
 var secretNames = []string{"POSTGRES_PASSWORD", "REDIS_PASSWORD", "NEMOTRON_API_KEY", "API_KEYS"}
 
-// envScript runs the script that is in the project of an .env file. The shell is named, since a file
-// that was just written is busy for as long as a process started meanwhile has inherited it.
+// envScript runs the script that is in the project of an .env file. The shell is named, since a
+// file that was just written is busy for as long as a process started meanwhile has inherited it.
 func envScript(envFile string, arguments ...string) (output string, exit int) {
 	script := filepath.Join(filepath.Dir(envFile), "scripts/env.sh")
 	path := []string{"PATH=" + os.Getenv("PATH")}

@@ -21,7 +21,8 @@ func escapeQuery(path string) string {
 	return strings.ReplaceAll(url.QueryEscape(path), "%2F", "/")
 }
 
-// RedisArgs are the arguments of a server that works in home, with its socket in runDir, and settings on top.
+// RedisArgs are the arguments of a server that works in home, with its socket in runDir, and
+// settings on top.
 func RedisArgs(home, runDir string, settings map[string]string) []string {
 	args := []string{
 		"--port", "0", "--unixsocket", RedisSocket(runDir), "--unixsocketperm", "700", "--dir", home,

@@ -13,8 +13,8 @@ import (
 // MinPostgresMajor is the oldest PostgreSQL that the rest of the program is written for.
 const MinPostgresMajor = 14
 
-// SystemDepsDir is where packages are unpacked by root when the project's own folder cannot be reached by the user that
-// the servers run as.
+// SystemDepsDir is where packages are unpacked by root when the project's own folder cannot be
+// reached by the user that the servers run as.
 const SystemDepsDir = "/var/lib/hsi/deps"
 
 // Program is an executable and the folders of the libraries that it needs beyond the system's.
@@ -82,8 +82,8 @@ func NewFinder(identity Identity, dirs []string) Finder {
 	return Finder{Identity: identity, Dirs: append(slices.Clone(dirs), SystemDepsDir), SearchPath: os.Getenv("PATH"), SystemRoot: "/"}
 }
 
-// Postgres finds PostgreSQL: of several the one of major version want, or else the newest. It returns *MissingError when
-// there is none.
+// Postgres finds PostgreSQL: of several the one of major version want, or else the newest. It
+// returns *MissingError when there is none.
 func (f Finder) Postgres(want int) (Postgres, error) {
 	var found []Postgres
 	var refused []string
@@ -142,8 +142,9 @@ func (f Finder) program(name, versionOption, install string) (Program, error) {
 	return Program{}, missing(name, install, refused)
 }
 
-// candidates lists the programs of a name: on the search path, in the system's usual folders (pattern, relative to the
-// root), in Dirs, and in packages unpacked into folders of Dirs (scripts/deps.sh makes "postgres", "redis" and "ffmpeg" there).
+// candidates lists the programs of a name: on the search path, in the system's usual folders
+// (pattern, relative to the root), in Dirs, and in packages unpacked into folders of Dirs
+// (scripts/deps.sh makes "postgres", "redis" and "ffmpeg" there).
 func (f Finder) candidates(name, pattern string) []Program {
 	var programs []Program
 	add := func(path string, libraries []string) {
@@ -171,8 +172,9 @@ func (f Finder) candidates(name, pattern string) []Program {
 	return programs
 }
 
-// executable resolves links: one to another folder leads to the installation that a program belongs to, which finds
-// its other files from there. A link beside a target of another name is kept (redis-server is one).
+// executable resolves links: one to another folder leads to the installation that a program belongs
+// to, which finds its other files from there. A link beside a target of another name is kept
+// (redis-server is one).
 func executable(path string) (string, bool) {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
@@ -198,7 +200,8 @@ func addAll(pattern string, libraries []string, add func(string, []string)) {
 	}
 }
 
-// libraryDirs lists the library folders below the root of unpacked packages, also those that installed packages reach by links.
+// libraryDirs lists the library folders below the root of unpacked packages, also those that
+// installed packages reach by links.
 func libraryDirs(root string) []string {
 	resolved, err := filepath.EvalSymlinks(root)
 	if err != nil {

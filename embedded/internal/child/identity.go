@@ -20,8 +20,8 @@ type Identity struct {
 	switched bool
 }
 
-// ChooseIdentity returns our own user, or, for root, an unprivileged one: PostgreSQL refuses to run as root and Redis has
-// no reason to. The user "postgres" is preferred, then "nobody".
+// ChooseIdentity returns our own user, or, for root, an unprivileged one: PostgreSQL refuses to run
+// as root and Redis has no reason to. The user "postgres" is preferred, then "nobody".
 func ChooseIdentity() Identity {
 	if os.Geteuid() != 0 {
 		return OtherIdentity(os.Geteuid(), os.Getegid())
@@ -66,15 +66,16 @@ func OtherIdentity(uid, gid int) Identity {
 	return Identity{Name: name, UID: uid, GID: gid, switched: uid != os.Geteuid()}
 }
 
-// CanReach reports whether the user can enter dir. Asked by really entering it: mode bits do not tell about access
-// lists and network mounts.
+// CanReach reports whether the user can enter dir. Asked by really entering it: mode bits do not
+// tell about access lists and network mounts.
 func (i Identity) CanReach(dir string) bool {
 	_, err := i.Probe(Program{Path: "/bin/sh"}, dir, "-c", ":")
 	return err == nil
 }
 
-// MakeDir creates dir with the given mode, owned by the user, or takes an existing folder of the user. Parents are made
-// with mode 0755. An existing folder keeps its content and gets owner and mode set.
+// MakeDir creates dir with the given mode, owned by the user, or takes an existing folder of the
+// user. Parents are made with mode 0755. An existing folder keeps its content and gets owner and
+// mode set.
 func (i Identity) MakeDir(dir string, mode os.FileMode) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return fmt.Errorf("create folder: %w", err)

@@ -14,7 +14,8 @@ import (
 type Cluster struct {
 	// User is the superuser, Database an extra database to create; empty creates none.
 	User, Database string
-	// Scratch makes a cluster that is thrown away: nothing is synced to disk, pages carry no checksums.
+	// Scratch makes a cluster that is thrown away: nothing is synced to disk, pages carry no
+	// checksums.
 	Scratch bool
 }
 
@@ -57,8 +58,8 @@ func HasData(home string) (bool, error) {
 	return false, nil
 }
 
-// Init makes the cluster in home unless there is one. It works under a temporary name and renames at the end, so that a
-// start that was cut off in the middle leaves nothing that looks like data.
+// Init makes the cluster in home unless there is one. It works under a temporary name and renames
+// at the end, so that a start that was cut off in the middle leaves nothing that looks like data.
 func (p Postgres) Init(ctx context.Context, identity Identity, home string, cluster Cluster) error {
 	if major, err := DataMajor(home); err != nil || major != 0 {
 		return err
@@ -111,8 +112,8 @@ func syncDir(path string) error {
 	return nil
 }
 
-// PostgresArgs are the arguments of a server on the cluster in home whose socket lies in runDir, with settings in a
-// stable order.
+// PostgresArgs are the arguments of a server on the cluster in home whose socket lies in runDir,
+// with settings in a stable order.
 func PostgresArgs(home, runDir string, settings map[string]string) []string {
 	args := []string{"-D", DataDir(home), "-k", runDir, "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"}
 	return append(args, settingArgs(settings)...)

@@ -15,14 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockName is the file in a server's home that the server and all its children keep locked by an inherited descriptor.
+// lockName is the file in a server's home that the server and all its children keep locked by an
+// inherited descriptor.
 const lockName = "processes.lock"
 
 // serverNames are the executables that may work in a home; nothing else is ever killed there.
 var serverNames = []string{"postgres", "initdb", "redis-server", "redis-check-rdb"}
 
-// OpenLock opens or makes a lock file in home. One that root makes is handed to the home's owner, who may be the next to
-// start a server there.
+// OpenLock opens or makes a lock file in home. One that root makes is handed to the home's owner,
+// who may be the next to start a server there.
 func OpenLock(home, name string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(home, name), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -42,9 +43,10 @@ func OpenLock(home, name string) (*os.File, error) {
 	return lock, nil
 }
 
-// waitForPredecessor returns the home's locked lock file once no process of an earlier server is left. The caller must
-// make sure that nobody else supervises the home: what still runs there is then an orphan. An orphan is on its way out
-// (the kernel told it when its parent died); one that does not go is told again, then killed.
+// waitForPredecessor returns the home's locked lock file once no process of an earlier server is
+// left. The caller must make sure that nobody else supervises the home: what still runs there is
+// then an orphan. An orphan is on its way out (the kernel told it when its parent died); one that
+// does not go is told again, then killed.
 func waitForPredecessor(ctx context.Context, home string) (*os.File, error) {
 	lock, err := OpenLock(home, lockName)
 	if err != nil {
@@ -82,8 +84,9 @@ func waitForPredecessor(ctx context.Context, home string) (*os.File, error) {
 	}
 }
 
-// processesIn lists the server processes whose working folder is home or below it. PostgreSQL's children lead process
-// groups of their own, so the group of the server does not reach them, but all work in the data folder.
+// processesIn lists the server processes whose working folder is home or below it. PostgreSQL's
+// children lead process groups of their own, so the group of the server does not reach them, but
+// all work in the data folder.
 func processesIn(home string) []int {
 	home, err := filepath.EvalSymlinks(home)
 	if err != nil {
@@ -119,8 +122,9 @@ func killAll(home string) {
 	}
 }
 
-// RemoveLeftovers kills what still runs in home and frees the System V segment that a killed PostgreSQL leaves behind.
-// For homes that will be deleted; a home that is started again cleans up by itself.
+// RemoveLeftovers kills what still runs in home and frees the System V segment that a killed
+// PostgreSQL leaves behind. For homes that will be deleted; a home that is started again cleans up
+// by itself.
 func RemoveLeftovers(home, dataDir string) {
 	killAll(home)
 	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))

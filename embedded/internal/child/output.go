@@ -11,7 +11,8 @@ import (
 // maxLineBytes is where a longer line of a server's output is cut.
 const maxLineBytes = 4096
 
-// forEachLine hands each line of r to output until r ends. It reads on whatever happens: a full pipe would freeze the server.
+// forEachLine hands each line of r to output until r ends. It reads on whatever happens: a full
+// pipe would freeze the server.
 func forEachLine(r io.Reader, output func(string)) {
 	reader := bufio.NewReaderSize(r, maxLineBytes)
 	for {

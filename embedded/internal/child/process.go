@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// leftoverPatience is how long the children of a dead server may take to notice that it is gone before they are killed.
+// leftoverPatience is how long the children of a dead server may take to notice that it is gone
+// before they are killed.
 const leftoverPatience = 500 * time.Millisecond
 
 // Spec says how a server is started.
@@ -22,7 +23,8 @@ type Spec struct {
 	// Program is the executable with the library folders it needs.
 	Program Program
 	Args    []string
-	// Home is the folder that holds the server's data and its lock file. It exists and belongs to Identity.
+	// Home is the folder that holds the server's data and its lock file. It exists and belongs to
+	// Identity.
 	Home string
 	// DataDir is where the server works (its working folder), in or equal to Home.
 	DataDir string
@@ -44,15 +46,16 @@ type Process struct {
 	exited  atomic.Bool
 }
 
-// Start waits until no process of an earlier server on the same home is left (see waitForPredecessor) and starts the
-// server. It does not wait for the server to accept connections. ctx bounds the start only; the process lives on.
+// Start waits until no process of an earlier server on the same home is left (see
+// waitForPredecessor) and starts the server. It does not wait for the server to accept connections.
+// ctx bounds the start only; the process lives on.
 func Start(ctx context.Context, spec Spec) (*Process, error) {
 	lock, err := waitForPredecessor(ctx, spec.Home)
 	if err != nil {
 		return nil, err
 	}
-	// The child and all that it forks inherit the lock's descriptor and so hold the lock as long as one of them lives.
-	// Our own copy is closed here.
+	// The child and all that it forks inherit the lock's descriptor and so hold the lock as long as
+	// one of them lives. Our own copy is closed here.
 	defer func() { _ = lock.Close() }()
 
 	read, write, err := os.Pipe()
@@ -60,7 +63,8 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("open the output pipe: %w", err)
 	}
 	process := &Process{spec: spec, done: make(chan struct{})}
-	// Not CommandContext: the server outlives the context of its start, and is stopped by signals in a set order.
+	// Not CommandContext: the server outlives the context of its start, and is stopped by signals
+	// in a set order.
 	process.cmd = exec.Command(spec.Program.Path, spec.Args...) //nolint:gosec,noctx // the program was found by us; ended by Stop, not by a context
 	process.cmd.Dir = spec.DataDir
 	process.cmd.Env = spec.Program.Environment(spec.Home)
@@ -79,8 +83,8 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	}()
 	started := make(chan error, 1)
 	go func() {
-		// The parent-death signal follows the thread that started the child, not the process: this goroutine keeps its
-		// thread until the child has ended.
+		// The parent-death signal follows the thread that started the child, not the process: this
+		// goroutine keeps its thread until the child has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(process.done)
@@ -103,7 +107,8 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 	return process, nil
 }
 
-// awaitLeftovers returns when no process holds the output pipe any more: the server's own children end a moment after it.
+// awaitLeftovers returns when no process holds the output pipe any more: the server's own children
+// end a moment after it.
 func (p *Process) awaitLeftovers(read *os.File, drained <-chan struct{}) {
 	defer func() { _ = read.Close() }()
 	for range 3 {
@@ -134,7 +139,8 @@ func (p *Process) ExitText() string {
 	return p.waitErr.Error()
 }
 
-// Signal sends a signal to the server itself, not to its children. A server that has ended is not an error.
+// Signal sends a signal to the server itself, not to its children. A server that has ended is not
+// an error.
 func (p *Process) Signal(signal syscall.Signal) error {
 	if p.exited.Load() {
 		return nil
@@ -145,7 +151,8 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// SignalAll sends a signal to the server and to all its children, the server first so that it forks no more.
+// SignalAll sends a signal to the server and to all its children, the server first so that it forks
+// no more.
 func (p *Process) SignalAll(signal syscall.Signal) error {
 	err := p.Signal(signal)
 	for _, pid := range processesIn(p.spec.Home) {
@@ -162,8 +169,9 @@ type Step struct {
 	Wait   time.Duration
 }
 
-// Stop sends the steps' signals one after another until the server has ended, and kills it and all its children when
-// none helped. It returns when nothing is left and reports whether the server had to be killed.
+// Stop sends the steps' signals one after another until the server has ended, and kills it and all
+// its children when none helped. It returns when nothing is left and reports whether the server had
+// to be killed.
 func (p *Process) Stop(steps ...Step) (killed bool) {
 	for _, step := range steps {
 		_ = p.Signal(step.Signal)
@@ -180,7 +188,8 @@ func (p *Process) Stop(steps ...Step) (killed bool) {
 	return true
 }
 
-// Environment is the whole environment of a program: nothing of ours leaks into it (PGDATA, PGOPTIONS, locale, proxies).
+// Environment is the whole environment of a program: nothing of ours leaks into it (PGDATA,
+// PGOPTIONS, locale, proxies).
 func (p Program) Environment(home string) []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "HOME=" + home}
 	if len(p.LibraryDirs) > 0 {

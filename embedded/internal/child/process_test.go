@@ -41,8 +41,8 @@ func TestProcess_OutlivesThreads(t *testing.T) {
 	pong := make(chan struct{}, 2)
 	process := startShell(t, newDir(t), "trap 'echo pong' USR1; echo pong; while :; do sleep 0.1; done", func(string) { pong <- struct{}{} })
 	await.Value(t, pong, "it did not start")
-	// The kernel sends the parent-death signal when the starting thread ends. A goroutine that ends locked takes its
-	// thread with it: end so many that every thread that is not held is gone.
+	// The kernel sends the parent-death signal when the starting thread ends. A goroutine that ends
+	// locked takes its thread with it: end so many that every thread that is not held is gone.
 	var group sync.WaitGroup
 	var barrier sync.WaitGroup
 	const threads = 100

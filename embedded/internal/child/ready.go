@@ -18,7 +18,8 @@ const pingTimeout = 2 * time.Second
 // maxMessageBytes bounds one message of a PostgreSQL server while it greets us.
 const maxMessageBytes = 1 << 16
 
-// PingPostgres asks the PostgreSQL server on a unix socket whether it accepts sessions: it logs in and leaves.
+// PingPostgres asks the PostgreSQL server on a unix socket whether it accepts sessions: it logs in
+// and leaves.
 func PingPostgres(ctx context.Context, socket, user, database string) error {
 	conn, err := dial(ctx, socket)
 	if err != nil {
@@ -80,7 +81,8 @@ func errorText(payload []byte) string {
 	return "no reason given"
 }
 
-// PingRedis asks the Redis server on a unix socket whether it takes commands; one that still loads its data does not.
+// PingRedis asks the Redis server on a unix socket whether it takes commands; one that still loads
+// its data does not.
 func PingRedis(ctx context.Context, socket string) error {
 	conn, err := dial(ctx, socket)
 	if err != nil {
@@ -112,7 +114,8 @@ func dial(ctx context.Context, socket string) (net.Conn, error) {
 	return conn, nil
 }
 
-// AwaitReady pings until the server answers. It gives up when the server has ended or ctx ends, with the last answer.
+// AwaitReady pings until the server answers. It gives up when the server has ended or ctx ends,
+// with the last answer.
 func (p *Process) AwaitReady(ctx context.Context, ping func(context.Context) error) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CheckRunDir tells whether MakeRunDir can make or take dir: its parent can be written by us and entered by the user,
-// and dir itself does not exist or is a private folder of the user. A folder or link that somebody else has put there is
-// refused, so that nobody can place himself between us and the server.
+// CheckRunDir tells whether MakeRunDir can make or take dir: its parent can be written by us and
+// entered by the user, and dir itself does not exist or is a private folder of the user. A folder
+// or link that somebody else has put there is refused, so that nobody can place himself between us
+// and the server.
 func CheckRunDir(identity Identity, dir string) error {
 	parent := filepath.Dir(dir)
 	if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
@@ -45,8 +46,9 @@ func checkOwner(identity Identity, dir string, info os.FileInfo) error {
 	return nil
 }
 
-// MakeRunDir makes dir, or takes the one of an earlier start, with mode 0700 and owned by the user. The returned
-// descriptor holds a lock on it: cleaners of temporary folders leave locked folders alone. Close it at the end.
+// MakeRunDir makes dir, or takes the one of an earlier start, with mode 0700 and owned by the user.
+// The returned descriptor holds a lock on it: cleaners of temporary folders leave locked folders
+// alone. Close it at the end.
 func MakeRunDir(identity Identity, dir string) (*os.File, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("make the socket's folder: %w", err)

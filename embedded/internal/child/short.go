@@ -15,19 +15,22 @@ import (
 )
 
 const (
-	// probeTimeout bounds a Probe, on a busy machine; runTimeout a Run, such as initdb on a slow disk.
+	// probeTimeout bounds a Probe, on a busy machine; runTimeout a Run, such as initdb on a slow
+	// disk.
 	probeTimeout = 20 * time.Second
 	runTimeout   = 5 * time.Minute
 )
 
-// Run runs a program to its end as this user in dir, with input on its standard input, and returns what it printed. It
-// and what it starts are ended when ctx ends, and when we die. Files in extra are inherited.
+// Run runs a program to its end as this user in dir, with input on its standard input, and returns
+// what it printed. It and what it starts are ended when ctx ends, and when we die. Files in extra
+// are inherited.
 func (i Identity) Run(ctx context.Context, program Program, dir, input string, extra []*os.File, args ...string) (string, error) {
 	return i.run(ctx, program, dir, input, extra, args, false)
 }
 
-// RunNamed is Run for a program that insists on a name for its user (initdb does). Where our own user has none, in a
-// container started with a bare number, the program sees itself as the user nobody, by a user namespace of its own.
+// RunNamed is Run for a program that insists on a name for its user (initdb does). Where our own
+// user has none, in a container started with a bare number, the program sees itself as the user
+// nobody, by a user namespace of its own.
 func (i Identity) RunNamed(ctx context.Context, program Program, dir, input string, extra []*os.File, args ...string) (string, error) {
 	if !i.switched && !hasName(i.UID) {
 		output, err := i.run(ctx, program, dir, input, extra, args, true)

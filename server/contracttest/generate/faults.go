@@ -230,7 +230,8 @@ func packed(encoding, text string) []byte {
 	return b.Bytes()
 }
 
-// breakQuery makes a parameter wrong, or adds one that nobody knows, or makes the whole query unreadable.
+// breakQuery makes a parameter wrong, or adds one that nobody knows, or makes the whole query
+// unreadable.
 func (d *draft) breakQuery() {
 	if !d.fault(&d.badQuery, "query") {
 		return
@@ -313,7 +314,8 @@ func wrongTexts(name string, schema *openapi3.Schema) []string {
 	return wrong
 }
 
-// wrongIntegers are just outside of the bounds and far away, and numbers that are written as no integer is.
+// wrongIntegers are just outside of the bounds and far away, and numbers that are written as no
+// integer is.
 func wrongIntegers(schema *openapi3.Schema) []string {
 	lowest, highest := bounds(schema)
 	return []string{

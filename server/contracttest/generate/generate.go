@@ -1,5 +1,6 @@
-// Package generate makes requests from the contract: right ones, and ones with known faults, each with the answer that the contract
-// promises. What is expected follows from the contract and never from the server's code. The same seed makes the same requests.
+// Package generate makes requests from the contract: right ones, and ones with known faults, each
+// with the answer that the contract promises. What is expected follows from the contract and never
+// from the server's code. The same seed makes the same requests.
 package generate
 
 import (
@@ -43,7 +44,8 @@ type Request struct {
 	Faults []string
 	// Statuses are the allowed answers.
 	Statuses []int
-	// Field is the field that a 422 must name, its place first: path, query or body. Empty when several are wrong.
+	// Field is the field that a 422 must name, its place first: path, query or body. Empty when
+	// several are wrong.
 	Field []string
 	// Allow are the methods that a 405 must name.
 	Allow []string

@@ -42,8 +42,9 @@ func TestRequest_IsRepeated(t *testing.T) {
 	require.NotEqual(t, a.String(), b.String())
 }
 
-// TestRequest_ReachesEverything: each operation gets right requests and each of the answers that depend on the request alone, and every
-// parameter and key of the contract is tried with right and with wrong values.
+// TestRequest_ReachesEverything: each operation gets right requests and each of the answers that
+// depend on the request alone, and every parameter and key of the contract is tried with right and
+// with wrong values.
 func TestRequest_ReachesEverything(t *testing.T) {
 	t.Parallel()
 	doc, g := newGenerator(t, locked)
@@ -106,8 +107,8 @@ func TestRequest_ReachesEverything(t *testing.T) {
 	t.Logf("answers: %v", answers)
 }
 
-// TestRequest_AgreesWithAnotherReader: a reader of schemas that did not make the values finds those right that are said to be right,
-// and finds a fault in those with one, as far as it looks.
+// TestRequest_AgreesWithAnotherReader: a reader of schemas that did not make the values finds those
+// right that are said to be right, and finds a fault in those with one, as far as it looks.
 func TestRequest_AgreesWithAnotherReader(t *testing.T) {
 	t.Parallel()
 	doc, g := newGenerator(t, Settings{AllowedHost: "cams.example.net", TrustedOrigin: "https://dash.example.com"})
@@ -152,7 +153,8 @@ func TestRequest_AgreesWithAnotherReader(t *testing.T) {
 	require.Greater(t, wrong, 150)
 }
 
-// onlyInTheText tells faults that are gone once the text is read: a number written as no integer is, a key twice, bytes that are no UTF-8.
+// onlyInTheText tells faults that are gone once the text is read: a number written as no integer
+// is, a key twice, bytes that are no UTF-8.
 func onlyInTheText(body []byte) bool {
 	text := string(body)
 	keys := map[string]bool{}

@@ -22,7 +22,8 @@ type maker struct{ *rand.Rand }
 // one is true once in n times.
 func (m maker) one(n int) bool { return m.IntN(n) == 0 }
 
-// of chooses one of several. It is a function of the maker in all but form: methods have no type parameters.
+// of chooses one of several. It is a function of the maker in all but form: methods have no type
+// parameters.
 func (m maker) of(list []string) string { return list[m.IntN(len(list))] }
 
 func choose[T any](m maker, list []T) T { return list[m.IntN(len(list))] }
@@ -91,8 +92,8 @@ var forms = map[string]*form{
 	},
 }
 
-// form makes texts of a pattern. Without right ones it is for what only an answer can give, such as a
-// cursor.
+// form makes texts of a pattern. Without right ones it is for what only an answer can give, such as
+// a cursor.
 type form struct {
 	right func(maker, *openapi3.Schema) string
 	wrong []string
@@ -243,7 +244,8 @@ func (m maker) item(schema *openapi3.Schema, parameter *openapi3.Parameter) stri
 	return m.words(int(schema.MinLength), maxLength(schema)) //nolint:gosec // small
 }
 
-// examplesOf lists the texts that the contract gives as examples of a parameter, or of an item of it.
+// examplesOf lists the texts that the contract gives as examples of a parameter, or of an item of
+// it.
 func examplesOf(parameter *openapi3.Parameter) []string {
 	values := []any{parameter.Example}
 	for _, name := range slices.Sorted(maps.Keys(parameter.Examples)) {
@@ -310,7 +312,8 @@ var letters = []string{
 	"\x00", "\t", "\n", "\x7f", "\"", "\\", "/", "'", "<", "&", "=", "+", "%", ";", "#", "{", "[", "$1", "--",
 }
 
-// words is a text of lowest to highest characters, counted so that everybody who counts agrees; at the limits of letters of one unit.
+// words is a text of lowest to highest characters, counted so that everybody who counts agrees; at
+// the limits of letters of one unit.
 func (m maker) words(lowest, highest int) string {
 	switch m.IntN(8) {
 	case 0:
