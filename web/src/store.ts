@@ -1,6 +1,8 @@
 import {
   type Client,
   createClient,
+  createSession,
+  deleteSession,
   getGPUStats,
   getHealth,
   getPipelineLatency,
@@ -10,18 +12,24 @@ import {
   getStorage,
   getSystemConfig,
   getTelemetry,
+  listCameras,
   listDeadLetters,
   listGPUHistory,
   unwrap,
 } from '@hsi/client';
-import { type Signal, signal } from '@preact/signals';
+import { type Signal, computed, signal } from '@preact/signals';
 import { historyLimit } from 'virtual:contract';
 
 import { type History, askFrom, join } from './gpu/history.ts';
 import type { HealthAnswer } from './health/verdict.ts';
 import { Live } from './live/live.ts';
 import { Poller } from './live/poller.ts';
-import { Writer } from './write/writer.ts';
+import { Access, type Memory } from './access/access.ts';
+import { askPrivate } from './access/private.ts';
+import { localZone } from './events/days.ts';
+import { Timeline } from './events/timeline.ts';
+import { Feed } from './feed/feed.ts';
+import { Router } from './router/router.ts';
 
 /** Longest time of a question that is asked again and again, in milliseconds. */
 const pollTimeoutMs = 8_000;
@@ -33,18 +41,35 @@ const listedDeadLetters = 10;
 /** Everything that the page knows, and how it is kept current. */
 export type Store = ReturnType<typeof createStore>;
 
-/** Makes the store for the server at baseUrl. Nothing is asked before `live.run`. */
-export function createStore(baseUrl: string) {
-  const writer = new Writer();
+/** What of the browser the page stands on. */
+export interface Surroundings {
+  window: Window;
+  /** Undefined where the browser keeps nothing. */
+  memory: Memory | undefined;
+}
+
+/** Makes the store for the server at baseUrl. Nothing is asked before `run`. */
+export function createStore(baseUrl: string, { memory, window }: Surroundings) {
   /** How far the server's clock is ahead of this machine's, in milliseconds; good to a second. */
   const clockOffsetMs = signal(0);
   const client = createClient({
     baseUrl,
-    apiKey: () => writer.key.value,
     timeoutMs: pollTimeoutMs,
     fetch: noticingTheClock(clockOffsetMs),
   });
-  /** What was chosen on the page, in minutes. */
+  const access = new Access(
+    {
+      create: (key) =>
+        createSession(createClient({ baseUrl, apiKey: key, timeoutMs: pollTimeoutMs })),
+      end: () => deleteSession(client),
+    },
+    memory,
+  );
+  const router = new Router(baseUrl, window);
+  const feed = new Feed(client, baseUrl);
+  const nowMs = () => Date.now() + clockOffsetMs.value;
+  const timeline = new Timeline({ client, access, feed, router, timeZone: localZone(), nowMs });
+  /** What was chosen on the system page, in minutes. */
   const windowMinutes = signal<number>(60);
   const rangeMinutes = signal<number>(60);
 
@@ -88,12 +113,45 @@ export function createStore(baseUrl: string) {
     unwrap(await getSeverity(client, { signal: abort })),
   );
 
-  const others = [stats, telemetry, latency, gpu, history, storage, deadLetters, config, severity];
+  const cameras = new Poller(30_000, async (abort) => {
+    const list = await askPrivate(access, listCameras(client, { signal: abort }));
+    feed.follow(list.position);
+    return list;
+  });
+
+  const ofSystem = [stats, telemetry, latency, gpu, history, storage, deadLetters];
+  const ofAll = [config, severity];
+  const isSystem = computed(() => router.route.value.page === 'system');
+  const mayLook = computed(() => !isSystem.value && access.refusal.value === undefined);
+  const live = new Live(health, [
+    { pollers: ofAll, isWanted: computed(() => true) },
+    { pollers: ofSystem, isWanted: isSystem },
+    { pollers: [cameras], isWanted: mayLook },
+  ]);
   return {
     client,
-    writer,
+    access,
+    router,
+    feed,
+    timeline,
+    cameras,
     clockOffsetMs,
-    live: new Live(health, others),
+    /** The server's present, in milliseconds since the epoch. */
+    nowMs,
+    live,
+    /** Starts everything; the function that it returns ends it. */
+    run() {
+      const ends = [
+        router.run(),
+        live.run(window.document),
+        feed.run(window.document, window),
+        timeline.run(),
+        feed.onChange(({ kind }) => {
+          if (kind === 'camera' || kind === 'resync') cameras.refresh();
+        }),
+      ];
+      return () => ends.forEach((end) => end());
+    },
     health,
     stats,
     telemetry,
@@ -116,7 +174,7 @@ export function createStore(baseUrl: string) {
     },
     /** Asks for everything now, since a write may have changed anything. */
     refreshAll() {
-      for (const poller of others) poller.refresh();
+      for (const poller of [...ofSystem, ...ofAll]) poller.refresh();
     },
   };
 }

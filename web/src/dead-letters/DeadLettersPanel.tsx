@@ -11,7 +11,7 @@ import { formatMoment, plural } from '../format.ts';
 import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { Panel } from '../ui/Panel.tsx';
-import { failureOf, refusalOf } from '../write/outcome.ts';
+import { failureOf, refusalOf } from '../access/outcome.ts';
 
 /** Pictures that were given up, why, and another try. */
 export function DeadLettersPanel({ store }: { store: Store }) {
@@ -23,7 +23,7 @@ export function DeadLettersPanel({ store }: { store: Store }) {
     busy.value = true;
     outcome.value = '';
     try {
-      const result = await store.writer.send(() =>
+      const result = await store.access.send(() =>
         requeueDeadLetters(store.client, { body: selection, timeoutMs: 30_000 }),
       );
       outcome.value =

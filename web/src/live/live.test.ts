@@ -1,4 +1,5 @@
 import { ConnectionError, StatusError, TimeoutError, UnexpectedResponseError } from '@hsi/client';
+import { signal } from '@preact/signals';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { Live, freshness, isStale } from './live.ts';
@@ -141,9 +142,10 @@ describe('the whole', () => {
   function setUp() {
     const heartbeat = source(2_000);
     const other = source(5_000);
-    const live = new Live(heartbeat.poller, [other.poller]);
+    const isWanted = signal(true);
+    const live = new Live(heartbeat.poller, [{ pollers: [other.poller], isWanted }]);
     const { page, hide } = fakePage();
-    return { heartbeat, other, live, hide, end: live.run(page) };
+    return { heartbeat, other, isWanted, live, hide, end: live.run(page) };
   }
 
   test('a lost connection stops everything but the heartbeat, and its return asks for everything at once', async () => {
@@ -190,6 +192,18 @@ describe('the whole', () => {
     expect(seen).toEqual({ ageMs: 600_000, stale: true });
     await tick(0);
     expect(heartbeat.load).toHaveBeenCalledTimes(2);
+    expect(other.load).toHaveBeenCalledTimes(2);
+  });
+
+  test('what nothing on the page needs is not asked for', async () => {
+    const { heartbeat, isWanted, other } = setUp();
+    await tick(0);
+    isWanted.value = false;
+    await tick(60_000);
+    expect(other.load).toHaveBeenCalledTimes(1);
+    expect(heartbeat.load).toHaveBeenCalledTimes(31);
+    isWanted.value = true;
+    await tick(0);
     expect(other.load).toHaveBeenCalledTimes(2);
   });
 

@@ -45,6 +45,12 @@ export function freshness(
   return { ageMs, stale: !connected || polled.problem !== undefined || isStale(ageMs, intervalMs) };
 }
 
+/** Pollers that are asked while something of the page needs them. */
+export interface Group {
+  pollers: readonly Poller<unknown>[];
+  isWanted: ReadonlySignal<boolean>;
+}
+
 /**
  * Runs all pollers while the page is visible. The heartbeat tells whether the server can be
  * reached; while it cannot, only the heartbeat goes on asking, and when it can again, everything is
@@ -55,11 +61,11 @@ export class Live {
   readonly nowMs = signal(Date.now());
   readonly connection: ReadonlySignal<Connection>;
   readonly #heartbeat: Poller<unknown>;
-  readonly #others: Poller<unknown>[];
+  readonly #groups: readonly Group[];
 
-  constructor(heartbeat: Poller<unknown>, others: Poller<unknown>[]) {
+  constructor(heartbeat: Poller<unknown>, groups: readonly Group[]) {
     this.#heartbeat = heartbeat;
-    this.#others = others;
+    this.#groups = groups;
     this.connection = computed(() => connectionOf(heartbeat.state.value));
   }
 
@@ -80,11 +86,13 @@ export class Live {
           this.#heartbeat.stop();
         };
       }),
-      effect(() => {
-        if (!visible.value || isLost.value) return undefined;
-        untracked(() => this.#others.forEach((poller) => poller.start()));
-        return () => this.#others.forEach((poller) => poller.stop());
-      }),
+      ...this.#groups.map(({ isWanted, pollers }) =>
+        effect(() => {
+          if (!visible.value || isLost.value || !isWanted.value) return undefined;
+          untracked(() => pollers.forEach((poller) => poller.start()));
+          return () => pollers.forEach((poller) => poller.stop());
+        }),
+      ),
     ];
     return () => {
       page.removeEventListener('visibilitychange', onVisibility);

@@ -5,7 +5,7 @@ import { configFields } from 'virtual:contract';
 import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { Panel } from '../ui/Panel.tsx';
-import { failureOf, refusalOf } from '../write/outcome.ts';
+import { failureOf, refusalOf } from '../access/outcome.ts';
 import {
   type Draft,
   type Field,
@@ -86,7 +86,7 @@ function Form({ store, config }: { store: Store; config: SystemConfig }) {
     }
     outcome.value = { kind: 'saving' };
     try {
-      const result = await store.writer.send(() => updateSystemConfig(store.client, { body }));
+      const result = await store.access.send(() => updateSystemConfig(store.client, { body }));
       if (result.status === 200) {
         store.config.accept(result.data);
         reset();

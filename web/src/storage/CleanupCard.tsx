@@ -5,7 +5,7 @@ import { useRef } from 'preact/hooks';
 import { formatBytes, formatCount, plural } from '../format.ts';
 import type { Store } from '../store.ts';
 import { Dialog } from '../ui/Dialog.tsx';
-import { failureOf, refusalOf } from '../write/outcome.ts';
+import { failureOf, refusalOf } from '../access/outcome.ts';
 import { type Cleanup, type CleanupEvent, counted, isEmpty, isOutdated, next } from './cleanup.ts';
 
 /** Deleting what is too old: first a preview, then a confirmation, then what was done. */
@@ -84,7 +84,7 @@ async function attempt(
 ): Promise<void> {
   const timeoutMs = dryRun ? 60_000 : 16 * 60_000;
   try {
-    const result = await store.writer.send(() =>
+    const result = await store.access.send(() =>
       runCleanup(store.client, { query: { dry_run: dryRun }, timeoutMs }),
     );
     if (result.status !== 200)

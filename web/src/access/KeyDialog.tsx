@@ -1,11 +1,11 @@
 import { useRef } from 'preact/hooks';
 
 import { Dialog } from '../ui/Dialog.tsx';
-import type { KeyRequest, Writer } from './writer.ts';
+import type { Access, KeyRequest } from './access.ts';
 
 /** Asks for the API key when a write needs one. */
-export function KeyDialog({ writer }: { writer: Writer }) {
-  const request = writer.request.value;
+export function KeyDialog({ access }: { access: Access }) {
+  const request = access.request.value;
   return request === undefined ? null : <Question key={request.id} request={request} />;
 }
 
@@ -21,8 +21,8 @@ function Question({ request }: { request: KeyRequest }) {
       <form onSubmit={submit}>
         <h2 id="key-title">This change needs an API key</h2>
         <p id="key-why" class="lead">
-          The server says: {request.reason} The key is kept until this page is closed or loaded
-          again, and sent with changes only.
+          The server says: {request.reason} The key is not kept: this browser stays signed in for 30
+          days, or until you sign out.
         </p>
         <label class="field-label" htmlFor="key-input">
           API key
@@ -38,7 +38,7 @@ function Question({ request }: { request: KeyRequest }) {
         />
         <div class="buttons">
           <button type="submit" class="button is-primary">
-            Use this key
+            Sign in
           </button>
           <button type="button" class="button" onClick={cancel}>
             Cancel

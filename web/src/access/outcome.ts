@@ -1,5 +1,5 @@
 import { type Problem, detailOf, toProblem } from '../live/problem.ts';
-import { NoKeyError } from './writer.ts';
+import { NoKeyError } from './access.ts';
 
 /** How a write ended without doing what it should. */
 export function failureOf(error: unknown): string {

@@ -1,0 +1,6 @@
+import type { Store } from '../store.ts';
+
+/** What to do while there is no camera yet. */
+export function FirstSteps(_: { store: Store }) {
+  return null;
+}

@@ -1,0 +1,424 @@
+import {
+  type Client,
+  type Event as SeenEvent,
+  type EventSummary,
+  type EventsMatching,
+  getEventSummary,
+  listEvents,
+  reviewEvents,
+  unwrap,
+} from '@hsi/client';
+import { type ReadonlySignal, computed, effect, signal, untracked } from '@preact/signals';
+
+import type { Access } from '../access/access.ts';
+import { askPrivate } from '../access/private.ts';
+import type { Change, Feed } from '../feed/feed.ts';
+import { type Problem, toProblem } from '../live/problem.ts';
+import type { Router } from '../router/router.ts';
+import { addDays, dayTeller } from './days.ts';
+import { type Filter, type Span, type Wish, readWish, writeWish } from './filter.ts';
+import type { DayCount } from './layout.ts';
+import { type Ask, Rows, comesBefore } from './rows.ts';
+import { type Sum, isSeverity, sumsOf } from './sums.ts';
+import { hasKind } from './words.ts';
+
+/** The newest events are asked for together with the sums, so that pictures come soon. */
+const firstRows = 48;
+/** How far the server's lists go by offset. */
+const furthestOffset = 10_000;
+/** Changes that come together are answered with one question. */
+const settleMs = 400;
+/** Questions for rows that are under way at once. */
+const asksAtOnce = 3;
+
+/** What is on the page: a list as it was at one moment. */
+export interface Shown {
+  days: readonly DayCount[];
+  rows: Rows;
+  /** The position of the live stream at which it was read. */
+  position: string;
+  /** When, in milliseconds since the epoch. */
+  readAtMs: number;
+}
+
+/** What the timeline needs to know and to use. */
+export interface TimelineOptions {
+  client: Client;
+  access: Access;
+  feed: Feed;
+  router: Router;
+  timeZone: string;
+  /** The server's present, in milliseconds since the epoch. */
+  nowMs: () => number;
+}
+
+/**
+ * The events of a span of days. What comes while it is looked at waits in `later` until it is asked
+ * for: nothing moves under the eye.
+ */
+export class Timeline {
+  readonly wish: ReadonlySignal<Wish>;
+  /** Undefined until the first answer. */
+  readonly shown = signal<Shown | undefined>(undefined);
+  /** Counts changes of single rows. */
+  readonly revision = signal(0);
+  /** Events that came after the moment of what is shown, the newest first. */
+  readonly later = signal<readonly SeenEvent[]>([]);
+  /** Sums of what is there now, by day; undefined until the first answer. */
+  readonly summary = signal<EventSummary | undefined>(undefined);
+  /** Why the last question was not answered. */
+  readonly problem = signal<Problem | undefined>(undefined);
+  readonly selected = signal<ReadonlySet<number>>(new Set());
+  /** Where to go once the list is there: the event that the address names. */
+  readonly startAt = signal<{ day: string; index: number } | undefined>(undefined);
+  readonly #options: TimelineOptions;
+  readonly #dayOf: (ms: number) => string;
+  #loading: AbortController | undefined;
+  readonly #asking = new Map<string, AbortController>();
+  #settling: ReturnType<typeof setTimeout> | undefined;
+  #known = new Set<number>();
+
+  constructor(options: TimelineOptions) {
+    this.#options = options;
+    this.#dayOf = dayTeller(options.timeZone);
+    this.wish = computed(() => readWish(options.router.query.value));
+  }
+
+  /** The present day where the reader is. */
+  today(): string {
+    return this.#dayOf(this.#options.nowMs());
+  }
+
+  /** The last day of a span. */
+  lastDay(span: Span): string {
+    return span.lastDay ?? this.today();
+  }
+
+  /** The sums of what is there now, by day, as filtered. */
+  sums(filter: Filter): Sum[] | undefined {
+    return this.summary.value === undefined ? undefined : sumsOf(this.summary.value, filter);
+  }
+
+  /** The day of an event, where the reader is. */
+  dayOf(event: Pick<SeenEvent, 'started_at'>): string {
+    return this.#dayOf(Date.parse(event.started_at));
+  }
+
+  /** Follows address and live stream; the function that it returns ends that. */
+  run(): () => void {
+    const { access, feed, router } = this.#options;
+    const asked = computed(() => {
+      const { filter, span } = this.wish.value;
+      return JSON.stringify([filter, span]);
+    });
+    let wasRefused = false;
+    const ends = [
+      feed.onChange((change) => this.#take(change)),
+      effect(() => {
+        void asked.value;
+        void access.entries.value;
+        if (router.route.value.page !== 'home') return;
+        untracked(() => this.#needsLoading(asked.value) && void this.load());
+      }),
+      effect(() => {
+        const { state } = feed.state.value;
+        if (state === 'open' && wasRefused) untracked(() => void this.refresh());
+        wasRefused = state === 'refused' || (wasRefused && state !== 'open');
+      }),
+    ];
+    return () => {
+      ends.forEach((end) => end());
+      this.#loading?.abort();
+      this.#stopAsking();
+      clearTimeout(this.#settling);
+    };
+  }
+
+  #loadedFor = '';
+  #loadedEntries = -1;
+
+  /** Coming back to the page with the same wish finds it as it was left. */
+  #needsLoading(asked: string): boolean {
+    const entries = this.#options.access.entries.peek();
+    const isThere = this.shown.peek() !== undefined;
+    const isSame = this.#loadedFor === asked && this.#loadedEntries === entries;
+    this.#loadedFor = asked;
+    this.#loadedEntries = entries;
+    return !isSame || !isThere;
+  }
+
+  /** Reads the list anew, as wished: from its beginning, or from where the address says. */
+  async load(): Promise<void> {
+    await this.#read(true);
+  }
+
+  /** Reads it anew and leaves the eye where it is. */
+  async refresh(): Promise<void> {
+    await this.#read(false);
+  }
+
+  async #read(isNew: boolean): Promise<void> {
+    this.#loading?.abort();
+    this.#stopAsking();
+    const loading = new AbortController();
+    this.#loading = loading;
+    const { access, client, feed } = this.#options;
+    const { at, filter, span } = this.wish.peek();
+    const last = this.lastDay(span);
+    const { signal } = loading;
+    const query = { ...this.#query(filter), ...bounds(addDays(last, 1 - span.days), last) };
+    try {
+      const [page, summary, place] = await Promise.all([
+        askPrivate(access, listEvents(client, { signal, query: { ...query, limit: firstRows } })),
+        askPrivate(
+          access,
+          getEventSummary(client, { signal, query: this.#sumQuery(filter, span) }),
+        ),
+        isNew && at !== undefined ? this.#placeOf(at, filter, signal) : undefined,
+      ]);
+      if (signal.aborted) return;
+      const rows = new Rows();
+      const days = this.#daysOf(summary, filter);
+      this.#fillFirst(rows, days, page.events);
+      this.summary.value = summary;
+      this.#known = new Set(page.events.map(({ id }) => id));
+      this.later.value = [];
+      this.shown.value = { days, rows, position: page.position, readAtMs: Date.now() };
+      this.startAt.value = place;
+      this.problem.value = undefined;
+      if (isNew) this.selected.value = new Set();
+      this.revision.value += 1;
+      feed.follow(page.position);
+    } catch (error) {
+      if (!signal.aborted) this.problem.value = toProblem(error);
+    }
+  }
+
+  /** What came meanwhile is put into the list. */
+  async showLater(): Promise<void> {
+    await this.refresh();
+  }
+
+  /** Where the event of an address is: how many of its day came after it. */
+  async #placeOf(at: string, filter: Filter, signal: AbortSignal) {
+    const { access, client } = this.#options;
+    const day = this.#dayOf(Date.parse(at));
+    const query = { ...this.#query(filter), ...bounds(at, day), limit: 1 };
+    const { count } = await askPrivate(access, listEvents(client, { signal, query }));
+    return { day, index: Math.max(0, count - 1) };
+  }
+
+  #query({ cameraIds, levels, objects, unreviewedOnly }: Filter) {
+    return {
+      time_zone: this.#options.timeZone,
+      ...(cameraIds.length > 0 ? { camera_id: [...cameraIds] } : {}),
+      ...(levels.length > 0 ? { risk_level: [...levels] } : {}),
+      ...(objects.length > 0 ? { object_type: [...objects] } : {}),
+      ...(unreviewedOnly ? { reviewed: false } : {}),
+    };
+  }
+
+  /** Sums are of all cameras and levels, so that the page can tell what a filter leaves out. */
+  #sumQuery({ objects }: Filter, span: Span) {
+    const last = this.lastDay(span);
+    return {
+      time_zone: this.#options.timeZone,
+      ...bounds(addDays(last, 1 - span.days), last),
+      ...(objects.length > 0 ? { object_type: [...objects] } : {}),
+    };
+  }
+
+  #daysOf(summary: EventSummary, filter: Filter): DayCount[] {
+    return sumsOf(summary, filter).map(({ count, startsAtMs }) => ({
+      day: this.#dayOf(startsAtMs),
+      count,
+    }));
+  }
+
+  #fillFirst(rows: Rows, days: readonly DayCount[], events: readonly SeenEvent[]): void {
+    let at = 0;
+    for (const { day, count } of days) {
+      const ofDay = events.slice(at, at + count).filter((event) => this.dayOf(event) === day);
+      // Whole pages only: the rest of a day is asked for where somebody looks.
+      if (ofDay.length < Math.min(count, firstRows)) return;
+      rows.take({ day, page: 0, offset: 0, limit: firstRows }, ofDay);
+      at += ofDay.length;
+    }
+  }
+
+  /** Sees to it that these places of the list are filled; what was asked for others is given up. */
+  want(places: readonly { day: string; first: number; end: number }[]): void {
+    const shown = this.shown.peek();
+    if (shown === undefined) return;
+    const asks = places.flatMap(({ day, first, end }) => shown.rows.missing(day, first, end));
+    const keys = new Set(asks.map(({ day, page }) => `${day}/${page}`));
+    for (const [key, asking] of this.#asking) {
+      if (keys.has(key)) continue;
+      asking.abort();
+      this.#asking.delete(key);
+    }
+    for (const ask of asks) {
+      const key = `${ask.day}/${ask.page}`;
+      if (this.#asking.has(key)) continue;
+      if (this.#asking.size >= asksAtOnce) break;
+      void this.#fetch(key, ask, shown);
+    }
+  }
+
+  async #fetch(key: string, ask: Ask, shown: Shown): Promise<void> {
+    const asking = new AbortController();
+    this.#asking.set(key, asking);
+    const { access, client } = this.#options;
+    const count = shown.days.find(({ day }) => day === ask.day)?.count ?? 0;
+    const query = { ...this.#query(this.wish.peek().filter), ...bounds(ask.day, ask.day) };
+    // Beyond what an offset reaches the day is read from its other end.
+    const isFar = ask.offset > furthestOffset;
+    const fromEnd = Math.max(0, count - ask.offset - ask.limit);
+    const part = isFar
+      ? { order: 'asc' as const, offset: Math.min(fromEnd, furthestOffset), limit: ask.limit }
+      : { offset: ask.offset, limit: ask.limit };
+    try {
+      const answer = listEvents(client, { signal: asking.signal, query: { ...query, ...part } });
+      const { events } = await askPrivate(access, answer);
+      if (asking.signal.aborted || this.shown.peek() !== shown) return;
+      shown.rows.take(ask, isFar ? events.toReversed() : events);
+      for (const { id } of events) this.#known.add(id);
+      this.problem.value = undefined;
+      this.revision.value += 1;
+    } catch (error) {
+      if (!asking.signal.aborted) this.problem.value = toProblem(error);
+    } finally {
+      if (this.#asking.get(key) === asking) this.#asking.delete(key);
+    }
+  }
+
+  #stopAsking(): void {
+    for (const asking of this.#asking.values()) asking.abort();
+    this.#asking.clear();
+  }
+
+  #take(change: Change): void {
+    const shown = this.shown.peek();
+    if (shown === undefined) return;
+    switch (change.kind) {
+      case 'event':
+        this.#takeNew(change.data, shown);
+        break;
+      case 'event_changed':
+        this.later.value = this.later.value.map((event) =>
+          event.id === change.data.id ? change.data : event,
+        );
+        if (shown.rows.change(change.data)) this.revision.value += 1;
+        this.#sumUpSoon();
+        break;
+      case 'events_removed': {
+        const ids = new Set(change.data.ids);
+        this.later.value = this.later.value.filter(({ id }) => !ids.has(id));
+        const found = change.data.ids.filter((id) => shown.rows.remove(id));
+        if (found.length > 0) this.revision.value += 1;
+        // Of the others nobody knows where they were.
+        if (found.length < ids.size) this.#readAnewSoon();
+        else this.#sumUpSoon();
+        break;
+      }
+      case 'resync':
+        this.#readAnewSoon();
+        break;
+      default:
+    }
+  }
+
+  #takeNew(event: SeenEvent, shown: Shown): void {
+    if (this.#known.has(event.id)) return;
+    this.#known.add(event.id);
+    const { filter, span } = this.wish.peek();
+    const day = this.dayOf(event);
+    const last = this.lastDay(span);
+    this.#sumUpSoon();
+    if (day > last || day <= addDays(last, -span.days) || !fits(event, filter)) return;
+    shown.rows.addLater(day, event);
+    this.later.value = [...this.later.value, event].toSorted((a, b) =>
+      comesBefore(a, b) ? -1 : 1,
+    );
+  }
+
+  /** What is shown has moved on in a way that cannot be told row by row. */
+  #readAnewSoon(): void {
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => void this.refresh(), settleMs);
+  }
+
+  /** Figures follow what changes; the list stays as it is. */
+  #sumUpSoon(): void {
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => void this.#sumUp(), settleMs);
+  }
+
+  async #sumUp(): Promise<void> {
+    const { access, client } = this.#options;
+    const { filter, span } = this.wish.peek();
+    try {
+      this.summary.value = await askPrivate(
+        access,
+        getEventSummary(client, { query: this.#sumQuery(filter, span) }),
+      );
+    } catch (error) {
+      this.problem.value = toProblem(error);
+    }
+  }
+
+  /** Writes what is wished into the address. */
+  change(wish: Partial<Wish>): void {
+    const query = writeWish({ ...this.wish.peek(), at: undefined, ...wish });
+    this.#options.router.replaceQuery(query);
+  }
+
+  /** Chooses an event, or not any more. */
+  select(id: number, isSelected: boolean): void {
+    const selected = new Set(this.selected.peek());
+    if (isSelected) selected.add(id);
+    else selected.delete(id);
+    this.selected.value = selected;
+  }
+
+  clearSelection(): void {
+    this.selected.value = new Set();
+  }
+
+  /** Marks the chosen events reviewed; how many were not before. Throws as a write does. */
+  async reviewSelected(): Promise<number> {
+    const ids = [...this.selected.peek()];
+    const reviewed = await this.#review({ ids });
+    this.clearSelection();
+    return reviewed;
+  }
+
+  /** Marks all events of these days that are shown reviewed; what came meanwhile is left. */
+  async reviewDays(firstDay: string, lastDay: string): Promise<number> {
+    const position = this.shown.peek()?.position;
+    if (position === undefined) return 0;
+    // What is reviewed already stays so: the filter for it is of no use here.
+    const filter = { ...this.wish.peek().filter, unreviewedOnly: false };
+    const matching = { ...this.#query(filter), ...bounds(firstDay, lastDay), position };
+    return this.#review({ matching });
+  }
+
+  async #review(body: { ids: number[] } | { matching: EventsMatching }): Promise<number> {
+    const { access, client } = this.#options;
+    return unwrap(await access.send(() => reviewEvents(client, { body }))).reviewed;
+  }
+}
+
+function bounds(firstDay: string, lastDay: string) {
+  return { start_date: firstDay, end_date: lastDay };
+}
+
+/** Tells whether a filter lets an event through. */
+export function fits(event: SeenEvent, filter: Filter): boolean {
+  const { cameraIds, levels, objects, unreviewedOnly } = filter;
+  if (unreviewedOnly && event.reviewed) return false;
+  if (cameraIds.length > 0 && !cameraIds.includes(event.camera_id)) return false;
+  if (levels.length > 0 && !(isSeverity(event.risk_level) && levels.includes(event.risk_level)))
+    return false;
+  return objects.length === 0 || objects.some((kind) => hasKind(event, kind));
+}
