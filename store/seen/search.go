@@ -36,9 +36,6 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 	words = withMinus(strings.ToValidUTF8(strings.ReplaceAll(words, "\x00", " "), " "))
 	var matches Matches
 	err := s.read(ctx, "search events", func(ctx context.Context, tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
-			return fmt.Errorf("settings: %w", err)
-		}
 		var err error
 		if matches.Position, err = streamPosition(ctx, tx); err != nil {
 			return err

@@ -85,8 +85,7 @@ func streamPosition(ctx context.Context, q sqlx.QueryerContext) (string, error) 
 	return position, nil
 }
 
-// read runs fn in a transaction that changes nothing, with an order of the rows that an index has
-// read from that index.
+// read runs fn in a transaction that changes nothing.
 func (s *Store) read(ctx context.Context, op string, fn func(ctx context.Context, tx *sqlx.Tx) error) error {
 	if err := s.db.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -98,11 +97,27 @@ func (s *Store) read(ctx context.Context, op string, fn func(ctx context.Context
 		return store.Classify(ctx, op, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was changed
-	// A plan that reads all rows and sorts them is cheaper only for fewer rows than there may be.
-	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = off; SET LOCAL jit = off`); err != nil {
+	if _, err := tx.ExecContext(ctx, `SET LOCAL jit = off`); err != nil {
 		return store.Classify(ctx, op, err)
 	}
 	return store.Classify(ctx, op, fn(ctx, tx))
+}
+
+// inIndexOrder runs the statements of a scan: an order of the rows that an index has is read from
+// that index. A plan that reads all rows and sorts them is cheaper only for fewer rows than there
+// may be. Elsewhere sorting stays allowed: without it the few detections of one event would be
+// looked for along the order of all detections.
+func inIndexOrder(ctx context.Context, tx *sqlx.Tx, fn func() error) error {
+	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = off`); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	if err := fn(); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	return nil
 }
 
 // arguments numbers the arguments of one statement.
@@ -202,16 +217,29 @@ type found struct {
 // run finds a page and counts the list. build makes the scan with its arguments; it is called for
 // each statement.
 func run(ctx context.Context, tx *sqlx.Tx, page Page, build func(*arguments) scan) (found, error) {
-	f, err := find(ctx, tx, page, build)
-	if err != nil {
-		return f, err
-	}
-	f.count, f.countIsMinimum, err = count(ctx, tx, page, build)
+	var f found
+	err := inIndexOrder(ctx, tx, func() (err error) {
+		if f, err = findInOrder(ctx, tx, page, build); err != nil {
+			return err
+		}
+		f.count, f.countIsMinimum, err = count(ctx, tx, page, build)
+		return err
+	})
 	return f, err
 }
 
-// find finds the page's rows, in order, and where the next page begins.
+// find finds a page without counting.
 func find(ctx context.Context, tx *sqlx.Tx, page Page, build func(*arguments) scan) (found, error) {
+	var f found
+	err := inIndexOrder(ctx, tx, func() (err error) {
+		f, err = findInOrder(ctx, tx, page, build)
+		return err
+	})
+	return f, err
+}
+
+// findInOrder finds the page's rows, in order, and where the next page begins.
+func findInOrder(ctx context.Context, tx *sqlx.Tx, page Page, build func(*arguments) scan) (found, error) {
 	var f found
 	var args arguments
 	s := build(&args)

@@ -27,9 +27,6 @@ type Stats struct {
 func (s *Store) EventStats(ctx context.Context, from, before *time.Time) (Stats, error) {
 	stats := Stats{ByLevel: map[string]int64{}, ByCamera: make([]CameraCount, 0)}
 	err := s.read(ctx, "count events", func(ctx context.Context, tx *sqlx.Tx) error {
-		if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
-			return fmt.Errorf("settings: %w", err)
-		}
 		var rows []struct {
 			CameraID  string  `db:"camera_id"`
 			RiskLevel *string `db:"risk_level"`

@@ -124,9 +124,6 @@ func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error
 
 // countSpans counts the rows between each two bounds.
 func countSpans(ctx context.Context, tx *sqlx.Tx, bounds []time.Time) ([][]Bucket, error) {
-	if _, err := tx.ExecContext(ctx, `SET LOCAL enable_sort = on`); err != nil {
-		return nil, fmt.Errorf("settings: %w", err)
-	}
 	var rows []Bucket
 	err := tx.SelectContext(ctx, &rows, `
 		SELECT width_bucket(started_at, $1::timestamptz[]) - 1 AS bucket, camera_id, risk_level, count(*) AS events,

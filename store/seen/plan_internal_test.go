@@ -1,0 +1,48 @@
+package seen
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"hsi.home.arpa/store/storetest"
+)
+
+// TestEvents_ReadOnlyTheirDetections: a page of events among many reads the detections of its own
+// events, not those of all.
+func TestEvents_ReadOnlyTheirDetections(t *testing.T) {
+	t.Parallel()
+	db := storetest.New(t)
+	for _, query := range []string{
+		`INSERT INTO cameras (id, name, folder_path) VALUES ('gate', 'Gate', '/cameras/gate')`,
+		`INSERT INTO events (id, camera_id, started_at, risk_level)
+		SELECT i, 'gate', now() - interval '1 minute' * i, 'low' FROM generate_series(1, 2000) AS i`,
+		`INSERT INTO detections (camera_id, file_path, detected_at, event_id, object_type)
+		SELECT 'gate', '/cameras/gate/1.jpg', now(), i, 'car'
+		FROM generate_series(1, 2000) AS i, generate_series(1, 10)`,
+		`ANALYZE`,
+	} {
+		_, err := db.SQL().ExecContext(t.Context(), query)
+		require.NoError(t, err)
+	}
+	err := New(db).read(t.Context(), "test", func(ctx context.Context, tx *sqlx.Tx) error {
+		f, err := run(ctx, tx, Page{Limit: 50}, EventFilter{RiskLevels: []string{"low"}}.scan)
+		if err != nil {
+			return err
+		}
+		events, err := EventsByID(ctx, tx, f.ids)
+		if err != nil {
+			return err
+		}
+		require.Len(t, events, 50)
+		require.Len(t, events[0].DetectionIDs, 10)
+		var read int64
+		err = tx.GetContext(ctx, &read, `SELECT seq_tup_read + idx_tup_fetch
+			FROM pg_stat_xact_user_tables WHERE relname = 'detections'`)
+		require.LessOrEqual(t, read, int64(1000), "500 are theirs, of 20,000")
+		return err
+	})
+	require.NoError(t, err)
+}
