@@ -94,7 +94,7 @@ func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (List
 		if err != nil {
 			return err
 		}
-		f, err := run(ctx, tx, page, filter.scan)
+		f, err := s.pages.find(ctx, tx, filter, page)
 		if err != nil {
 			return err
 		}

@@ -109,10 +109,17 @@ func (f EventFilter) scan(args *arguments) scan {
 		if taken {
 			s.rest = append(s.rest, func(*arguments) string { return fmt.Sprintf("j.risk_score >= %d", *f.MinScore) })
 		} else {
-			// The index has tens, of which the first has scores below too.
+			// The index has tens. Of the first ten those below are looked at too: with a bound, since
+			// there may be any number of them.
+			lowest := *f.MinScore
 			driver = driver[:0]
-			for ten := *f.MinScore / 10; ten <= 10; ten++ {
-				driver = append(driver, fmt.Sprintf("r.risk_score / 10 = %d AND r.risk_score >= %d", ten, *f.MinScore))
+			for ten := lowest / 10; ten <= 10; ten++ {
+				driver = append(driver, fmt.Sprintf("r.risk_score / 10 = %d", ten))
+			}
+			if lowest%10 != 0 {
+				s.rest = append(s.rest, func(*arguments) string {
+					return fmt.Sprintf("j.risk_score >= %d", lowest)
+				})
 			}
 			taken = true
 		}

@@ -43,10 +43,13 @@ const callTimeout = 30 * time.Second
 type Store struct {
 	db        *store.DB
 	summaries summaries
+	pages     pages
 }
 
 // New returns a Store on the database.
-func New(db *store.DB) *Store { return &Store{db: db, summaries: newSummaries()} }
+func New(db *store.DB) *Store {
+	return &Store{db: db, summaries: newSummaries(), pages: newPages()}
+}
 
 // Position is a row's place in a list.
 type Position struct {
