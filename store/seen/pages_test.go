@@ -51,6 +51,10 @@ func TestEvents_KeptPagesFollowEveryChange(t *testing.T) {
 		"reviewed": {first}, "date": {second},
 	})
 	e.detect("front", "car", base(), &first)
+	expect(map[string][]int64{
+		"all": {first, second}, "camera": {first}, "level": {second}, "score": {first},
+		"reviewed": {first}, "objects": {first}, "date": {second},
+	})
 	later := e.detect("attic", "Bus", base(), nil)
 	e.exec(`UPDATE detections SET event_id = $1 WHERE id = $2`, second, later)
 	e.exec(`UPDATE events SET camera_id = 'garden', risk_level = 'high' WHERE id = $1`, first)
