@@ -116,3 +116,29 @@ export function formatMoment(ms: number): string {
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
+
+const hour = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+});
+const full = new Intl.DateTimeFormat('en-GB', {
+  weekday: 'long',
+  day: 'numeric',
+  month: 'long',
+  year: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  timeZoneName: 'long',
+});
+
+/** The time of day of a moment of the API where the reader is: 22:14. */
+export function formatHour(moment: string): string {
+  return hour.format(Date.parse(moment));
+}
+
+/** All of a moment, with the time zone, for those who want to know: to be shown on hover. */
+export function formatFull(moment: string): string {
+  return full.format(Date.parse(moment));
+}

@@ -28,6 +28,8 @@ const firstRows = 48;
 const furthestOffset = 10_000;
 /** Changes that come together are answered with one question. */
 const settleMs = 400;
+/** Longer spans are summed up by the day: their hours could not be told apart. */
+export const mostDaysByHour = 7;
 /** Questions for rows that are under way at once. */
 const asksAtOnce = 3;
 
@@ -66,6 +68,8 @@ export class Timeline {
   readonly later = signal<readonly SeenEvent[]>([]);
   /** Sums of what is there now, by day; undefined until the first answer. */
   readonly summary = signal<EventSummary | undefined>(undefined);
+  /** When they were added up, in milliseconds since the epoch. */
+  readonly summedUpAtMs = signal(0);
   /** Why the last question was not answered. */
   readonly problem = signal<Problem | undefined>(undefined);
   readonly selected = signal<ReadonlySet<number>>(new Set());
@@ -97,6 +101,11 @@ export class Timeline {
   /** The sums of what is there now, by day, as filtered. */
   sums(filter: Filter): Sum[] | undefined {
     return this.summary.value === undefined ? undefined : sumsOf(this.summary.value, filter);
+  }
+
+  /** The day of a moment, where the reader is. */
+  dayAt(ms: number): string {
+    return this.#dayOf(ms);
   }
 
   /** The day of an event, where the reader is. */
@@ -180,7 +189,7 @@ export class Timeline {
       const rows = new Rows();
       const days = this.#daysOf(summary, filter);
       this.#fillFirst(rows, days, page.events);
-      this.summary.value = summary;
+      this.#takeSums(summary);
       this.#known = new Set(page.events.map(({ id }) => id));
       this.later.value = [];
       this.shown.value = { days, rows, position: page.position, readAtMs: Date.now() };
@@ -223,16 +232,19 @@ export class Timeline {
     const last = this.lastDay(span);
     return {
       time_zone: this.#options.timeZone,
+      bucket: span.days <= mostDaysByHour ? ('hour' as const) : ('day' as const),
       ...bounds(addDays(last, 1 - span.days), last),
       ...(objects.length > 0 ? { object_type: [...objects] } : {}),
     };
   }
 
   #daysOf(summary: EventSummary, filter: Filter): DayCount[] {
-    return sumsOf(summary, filter).map(({ count, startsAtMs }) => ({
-      day: this.#dayOf(startsAtMs),
-      count,
-    }));
+    const days = new Map<string, number>();
+    for (const { count, startsAtMs } of sumsOf(summary, filter)) {
+      const day = this.#dayOf(startsAtMs);
+      days.set(day, (days.get(day) ?? 0) + count);
+    }
+    return [...days].map(([day, count]) => ({ day, count }));
   }
 
   #fillFirst(rows: Rows, days: readonly DayCount[], events: readonly SeenEvent[]): void {
@@ -358,19 +370,29 @@ export class Timeline {
     const { access, client } = this.#options;
     const { filter, span } = this.wish.peek();
     try {
-      this.summary.value = await askPrivate(
-        access,
-        getEventSummary(client, { query: this.#sumQuery(filter, span) }),
-      );
+      const query = this.#sumQuery(filter, span);
+      this.#takeSums(await askPrivate(access, getEventSummary(client, { query })));
     } catch (error) {
       this.problem.value = toProblem(error);
     }
+  }
+
+  #takeSums(summary: EventSummary): void {
+    this.summary.value = summary;
+    this.summedUpAtMs.value = Date.now();
   }
 
   /** Writes what is wished into the address. */
   change(wish: Partial<Wish>): void {
     const query = writeWish({ ...this.wish.peek(), at: undefined, ...wish });
     this.#options.router.replaceQuery(query);
+  }
+
+  /** Scrolling rests with this event at the top; undefined at the very top of the list. */
+  rest(startedAt: string | undefined): void {
+    const wish = this.wish.peek();
+    if (wish.at !== startedAt)
+      this.#options.router.replaceQuery(writeWish({ ...wish, at: startedAt }));
   }
 
   /** Chooses an event, or not any more. */
