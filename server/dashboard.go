@@ -15,10 +15,12 @@ import (
 const (
 	// dashboardPolicy lets the dashboard load its own files and ask this server, and nothing else:
 	// no inline script or style, no other host, no frame around it, and no text that becomes
-	// markup.
+	// markup. The one text that becomes a script is the address of the worker that its tabs share,
+	// by the Trusted Types policy of that name.
 	dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
-		"img-src 'self'; connect-src 'self'; " +
-		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+		"img-src 'self'; connect-src 'self'; worker-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types hsi-worker"
 	// hashedFolder holds the files whose names change with their content: a client never has to ask
 	// again.
 	hashedFolder = "assets/"
