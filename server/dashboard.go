@@ -15,9 +15,12 @@ import (
 const (
 	// dashboardPolicy lets the dashboard load its own files and ask this server, and nothing else:
 	// no inline script or style, no other host, no frame around it, and no text that becomes
-	// markup.
-	dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+	// markup. The one text that becomes a script is the address of the worker that its tabs share,
+	// by the Trusted Types policy of that name.
+	dashboardPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
+		"img-src 'self'; connect-src 'self'; worker-src 'self'; " +
+		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+		"require-trusted-types-for 'script'; trusted-types hsi-worker"
 	// hashedFolder holds the files whose names change with their content: a client never has to ask
 	// again.
 	hashedFolder = "assets/"
@@ -37,8 +40,13 @@ var dashboardTypes = map[string]string{
 	".txt":  "text/plain; charset=utf-8",
 }
 
-// routeDashboard adds each file of the dashboard under its own path, and index.html as /. Any other
-// path stays unknown.
+// dashboardPages are the pages of the dashboard beside /, as its router knows them: the server
+// answers each with index.html, and the script in it reads the address. The address of a page may
+// come from elsewhere and name what is gone, so that whatever stands for a parameter is answered.
+var dashboardPages = [...]string{"/system", "/cameras", "/cameras/:camera_id", "/events/:event_id"}
+
+// routeDashboard adds each file of the dashboard under its own path, and index.html as / and as
+// each of the pages. Any other path stays unknown.
 func routeDashboard(e *echo.Echo, files fs.FS) error {
 	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -48,16 +56,46 @@ func routeDashboard(e *echo.Echo, files fs.FS) error {
 		if err != nil {
 			return fmt.Errorf("read the dashboard: %w", err)
 		}
+		if name == "index.html" {
+			return routeDashboardPages(e, content)
+		}
 		file, err := newDashboardPage(name, content)
 		if err != nil {
 			return err
 		}
-		if name == "index.html" {
-			name = ""
-		}
 		e.GET("/"+name, file.serve)
 		return nil
 	})
+}
+
+// routeDashboardPages adds index.html under the addresses of the pages. Its own addresses are
+// relative, since a proxy may serve all this below a path that it strips: seen from a page one
+// level deeper the root is one level up.
+func routeDashboardPages(e *echo.Echo, index []byte) error {
+	atRoot, err := newDashboardPage("index.html", index)
+	if err != nil {
+		return err
+	}
+	deeper, err := newDashboardPage("index.html", oneLevelUp(index))
+	if err != nil {
+		return err
+	}
+	e.GET("/", atRoot.serve)
+	for _, path := range dashboardPages {
+		if strings.Count(path, "/") == 1 {
+			e.GET(path, atRoot.serve)
+			continue
+		}
+		e.GET(path, deeper.serve)
+		e.RouteNotFound(path+"/*", echo.NotFoundHandler) // the parameter ends at the next slash
+	}
+	return nil
+}
+
+// oneLevelUp makes the relative addresses of index.html, all of which begin with a dot, fit a page
+// one level below the root.
+func oneLevelUp(index []byte) []byte {
+	return bytes.ReplaceAll(index, []byte(`"./`), []byte(`"../`))
 }
 
 func newDashboardPage(name string, content []byte) (page, error) {
