@@ -1812,6 +1812,10 @@ type GetEventSummaryParams struct {
 	// CameraID Only rows of these cameras.
 	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
 
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
 	// Bucket The length of one row.
 	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 }

@@ -1819,6 +1819,10 @@ type GetEventSummaryParams struct {
 	// CameraID Only rows of these cameras.
 	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
 
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
+
 	// Bucket The length of one row.
 	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
 }
@@ -2249,7 +2253,7 @@ type ClientInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// with today.
+	// with today. With `object_type` an event counts once, however many of the types it has.
 	//
 	// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 	GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2816,7 +2820,7 @@ func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, r
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// with today.
+// with today. With `object_type` an event counts once, however many of the types it has.
 //
 // Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 func (c *Client) GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4505,6 +4509,18 @@ func NewGetEventSummaryRequest(server string, params *GetEventSummaryParams) (*h
 
 		}
 
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Bucket != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bucket", *params.Bucket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -5675,7 +5691,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// with today.
+	// with today. With `object_type` an event counts once, however many of the types it has.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10042,7 +10058,7 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// with today.
+// with today. With `object_type` an event counts once, however many of the types it has.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -425,7 +425,7 @@ export const getEventStats = (client: Client, options?: Options<GetEventStatsDat
  *
  * One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
  * whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
- * with today.
+ * with today. With `object_type` an event counts once, however many of the types it has.
  */
 export const getEventSummary = (client: Client, options?: Options<GetEventSummaryData>): Promise<Result<GetEventSummaryResponses, GetEventSummaryErrors>> => request<GetEventSummaryResponses, GetEventSummaryErrors>(client, {
     method: 'GET',
