@@ -31,7 +31,7 @@ type ServerInterface interface {
 	UpdateCamera(ctx echo.Context, cameraID CameraID) error
 	// GetCameraSnapshot Newest picture of a camera
 	// (GET /api/cameras/{camera_id}/snapshot)
-	GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error
+	GetCameraSnapshot(ctx echo.Context, cameraID CameraID, params GetCameraSnapshotParams) error
 	// ListDetections Detections, newest first
 	// (GET /api/detections)
 	ListDetections(ctx echo.Context, params ListDetectionsParams) error
@@ -208,8 +208,17 @@ func (w *ServerInterfaceWrapper) GetCameraSnapshot(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter camera_id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCameraSnapshotParams
+	// ------------- Optional query parameter "width" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "width", ctx.QueryParams(), &params.Width, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter width: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetCameraSnapshot(ctx, cameraID)
+	err = w.Handler.GetCameraSnapshot(ctx, cameraID, params)
 	return err
 }
 
@@ -1849,6 +1858,7 @@ func (response UpdateCamera503JSONResponse) VisitUpdateCameraResponse(w http.Res
 
 type GetCameraSnapshotRequestObject struct {
 	CameraID CameraID `json:"camera_id"`
+	Params   GetCameraSnapshotParams
 }
 
 type GetCameraSnapshotResponseObject interface {
@@ -6225,10 +6235,11 @@ func (sh *strictHandler) UpdateCamera(ctx echo.Context, cameraID CameraID) error
 }
 
 // GetCameraSnapshot operation middleware
-func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error {
+func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID, params GetCameraSnapshotParams) error {
 	var request GetCameraSnapshotRequestObject
 
 	request.CameraID = cameraID
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetCameraSnapshot(ctx.Request().Context(), request.(GetCameraSnapshotRequestObject))

@@ -255,6 +255,27 @@ func (e Order) Valid() bool {
 	}
 }
 
+// Defines values for GetCameraSnapshotParamsWidth.
+const (
+	GetCameraSnapshotParamsWidthN160 GetCameraSnapshotParamsWidth = 160
+	GetCameraSnapshotParamsWidthN320 GetCameraSnapshotParamsWidth = 320
+	GetCameraSnapshotParamsWidthN640 GetCameraSnapshotParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetCameraSnapshotParamsWidth enum.
+func (e GetCameraSnapshotParamsWidth) Valid() bool {
+	switch e {
+	case GetCameraSnapshotParamsWidthN160:
+		return true
+	case GetCameraSnapshotParamsWidthN320:
+		return true
+	case GetCameraSnapshotParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDetectionsParamsOrder.
 const (
 	ListDetectionsParamsOrderAsc  ListDetectionsParamsOrder = "asc"
@@ -1619,6 +1640,15 @@ type ListCamerasParams struct {
 	Status *CameraStatus `form:"status,omitempty" json:"status,omitempty"`
 }
 
+// GetCameraSnapshotParams defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParams struct {
+	// Width Largest width in pixels. Without it the file is sent as it is.
+	Width *GetCameraSnapshotParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetCameraSnapshotParamsWidth defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParamsWidth int32
+
 // ListDetectionsParams defines parameters for ListDetections.
 type ListDetectionsParams struct {
 	// CameraID Only rows of these cameras.
@@ -2137,10 +2167,11 @@ type ClientInterface interface {
 	// GetCameraSnapshot Newest picture of a camera
 	//
 	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+	// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 	//
 	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-	GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetCameraSnapshot(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDetections Detections, newest first
 	//
@@ -2594,11 +2625,12 @@ func (c *Client) UpdateCamera(ctx context.Context, cameraID CameraID, body Updat
 // GetCameraSnapshot Newest picture of a camera
 //
 // The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 //
 // Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID)
+func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3489,7 +3521,7 @@ func NewUpdateCameraRequestWithBody(server string, cameraID CameraID, contentTyp
 }
 
 // NewGetCameraSnapshotRequest constructs an http.Request for the GetCameraSnapshot method
-func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Request, error) {
+func NewGetCameraSnapshotRequest(server string, cameraID CameraID, params *GetCameraSnapshotParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3512,6 +3544,33 @@ func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Reques
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Width != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "width", *params.Width, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -5557,12 +5616,13 @@ type ClientWithResponsesInterface interface {
 	// GetCameraSnapshotWithResponse Newest picture of a camera
 	//
 	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+	// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
+	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
 
 	// ListDetectionsWithResponse Detections, newest first
 	//
@@ -9858,13 +9918,14 @@ func (c *ClientWithResponses) UpdateCameraWithResponse(ctx context.Context, came
 // GetCameraSnapshotWithResponse Newest picture of a camera
 //
 // The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
-	rsp, err := c.GetCameraSnapshot(ctx, cameraID, reqEditors...)
+func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
+	rsp, err := c.GetCameraSnapshot(ctx, cameraID, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

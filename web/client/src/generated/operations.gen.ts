@@ -636,7 +636,8 @@ export const getDetection = (client: Client, options: Options<GetDetectionData>)
  * Newest picture of a camera
  *
  * The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
- * Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+ * Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+ * proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
  */
 export const getCameraSnapshot = (client: Client, options: StoredFileOptions<GetCameraSnapshotData>): Promise<FileResult<GetCameraSnapshotResponses, GetCameraSnapshotErrors & NotModified>> => requestFile<GetCameraSnapshotResponses, GetCameraSnapshotErrors & NotModified>(client, {
     method: 'GET',

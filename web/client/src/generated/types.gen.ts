@@ -3430,7 +3430,12 @@ export type GetCameraSnapshotData = {
          */
         camera_id: string;
     };
-    query?: never;
+    query?: {
+        /**
+         * Largest width in pixels. Without it the file is sent as it is.
+         */
+        width?: 160 | 320 | 640;
+    };
     url: '/api/cameras/{camera_id}/snapshot';
 };
 
