@@ -129,14 +129,13 @@ func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error
 	if err != nil {
 		return nil, fmt.Errorf("revisions: %w", err)
 	}
-	of := make(map[string]int64, len(days))
-	for _, day := range days {
-		of[day.Day.Format(time.DateOnly)] = day.Revision
-	}
 	revisions := make([]int64, len(spans))
 	for i, each := range spans {
-		for day := each.from.Truncate(24 * time.Hour); day.Before(each.before); day = day.AddDate(0, 0, 1) {
-			revisions[i] += of[day.Format(time.DateOnly)]
+		first := each.from.Truncate(24 * time.Hour)
+		for _, of := range days { // few have events, however long the span is
+			if !of.Day.Before(first) && of.Day.Before(each.before) {
+				revisions[i] += of.Revision
+			}
 		}
 	}
 	return revisions, nil
