@@ -31,7 +31,7 @@ type ServerInterface interface {
 	UpdateCamera(ctx echo.Context, cameraID CameraID) error
 	// GetCameraSnapshot Newest picture of a camera
 	// (GET /api/cameras/{camera_id}/snapshot)
-	GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error
+	GetCameraSnapshot(ctx echo.Context, cameraID CameraID, params GetCameraSnapshotParams) error
 	// ListDetections Detections, newest first
 	// (GET /api/detections)
 	ListDetections(ctx echo.Context, params ListDetectionsParams) error
@@ -208,8 +208,17 @@ func (w *ServerInterfaceWrapper) GetCameraSnapshot(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter camera_id: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCameraSnapshotParams
+	// ------------- Optional query parameter "width" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "width", ctx.QueryParams(), &params.Width, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter width: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetCameraSnapshot(ctx, cameraID)
+	err = w.Handler.GetCameraSnapshot(ctx, cameraID, params)
 	return err
 }
 
@@ -684,6 +693,13 @@ func (w *ServerInterfaceWrapper) GetEventSummary(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", false, false, "camera_id", ctx.QueryParams(), &params.CameraID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter camera_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "object_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", false, false, "object_type", ctx.QueryParams(), &params.ObjectType, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter object_type: %s", err))
 	}
 
 	// ------------- Optional query parameter "bucket" -------------
@@ -1842,6 +1858,7 @@ func (response UpdateCamera503JSONResponse) VisitUpdateCameraResponse(w http.Res
 
 type GetCameraSnapshotRequestObject struct {
 	CameraID CameraID `json:"camera_id"`
+	Params   GetCameraSnapshotParams
 }
 
 type GetCameraSnapshotResponseObject interface {
@@ -6218,10 +6235,11 @@ func (sh *strictHandler) UpdateCamera(ctx echo.Context, cameraID CameraID) error
 }
 
 // GetCameraSnapshot operation middleware
-func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID) error {
+func (sh *strictHandler) GetCameraSnapshot(ctx echo.Context, cameraID CameraID, params GetCameraSnapshotParams) error {
 	var request GetCameraSnapshotRequestObject
 
 	request.CameraID = cameraID
+	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetCameraSnapshot(ctx.Request().Context(), request.(GetCameraSnapshotRequestObject))

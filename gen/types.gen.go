@@ -248,6 +248,27 @@ func (e Order) Valid() bool {
 	}
 }
 
+// Defines values for GetCameraSnapshotParamsWidth.
+const (
+	GetCameraSnapshotParamsWidthN160 GetCameraSnapshotParamsWidth = 160
+	GetCameraSnapshotParamsWidthN320 GetCameraSnapshotParamsWidth = 320
+	GetCameraSnapshotParamsWidthN640 GetCameraSnapshotParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetCameraSnapshotParamsWidth enum.
+func (e GetCameraSnapshotParamsWidth) Valid() bool {
+	switch e {
+	case GetCameraSnapshotParamsWidthN160:
+		return true
+	case GetCameraSnapshotParamsWidthN320:
+		return true
+	case GetCameraSnapshotParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDetectionsParamsOrder.
 const (
 	ListDetectionsParamsOrderAsc  ListDetectionsParamsOrder = "asc"
@@ -1612,6 +1633,15 @@ type ListCamerasParams struct {
 	Status *CameraStatus `form:"status,omitempty" json:"status,omitempty"`
 }
 
+// GetCameraSnapshotParams defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParams struct {
+	// Width Largest width in pixels. Without it the file is sent as it is.
+	Width *GetCameraSnapshotParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetCameraSnapshotParamsWidth defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParamsWidth int32
+
 // ListDetectionsParams defines parameters for ListDetections.
 type ListDetectionsParams struct {
 	// CameraID Only rows of these cameras.
@@ -1811,6 +1841,10 @@ type GetEventSummaryParams struct {
 
 	// CameraID Only rows of these cameras.
 	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
 
 	// Bucket The length of one row.
 	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`

@@ -211,7 +211,7 @@ func (s *Server) GetEventSummary(
 		return nil, &list.ParameterError{Name: "start_date", Err: list.ErrRangeTooLong}
 	}
 	bounds := list.Buckets(from, before, t.zone, answer.Bucket == gen.EventSummaryBucketDay)
-	buckets, err := s.options.Seen.Summary(ctx, bounds, p.CameraID)
+	buckets, err := s.options.Seen.Summary(ctx, bounds, p.CameraID, p.ObjectType)
 	if err != nil {
 		return nil, err
 	}

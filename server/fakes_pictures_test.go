@@ -18,6 +18,9 @@ type fakePictures struct {
 	err       error
 	content   string
 	mediaType string
+
+	mu    sync.Mutex
+	width int // that was asked for last; guarded by mu
 }
 
 func newFakePictures() *fakePictures {
@@ -42,12 +45,26 @@ func (f *fakePictures) Original(context.Context, int64) (*pictures.File, error) 
 	return f.picture(false)
 }
 
-func (f *fakePictures) Event(context.Context, int64, int) (*pictures.File, error) {
+func (f *fakePictures) Event(_ context.Context, _ int64, width int) (*pictures.File, error) {
+	f.noteWidth(width)
 	return f.picture(false)
 }
 
-func (f *fakePictures) Snapshot(context.Context, string) (*pictures.File, error) {
+func (f *fakePictures) Snapshot(_ context.Context, _ string, width int) (*pictures.File, error) {
+	f.noteWidth(width)
 	return f.picture(false)
+}
+
+func (f *fakePictures) noteWidth(width int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.width = width
+}
+
+func (f *fakePictures) lastWidth() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.width
 }
 
 // fakeSessions keeps sessions in memory.

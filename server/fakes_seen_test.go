@@ -29,6 +29,7 @@ type fakeSeen struct {
 	detectionFilter seen.DetectionFilter
 	page            seen.Page
 	bounds          []time.Time
+	types           []string // of the summary
 	update          seen.EventUpdate
 	cameraUpdate    seen.CameraUpdate
 	words           string
@@ -182,8 +183,10 @@ func (f *fakeSeen) EventStats(context.Context, *time.Time, *time.Time) (seen.Sta
 	}, f.err
 }
 
-func (f *fakeSeen) Summary(_ context.Context, bounds []time.Time, _ []string) ([]seen.Bucket, error) {
-	f.note(func() { f.bounds = bounds })
+func (f *fakeSeen) Summary(
+	_ context.Context, bounds []time.Time, _, types []string,
+) ([]seen.Bucket, error) {
+	f.note(func() { f.bounds, f.types = bounds, types })
 	return []seen.Bucket{
 		{CameraID: "front_door", RiskLevel: new("low"), Events: 7, Unreviewed: 3},
 		{CameraID: "front_door", RiskLevel: new("high"), Events: 1, Unreviewed: 1},

@@ -50,7 +50,11 @@ func (s *Server) GetEventImage(
 func (s *Server) GetCameraSnapshot(
 	ctx context.Context, request gen.GetCameraSnapshotRequestObject,
 ) (gen.GetCameraSnapshotResponseObject, error) {
-	file, err := s.options.Pictures.Snapshot(ctx, request.CameraID)
+	width := 0
+	if request.Params.Width != nil {
+		width = int(*request.Params.Width)
+	}
+	file, err := s.options.Pictures.Snapshot(ctx, request.CameraID, width)
 	return showing(ctx, file, err, "Camera", request.CameraID)
 }
 

@@ -163,11 +163,26 @@ func TestPictures_OddIDs(t *testing.T) {
 	} {
 		s.get(t, "/api/cameras/"+id+"/snapshot").want(t, 200)
 	}
-	for _, width := range []string{"0", "320.0", "100", "641", "-160", "", "x", "160&width=320"} {
-		s.get(t, "/api/events/311/image?width="+width).want(t, 422)
-	}
-	for _, width := range []string{"160", "320", "640"} {
-		s.get(t, "/api/events/311/image?width="+width).want(t, 200)
+}
+
+func TestPictures_Widths(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	s := start(t, f)
+	for target, usual := range map[string]int{
+		"/api/events/311/image": 320, "/api/cameras/front_door/snapshot": 0, // 0: as it is
+	} {
+		s.get(t, target).want(t, 200)
+		require.Equal(t, usual, f.pictures.lastWidth())
+		for _, width := range []int{160, 320, 640} {
+			s.get(t, fmt.Sprint(target, "?width=", width)).want(t, 200)
+			require.Equal(t, width, f.pictures.lastWidth())
+		}
+		for _, width := range []string{
+			"0", "320.0", "100", "641", "-160", "", "x", "160&width=320",
+		} {
+			s.get(t, target+"?width="+width).want(t, 422)
+		}
 	}
 }
 

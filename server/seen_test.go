@@ -213,12 +213,16 @@ func TestEventSummary_Bounds(t *testing.T) {
 		require.Equal(t, want, got, query)
 	}
 	s.get(t, "/api/events/summary").want(t, 200)
+	require.Empty(t, f.seen.types)
 	require.Len(t, f.seen.bounds, 31)
 	require.Equal(t, at(t, "2025-11-24T00:00:00Z"), f.seen.bounds[0])
 	s.get(t, "/api/events/summary?start_date=2024-12-01&end_date=2025-12-31").wantInvalid(t, "query start_date")
 	s.get(t, "/api/events/summary?bucket=hour&start_date=2025-11-01").wantInvalid(t, "query start_date")
 	body := decoded(t, s.get(t, "/api/events/summary?start_date=2026-01-01").want(t, 200).body)
 	require.Empty(t, body["buckets"])
+	s.get(t, "/api/events/summary?object_type=person,vehicle").want(t, 200)
+	require.Equal(t, []string{"person", "vehicle"}, f.seen.types)
+	s.get(t, "/api/events/summary?object_type=person,person").wantInvalid(t, "query object_type")
 }
 
 // TestExportEvents: what a spreadsheet would take for a formula is a text, what is not known is

@@ -110,7 +110,7 @@ type pictureSource interface {
 	Thumbnail(ctx context.Context, detectionID int64) (*pictures.File, error)
 	Original(ctx context.Context, detectionID int64) (*pictures.File, error)
 	Event(ctx context.Context, eventID int64, width int) (*pictures.File, error)
-	Snapshot(ctx context.Context, cameraID string) (*pictures.File, error)
+	Snapshot(ctx context.Context, cameraID string, width int) (*pictures.File, error)
 }
 
 // Options of a Server. All fields without a default are required.

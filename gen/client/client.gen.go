@@ -255,6 +255,27 @@ func (e Order) Valid() bool {
 	}
 }
 
+// Defines values for GetCameraSnapshotParamsWidth.
+const (
+	GetCameraSnapshotParamsWidthN160 GetCameraSnapshotParamsWidth = 160
+	GetCameraSnapshotParamsWidthN320 GetCameraSnapshotParamsWidth = 320
+	GetCameraSnapshotParamsWidthN640 GetCameraSnapshotParamsWidth = 640
+)
+
+// Valid indicates whether the value is a known member of the GetCameraSnapshotParamsWidth enum.
+func (e GetCameraSnapshotParamsWidth) Valid() bool {
+	switch e {
+	case GetCameraSnapshotParamsWidthN160:
+		return true
+	case GetCameraSnapshotParamsWidthN320:
+		return true
+	case GetCameraSnapshotParamsWidthN640:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDetectionsParamsOrder.
 const (
 	ListDetectionsParamsOrderAsc  ListDetectionsParamsOrder = "asc"
@@ -1619,6 +1640,15 @@ type ListCamerasParams struct {
 	Status *CameraStatus `form:"status,omitempty" json:"status,omitempty"`
 }
 
+// GetCameraSnapshotParams defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParams struct {
+	// Width Largest width in pixels. Without it the file is sent as it is.
+	Width *GetCameraSnapshotParamsWidth `form:"width,omitempty" json:"width,omitempty"`
+}
+
+// GetCameraSnapshotParamsWidth defines parameters for GetCameraSnapshot.
+type GetCameraSnapshotParamsWidth int32
+
 // ListDetectionsParams defines parameters for ListDetections.
 type ListDetectionsParams struct {
 	// CameraID Only rows of these cameras.
@@ -1818,6 +1848,10 @@ type GetEventSummaryParams struct {
 
 	// CameraID Only rows of these cameras.
 	CameraID CameraIDs `form:"camera_id,omitempty" json:"camera_id,omitempty"`
+
+	// ObjectType Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+	// train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+	ObjectType ObjectTypes `form:"object_type,omitempty" json:"object_type,omitempty"`
 
 	// Bucket The length of one row.
 	Bucket *GetEventSummaryParamsBucket `form:"bucket,omitempty" json:"bucket,omitempty"`
@@ -2133,10 +2167,11 @@ type ClientInterface interface {
 	// GetCameraSnapshot Newest picture of a camera
 	//
 	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+	// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 	//
 	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-	GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetCameraSnapshot(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListDetections Detections, newest first
 	//
@@ -2249,7 +2284,7 @@ type ClientInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// with today.
+	// with today. With `object_type` an event counts once, however many of the types it has.
 	//
 	// Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 	GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2590,11 +2625,12 @@ func (c *Client) UpdateCamera(ctx context.Context, cameraID CameraID, body Updat
 // GetCameraSnapshot Newest picture of a camera
 //
 // The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 //
 // Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID)
+func (c *Client) GetCameraSnapshot(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCameraSnapshotRequest(c.Server, cameraID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2816,7 +2852,7 @@ func (c *Client) StreamEvents(ctx context.Context, params *StreamEventsParams, r
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// with today.
+// with today. With `object_type` an event counts once, however many of the types it has.
 //
 // Corresponds with GET /api/events/summary (the `GetEventSummary` operationId).
 func (c *Client) GetEventSummary(ctx context.Context, params *GetEventSummaryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3485,7 +3521,7 @@ func NewUpdateCameraRequestWithBody(server string, cameraID CameraID, contentTyp
 }
 
 // NewGetCameraSnapshotRequest constructs an http.Request for the GetCameraSnapshot method
-func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Request, error) {
+func NewGetCameraSnapshotRequest(server string, cameraID CameraID, params *GetCameraSnapshotParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -3508,6 +3544,33 @@ func NewGetCameraSnapshotRequest(server string, cameraID CameraID) (*http.Reques
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Width != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "width", *params.Width, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -4496,6 +4559,18 @@ func NewGetEventSummaryRequest(server string, params *GetEventSummaryParams) (*h
 		if params.CameraID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "camera_id", params.CameraID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ObjectType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "object_type", params.ObjectType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -5541,12 +5616,13 @@ type ClientWithResponsesInterface interface {
 	// GetCameraSnapshotWithResponse Newest picture of a camera
 	//
 	// The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+	// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+	// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
+	GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error)
 
 	// ListDetectionsWithResponse Detections, newest first
 	//
@@ -5675,7 +5751,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 	// whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-	// with today.
+	// with today. With `object_type` an event counts once, however many of the types it has.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9842,13 +9918,14 @@ func (c *ClientWithResponses) UpdateCameraWithResponse(ctx context.Context, came
 // GetCameraSnapshotWithResponse Newest picture of a camera
 //
 // The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
-// Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+// Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+// proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/cameras/{camera_id}/snapshot (the `GetCameraSnapshot` operationId).
-func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
-	rsp, err := c.GetCameraSnapshot(ctx, cameraID, reqEditors...)
+func (c *ClientWithResponses) GetCameraSnapshotWithResponse(ctx context.Context, cameraID CameraID, params *GetCameraSnapshotParams, reqEditors ...RequestEditorFn) (*GetCameraSnapshotResponse, error) {
+	rsp, err := c.GetCameraSnapshot(ctx, cameraID, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10042,7 +10119,7 @@ func (c *ClientWithResponses) StreamEventsWithResponse(ctx context.Context, para
 //
 // One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
 // whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
-// with today.
+// with today. With `object_type` an event counts once, however many of the types it has.
 //
 // Returns a wrapper object for the known response body format(s).
 //

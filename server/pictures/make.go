@@ -29,9 +29,15 @@ func (s *Service) fromOriginal(ctx context.Context, row *store.Picture, width in
 		}
 		return s.thumbnail(ctx, row)
 	}
+	return s.smaller(ctx, row, found, width, boxOf(row))
+}
+
+// smaller closes an original and makes a picture of it, at most width pixels wide.
+func (s *Service) smaller(
+	ctx context.Context, row *store.Picture, found *original, width int, boxes []image.Rectangle,
+) (*blob, error) {
 	size, etag := found.info.Size(), found.ETag
 	_ = found.Close() // whoever waits for its turn holds no file open
-	boxes := boxOf(row)
 	key := fmt.Sprint(etag, " ", width, " ", boxes)
 	return s.make(ctx, key, func(ctx context.Context) ([]byte, error) {
 		data, err := s.read(ctx, row, size)

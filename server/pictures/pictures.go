@@ -257,30 +257,60 @@ func (s *Service) Original(ctx context.Context, detectionID int64) (*File, error
 	return found.File, nil
 }
 
-// Snapshot returns the newest whole picture of a camera.
-func (s *Service) Snapshot(ctx context.Context, cameraID string) (*File, error) {
-	newest, err := s.options.Rows.CameraPictures(ctx, cameraID, snapshotRows)
+// Snapshot returns the newest whole picture of a camera, at most width pixels wide; 0: as it is.
+func (s *Service) Snapshot(ctx context.Context, cameraID string, width int) (*File, error) {
+	if width == 0 {
+		return newest(ctx, s, cameraID, func(_ *store.Picture, found *original) (*File, error) {
+			return found.File, nil
+		})
+	}
+	return s.lately(fmt.Sprintf("camera %d %s", width, cameraID), func() (*blob, error) {
+		return newest(ctx, s, cameraID, func(row *store.Picture, found *original) (*blob, error) {
+			return s.smaller(ctx, row, found, width, nil)
+		})
+	})
+}
+
+// newest takes the newest picture of a camera that is whole and that take, which closes it, has no
+// fault to find with.
+func newest[T any](
+	ctx context.Context, s *Service, cameraID string,
+	take func(*store.Picture, *original) (*T, error),
+) (*T, error) {
+	rows, err := s.options.Rows.CameraPictures(ctx, cameraID, snapshotRows)
 	if err != nil {
 		return nil, err
 	}
 	reason := ErrNone
-	for i := range newest {
-		found, err := s.original(ctx, &newest[i])
+	for i := range rows {
+		var taken *T
+		found, err := s.wholePicture(ctx, &rows[i])
+		if err == nil {
+			taken, err = take(&rows[i], found)
+		}
 		switch {
+		case err == nil:
+			return taken, nil
 		case errors.Is(err, ErrGone), errors.Is(err, ErrReplaced):
 			reason = ErrGone
-			continue
-		case errors.Is(err, ErrForeign), errors.Is(err, ErrKind):
-			continue
-		case err != nil:
+		case !errors.Is(err, ErrForeign) && !errors.Is(err, ErrKind):
 			return nil, err
 		}
-		if _, err := picture.Verify(found.file, found.info.Size(), picture.Limits{}); err == nil {
-			return found.File, nil
-		}
-		_ = found.Close() // a video, or half a picture
 	}
 	return nil, reason
+}
+
+// wholePicture is original of what is no video, and not half a picture.
+func (s *Service) wholePicture(ctx context.Context, row *store.Picture) (*original, error) {
+	found, err := s.original(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := picture.Verify(found.file, found.info.Size(), picture.Limits{}); err != nil {
+		_ = found.Close() // only read
+		return nil, ErrKind
+	}
+	return found, nil
 }
 
 // original is an open file that is the one of its row.

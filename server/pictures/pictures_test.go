@@ -23,6 +23,7 @@ import (
 
 	"hsi.home.arpa/embedded/embeddedtest"
 	"hsi.home.arpa/internal/await"
+	"hsi.home.arpa/pipeline/picture"
 	"hsi.home.arpa/store"
 	"hsi.home.arpa/store/media"
 	"hsi.home.arpa/store/storetest"
@@ -521,10 +522,10 @@ func TestEvent_Widths(t *testing.T) {
 func TestSnapshot_IsTheNewestWholePicture(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
-	snapshot := func() (*File, error) { return h.Snapshot(t.Context(), "front") }
+	snapshot := func() (*File, error) { return h.Snapshot(t.Context(), "front", 0) }
 	_, err := snapshot()
 	require.ErrorIs(t, err, ErrNone)
-	_, err = h.Snapshot(t.Context(), "attic")
+	_, err = h.Snapshot(t.Context(), "attic", 0)
 	require.ErrorIs(t, err, store.ErrNotFound)
 
 	old, newer := photo(t, 40, 30), photo(t, 50, 30)
@@ -555,8 +556,95 @@ func TestSnapshot_IsTheNewestWholePicture(t *testing.T) {
 	require.NoError(t, os.Remove(oldPath))
 	_, err = snapshot()
 	require.ErrorIs(t, err, ErrGone)
-	_, err = h.Snapshot(t.Context(), "back")
+	_, err = h.Snapshot(t.Context(), "back", 0)
 	require.ErrorIs(t, err, ErrGone)
+}
+
+func TestSnapshot_Widths(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	show := func(width int) (*File, []byte) {
+		t.Helper()
+		file, err := h.Snapshot(t.Context(), "front", width)
+		content := bytesOf(t, file, err)
+		again, err := h.Snapshot(t.Context(), "front", width)
+		require.Equal(t, content, bytesOf(t, again, err))
+		require.Equal(t, file.ETag, again.ETag)
+		require.False(t, file.Immutable, "the next picture takes its place")
+		return file, content
+	}
+	for _, camera := range []string{"front", "attic"} {
+		want := map[string]error{"front": ErrNone, "attic": store.ErrNotFound}[camera]
+		_, err := h.Snapshot(t.Context(), camera, 320)
+		require.ErrorIs(t, err, want)
+	}
+	large := photo(t, 1600, 1200)
+	_, largePath := h.record("large.jpg", large)
+	original, content := show(0)
+	require.Equal(t, large, content)
+	for _, width := range []int{160, 320, 640} {
+		file, content := show(width)
+		require.Equal(t, "image/jpeg", file.MediaType)
+		require.NotEqual(t, original.ETag, file.ETag)
+		decoded, err := jpeg.Decode(bytes.NewReader(large))
+		require.NoError(t, err)
+		scaled, err := picture.NewScaled(decoded, width).Draw()
+		require.NoError(t, err)
+		require.Equal(t, scaled, content, "the whole picture, without a box")
+		require.Equal(t, image.Pt(width, width*3/4), sizeOf(t, content))
+	}
+
+	// With no room to make any, what is made already is still there, and so are originals.
+	const all = madeAtOnce + madeWaiting
+	require.True(t, h.queue.TryAcquire(all))
+	show(640)
+	var small bytes.Buffer
+	require.NoError(t, png.Encode(&small, scene(100, 80)))
+	h.record("small.png", small.Bytes())
+	_, err := h.Snapshot(t.Context(), "front", 640)
+	require.ErrorIs(t, err, ErrBusy)
+	_, content = show(0)
+	require.Equal(t, small.Bytes(), content)
+	h.queue.Release(all)
+	file, content := show(640)
+	require.Equal(t, "image/jpeg", file.MediaType)
+	require.Equal(t, image.Pt(100, 80), sizeOf(t, content), "never enlarged")
+
+	// What came later and cannot be shown, also where that is found out when it is decoded.
+	h.record("video.mp4", []byte("\x00\x00\x00\x20ftypisom\x00\x00"))
+	h.record("half.jpg", large[:len(large)/2])
+	broken := append(bytes.Clone(large[:700]), "\xff\xd9"...)
+	_, brokenPath := h.record("broken.jpg", broken)
+	_, content = show(320)
+	require.Equal(t, image.Pt(100, 80), sizeOf(t, content))
+	require.NoError(t, os.Remove(brokenPath))
+	require.NoError(t, os.Remove(filepath.Join(h.cameras, "front", "small.png")))
+	_, content = show(160)
+	require.Equal(t, image.Pt(160, 120), sizeOf(t, content))
+	require.NoError(t, os.Remove(largePath))
+	_, err = h.Snapshot(t.Context(), "front", 160)
+	require.ErrorIs(t, err, ErrGone, "also of what was made of it before")
+}
+
+func TestSnapshot_IsAnsweredAgainForAMoment(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	now := time.Now()
+	h.options.Now, h.options.KeepAnswers = func() time.Time { return now }, 100*time.Millisecond
+	shows := func(width, want int) {
+		t.Helper()
+		file, err := h.Snapshot(t.Context(), "front", width)
+		require.Equal(t, want, sizeOf(t, bytesOf(t, file, err)).X)
+	}
+	h.record("first.jpg", photo(t, 200, 100))
+	shows(160, 160)
+	shows(320, 200)
+	h.record("second.jpg", photo(t, 100, 100))
+	shows(160, 160)
+	shows(320, 200)
+	now = now.Add(100 * time.Millisecond)
+	shows(160, 100)
+	shows(320, 100)
 }
 
 func TestMake_IsBounded(t *testing.T) {

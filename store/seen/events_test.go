@@ -331,10 +331,10 @@ func TestStatsAndSummary(t *testing.T) {
 
 	day := base().Truncate(24 * time.Hour)
 	bounds := []time.Time{day, day.AddDate(0, 0, 1), day.AddDate(0, 0, 2)}
-	buckets, err := e.Summary(t.Context(), bounds, nil)
+	buckets, err := e.Summary(t.Context(), bounds, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, []seen.Bucket{{0, "front", new("high"), 2, 1}, {1, "garden", nil, 1, 1}}, buckets)
-	buckets, err = e.Summary(t.Context(), bounds, []string{"attic"})
+	buckets, err = e.Summary(t.Context(), bounds, []string{"attic"}, nil)
 	require.NoError(t, err)
 	require.Empty(t, buckets)
 }
@@ -347,7 +347,7 @@ func TestSummary_Changes(t *testing.T) {
 	bounds := []time.Time{day.Add(-2 * time.Hour), day.Add(22 * time.Hour), day.Add(46 * time.Hour)} // two UTC days each
 	sums := func() (sums [2][2]int64) {
 		t.Helper()
-		buckets, err := e.Summary(t.Context(), bounds, nil)
+		buckets, err := e.Summary(t.Context(), bounds, nil, nil)
 		require.NoError(t, err)
 		for _, bucket := range buckets {
 			sums[bucket.Index][0] += bucket.Events
@@ -373,6 +373,55 @@ func TestSummary_Changes(t *testing.T) {
 	require.Equal(t, [2][2]int64{{0, 0}, {1, 1}}, sums())
 }
 
+// TestSummary_ObjectTypes: an event counts once when it has one of the kinds, whoever wrote it and
+// however its objects are told, and at once when they change.
+func TestSummary_ObjectTypes(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	day := base().Truncate(24 * time.Hour)
+	bounds := []time.Time{day, day.AddDate(0, 0, 1), day.AddDate(0, 0, 2)}
+	sum := func(cameraIDs []string, types ...string) []seen.Bucket {
+		t.Helper()
+		buckets, err := e.Summary(t.Context(), bounds, cameraIDs, types)
+		require.NoError(t, err)
+		return buckets
+	}
+	ours := e.insert(row{camera: "front", startedAt: base(), level: "high"})
+	e.detect("front", "Car", base(), &ours)
+	e.detect("front", "truck", base(), &ours)
+	dog := e.detect("garden", "dog", base(), nil)
+	e.insert(row{
+		camera: "garden", startedAt: base(), reviewed: true, detectionIDs: fmt.Sprintf("[%d]", dog),
+	})
+	e.insert(row{camera: "garden", startedAt: bounds[1], level: "low", objects: "person, car"})
+	e.insert(row{camera: "attic", startedAt: bounds[1].Add(-time.Microsecond), objects: "Person"})
+	e.insert(row{camera: "front", startedAt: base(), level: "high"}) // nothing was found
+	for _, outside := range []time.Time{bounds[0].Add(-time.Microsecond), bounds[2]} {
+		e.insert(row{camera: "front", startedAt: outside, objects: "person, car, dog"})
+	}
+
+	vehicles := []seen.Bucket{
+		{0, "front", new("high"), 1, 1}, {1, "garden", new("low"), 1, 1},
+	}
+	require.Len(t, sum(nil), 4, "the sums without types are kept, and no others are taken for them")
+	require.Equal(t, vehicles, sum(nil, "vehicle"))
+	require.Equal(t, vehicles, sum(nil, "VEHICLE", "car", "truck"))
+	require.Equal(t, vehicles[:1], sum([]string{"front", "attic"}, "vehicle"))
+	require.Equal(t, []seen.Bucket{{0, "garden", nil, 1, 0}}, sum(nil, "animal"))
+	require.Equal(t, []seen.Bucket{{0, "attic", nil, 1, 1}, {1, "garden", new("low"), 1, 1}},
+		sum(nil, "person"))
+	require.Empty(t, sum(nil, "giraffe"))
+	require.Empty(t, sum([]string{"attic"}, "vehicle"))
+	require.Len(t, sum(nil), 4)
+
+	e.detect("front", "giraffe", base(), &ours)
+	require.Equal(t, vehicles[:1], sum(nil, "giraffe"))
+	e.exec(`UPDATE events SET started_at = $2, reviewed = true WHERE id = $1`, ours, bounds[1])
+	require.Equal(t, []seen.Bucket{{1, "front", new("high"), 1, 0}}, sum(nil, "giraffe"))
+	e.exec(`DELETE FROM events WHERE id = $1`, ours)
+	require.Empty(t, sum(nil, "giraffe"))
+}
+
 // TestSummary_TheLastDay: days end, also at the end of what dates have room for.
 func TestSummary_TheLastDay(t *testing.T) {
 	t.Parallel()
@@ -383,7 +432,7 @@ func TestSummary_TheLastDay(t *testing.T) {
 		{last.AddDate(0, 0, -1), last, last.AddDate(0, 0, 1).Add(-time.Microsecond)},
 		{time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), last, last.AddDate(0, 0, 1)},
 	} {
-		buckets, err := e.Summary(t.Context(), bounds, nil)
+		buckets, err := e.Summary(t.Context(), bounds, nil, nil)
 		require.NoError(t, err)
 		require.Equal(t, []seen.Bucket{{1, "front", nil, 1, 1}}, buckets)
 	}

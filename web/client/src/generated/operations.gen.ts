@@ -425,7 +425,7 @@ export const getEventStats = (client: Client, options?: Options<GetEventStatsDat
  *
  * One row for each day (or hour) of the time zone, camera and level that has events, the oldest first. Days of 23 and 25 hours are
  * whole days. At most 366 days, or 31 days by the hour; without `start_date` it begins 30 days back, and without `end_date` it ends
- * with today.
+ * with today. With `object_type` an event counts once, however many of the types it has.
  */
 export const getEventSummary = (client: Client, options?: Options<GetEventSummaryData>): Promise<Result<GetEventSummaryResponses, GetEventSummaryErrors>> => request<GetEventSummaryResponses, GetEventSummaryErrors>(client, {
     method: 'GET',
@@ -636,7 +636,8 @@ export const getDetection = (client: Client, options: Options<GetDetectionData>)
  * Newest picture of a camera
  *
  * The newest file of the camera that is a whole picture and still lies where the ledger has it; of the last twenty the first such.
- * Videos are passed over. It changes with each picture: ask again with `If-None-Match`.
+ * Videos are passed over. It changes with each picture: ask again with `If-None-Match`. With `width` it is made smaller, in its own
+ * proportions and never enlarged. Two are made at a time and a few wait; beyond that the answer is 503.
  */
 export const getCameraSnapshot = (client: Client, options: StoredFileOptions<GetCameraSnapshotData>): Promise<FileResult<GetCameraSnapshotResponses, GetCameraSnapshotErrors & NotModified>> => requestFile<GetCameraSnapshotResponses, GetCameraSnapshotErrors & NotModified>(client, {
     method: 'GET',

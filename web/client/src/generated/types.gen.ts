@@ -2773,6 +2773,12 @@ export type GetEventSummaryData = {
          */
         camera_id?: Array<string>;
         /**
+         * Only what has one of these object types. `vehicle` and `animal` stand for their kinds: car, truck, bus, motorcycle, bicycle, boat,
+         * train and airplane; bird, cat, dog, horse, sheep, cow, elephant, bear, zebra and giraffe.
+         *
+         */
+        object_type?: Array<string>;
+        /**
          * The length of one row.
          */
         bucket?: 'day' | 'hour';
@@ -3424,7 +3430,12 @@ export type GetCameraSnapshotData = {
          */
         camera_id: string;
     };
-    query?: never;
+    query?: {
+        /**
+         * Largest width in pixels. Without it the file is sent as it is.
+         */
+        width?: 160 | 320 | 640;
+    };
     url: '/api/cameras/{camera_id}/snapshot';
 };
 
