@@ -1,4 +1,7 @@
 // Cameras: the first steps, the strip on the home page, all of them, and one.
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -46,9 +49,15 @@ async function painted(place: Locator): Promise<number> {
   const canvas = place.locator('canvas');
   if (!(await canvas.isVisible())) return 0;
   return canvas.evaluate((element: HTMLCanvasElement) => {
-    const data = element.getContext('2d')?.getImageData(0, 0, element.width, element.height).data;
-    if (data === undefined) return 0;
-    return data.reduce((sum, value, index) => (index % 4 === 3 ? sum : sum + value), 0);
+    const copy = document.createElement('canvas');
+    copy.width = element.width;
+    copy.height = element.height;
+    const brush = copy.getContext('2d', { willReadFrequently: true });
+    brush?.drawImage(element, 0, 0);
+    const pixels = brush?.getImageData(0, 0, copy.width, copy.height).data ?? [];
+    let sum = 0;
+    for (const [index, value] of pixels.entries()) if (index % 4 !== 3) sum += value;
+    return sum;
   });
 }
 
@@ -75,30 +84,37 @@ test('no camera yet: what to do, and the first picture appears by itself', () =>
   }));
 
 test('the strip: picture, name, age and status; a newer picture comes by itself, without a gap', () =>
-  onPage(async (page) => {
-    const strip = panel(page, 'Cameras');
-    const card = strip.getByRole('link', { name: /^demo .*(ago|Just now).* Online$/ });
-    await card.waitFor();
-    await expect.poll(() => painted(card)).toBeGreaterThan(0);
-    const before = await painted(card);
-    // Counted frame by frame: from now on there is always a picture.
-    await page.evaluate(() => {
-      const gaps = { count: 0 };
-      Object.assign(window, { gaps });
-      const look = () => {
-        const canvas = document.querySelector<HTMLCanvasElement>('.camera-strip canvas');
-        if (!canvas || canvas.hidden || canvas.width < 2) gaps.count += 1;
-        requestAnimationFrame(look);
-      };
-      look();
-    });
-    await expect.poll(() => painted(card)).not.toBe(before);
-    expect(await page.evaluate(() => (window as unknown as { gaps: object }).gaps)).toEqual({
-      count: 0,
-    });
-    const time = card.locator('time');
-    expect(await time.getAttribute('title')).toMatch(/\d{4} at \d\d:\d\d:\d\d \S+/);
-  }));
+  onPage(
+    async (page) => {
+      const strip = panel(page, 'Cameras');
+      const card = strip.getByRole('link', { name: /^demo .*(ago|just now).* Online$/ });
+      await card.waitFor();
+      await expect.poll(() => painted(card)).toBeGreaterThan(0);
+      const before = await painted(card);
+      // Counted frame by frame: from now on there is always a picture.
+      await page.evaluate(() => {
+        const gaps = { count: 0 };
+        Object.assign(window, { gaps });
+        const look = () => {
+          const canvas = document.querySelector<HTMLCanvasElement>('.camera-strip canvas');
+          if (!canvas || canvas.hidden || canvas.width < 2) gaps.count += 1;
+          requestAnimationFrame(look);
+        };
+        look();
+      });
+      await expect.poll(() => painted(card)).not.toBe(before);
+      expect(await page.evaluate(() => (window as unknown as { gaps: object }).gaps)).toEqual({
+        count: 0,
+      });
+      const time = card.locator('time');
+      expect(await time.getAttribute('title')).toMatch(/\d{4} at \d\d:\d\d:\d\d \S+/);
+      // An answer that is no picture takes none away.
+      await page.route('**/snapshot*', (route) => route.fulfill({ status: 503 }));
+      await page.waitForResponse((response) => response.status() === 503);
+      expect(await painted(card)).toBeGreaterThan(0);
+    },
+    { expected: /status of 503/ },
+  ));
 
 test('adding a camera: what is wrong stands at its field, and then its first steps', () =>
   onPage(
@@ -219,18 +235,22 @@ test('no such camera', () =>
   ));
 
 test('the connection is lost: as of when it was, and no age that may be wrong', () =>
-  onPage(async (page) => {
-    const line = cardOf(page, 'demo').locator('.camera-line');
-    await expect.poll(() => line.innerText()).toMatch(/ago|Just now/);
-    server.freeze();
-    try {
-      await expect.poll(() => line.innerText()).toMatch(/^\d\d:\d\d, as of \d\d:\d\d/);
-      expect(await painted(cardOf(page, 'demo'))).toBeGreaterThan(0);
-    } finally {
-      server.thaw();
-    }
-    await expect.poll(() => line.innerText()).toMatch(/ago|Just now/);
-  }));
+  onPage(
+    async (page) => {
+      const line = cardOf(page, 'demo').locator('.camera-line');
+      await expect.poll(() => line.innerText()).toMatch(/ago|just now/);
+      server.freeze();
+      try {
+        await expect.poll(() => line.innerText()).toMatch(/^\d\d:\d\d, as of \d\d:\d\d/);
+        expect(await painted(cardOf(page, 'demo'))).toBeGreaterThan(0);
+      } finally {
+        server.thaw();
+      }
+      await expect.poll(() => line.innerText()).toMatch(/ago|just now/);
+      // Woken up, the server needs a moment.
+    },
+    { expected: /status of 503/ },
+  ));
 
 const looks: [name: string, options: BrowserContextOptions][] = [
   ['light', {}],
@@ -277,4 +297,18 @@ test('the strip goes sideways with the keyboard', () =>
       }
     },
     { viewport: { width: 320, height: 700 } },
+  ));
+
+test('its pictures are gone: the page says so in their place', () =>
+  onPage(
+    async (page) => {
+      const folder = join(server.dataDir, 'cameras', 'front-door');
+      for (const name of readdirSync(folder)) rmSync(join(folder, name));
+      await go(page, 'cameras/front_door');
+      const words = page.locator('.camera-portrait .camera-absence');
+      await expect
+        .poll(() => words.innerText())
+        .toMatch(/^(No picture to show|The newest picture was deleted)$/);
+    },
+    { expected: /status of (404|410)/ },
   ));

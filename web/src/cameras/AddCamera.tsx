@@ -79,22 +79,24 @@ export function AddCamera({ store }: { store: Store }) {
       }
     >
       <form noValidate onSubmit={(event) => void submit(event)}>
-        <Input
-          field="name"
-          label="Name"
-          hint="For people, such as Front door."
-          text={name.value}
-          error={errors.value.name}
-          onInput={(text) => (name.value = text)}
-        />
-        <Input
-          field="folder_path"
-          label="Folder"
-          hint="Its name. It is made if it is not there."
-          text={folder.value ?? folderFor(name.value)}
-          error={errors.value.folder_path}
-          onInput={(text) => (folder.value = text)}
-        />
+        <div class="camera-fields">
+          <Input
+            field="name"
+            label="Name"
+            hint="For people, such as Front door."
+            text={name.value}
+            error={errors.value.name}
+            onInput={(text) => (name.value = text)}
+          />
+          <Input
+            field="folder_path"
+            label="Folder"
+            hint="Its name. It is made if it is not there."
+            text={folder.value ?? folderFor(name.value)}
+            error={errors.value.folder_path}
+            onInput={(text) => (folder.value = text)}
+          />
+        </div>
         <div class="buttons">
           <button type="submit" class="button is-primary" aria-disabled={isBusy.value}>
             Add camera

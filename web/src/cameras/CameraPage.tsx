@@ -105,10 +105,12 @@ function Portrait({ camera, source, store }: PortraitProps) {
     <section class="panel camera-portrait" aria-label="Camera">
       <figure>
         <Picture store={store} camera={camera} label={`Newest picture of ${camera.name}`} />
-        <figcaption>
-          {camera.last_seen_at !== null && 'Newest picture: '}
-          <PictureAge store={store} lastSeenAt={camera.last_seen_at} source={source} />
-        </figcaption>
+        {camera.last_seen_at !== null && (
+          <figcaption>
+            Newest picture:{' '}
+            <PictureAge store={store} lastSeenAt={camera.last_seen_at} source={source} />
+          </figcaption>
+        )}
       </figure>
       <div>
         <dl class="camera-facts">

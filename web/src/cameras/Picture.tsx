@@ -4,8 +4,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { askPrivate } from '../access/private.ts';
 import type { Store } from '../store.ts';
-import { useIsAwake, useIsInView } from './hooks.ts';
+import { useIsAwake, useIsInView, useIsLost } from './hooks.ts';
 import { Reloader } from './reloader.ts';
+
+const notNow = 'Not available now';
 
 interface PictureProps {
   store: Store;
@@ -47,7 +49,8 @@ export function Picture({ camera, label, store, width }: PictureProps) {
         try {
           absence.value = await load(signal);
         } catch (error) {
-          if (!signal.aborted) absence.value ??= 'Not available now';
+          // What was painted before stays.
+          if (!signal.aborted && absence.value === undefined) absence.value = notNow;
           throw error;
         }
       }),
@@ -62,8 +65,7 @@ export function Picture({ camera, label, store, width }: PictureProps) {
   }, [reloader, isWanted]);
 
   const isThere = lastSeenAt !== null && absence.value === null;
-  const isLost = store.live.connection.value.state === 'lost';
-  const waiting = isLost ? 'Not available now' : 'Loading…';
+  const waiting = useIsLost(store) ? notNow : 'Loading…';
   const words = lastSeenAt === null ? 'No picture yet' : (absence.value ?? waiting);
   return (
     <div ref={frame} class="camera-picture">

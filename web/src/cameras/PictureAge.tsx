@@ -6,7 +6,7 @@ import { fullMoment, wordPictureTime } from './words.ts';
 interface PictureAgeProps {
   store: Store;
   /** When the newest picture came, by the server's clock. */
-  lastSeenAt: string | null;
+  lastSeenAt: string;
   /** Where that is known from. */
   source: Poller<unknown>;
 }
@@ -18,13 +18,12 @@ export function PictureAge({ lastSeenAt, source, store }: PictureAgeProps) {
   const isConnected = live.connection.value.state !== 'lost';
   const nowMs = live.nowMs.value;
   const { stale } = freshness(source.state.value, source.intervalMs, nowMs, isConnected);
-  const seenMs = lastSeenAt === null ? undefined : Date.parse(lastSeenAt);
+  const seenMs = Date.parse(lastSeenAt);
   const text = wordPictureTime({
     seenMs,
     nowMs: nowMs + clockOffsetMs.value,
     asOfMs: stale && receivedAtMs !== undefined ? receivedAtMs + clockOffsetMs.value : undefined,
   });
-  if (lastSeenAt === null || seenMs === undefined) return <span>{text}</span>;
   return (
     <time dateTime={lastSeenAt} title={fullMoment(seenMs)}>
       {text}

@@ -1,4 +1,5 @@
-import { type RefObject } from 'preact';
+import { useComputed } from '@preact/signals';
+import type { RefObject } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
 import type { Change } from '../feed/feed.ts';
@@ -17,6 +18,11 @@ export function useTitle(store: Store, title: string): void {
   }, [title, app]);
 }
 
+/** Whether the connection to the server is lost. Draws nothing anew with each heartbeat. */
+export function useIsLost(store: Store): boolean {
+  return useComputed(() => store.live.connection.value.state === 'lost').value;
+}
+
 /** Whether there is sense in asking the server: the page is visible, and the server was there. */
 export function useIsAwake(store: Store): boolean {
   const [isVisible, setVisible] = useState(!document.hidden);
@@ -25,7 +31,8 @@ export function useIsAwake(store: Store): boolean {
     document.addEventListener('visibilitychange', onVisibility);
     return () => document.removeEventListener('visibilitychange', onVisibility);
   }, []);
-  return isVisible && store.live.connection.value.state !== 'lost';
+  const isLost = useIsLost(store);
+  return isVisible && !isLost;
 }
 
 /** Whether an element is in view, or nearly. */

@@ -27,8 +27,8 @@ export function fullMoment(ms: number): string {
 
 /** What is known of the time of a camera's newest picture, all in milliseconds since the epoch. */
 export interface PictureTime {
-  /** By the server's clock; undefined while none has come. */
-  seenMs: number | undefined;
+  /** By the server's clock. */
+  seenMs: number;
   /** The server's present. */
   nowMs: number;
   /** When this was told, by the same clock, where that may not hold any more. */
@@ -37,14 +37,11 @@ export interface PictureTime {
 
 /** How old the newest picture is: "3 min ago". What may not hold any more says as of when it did. */
 export function wordPictureTime({ asOfMs, nowMs, seenMs }: PictureTime): string {
-  if (asOfMs !== undefined) {
-    const asOf = `as of ${wordMoment(asOfMs, nowMs)}`;
-    return seenMs === undefined ? `No picture ${asOf}` : `${wordMoment(seenMs, nowMs)}, ${asOf}`;
-  }
-  if (seenMs === undefined) return 'No picture yet';
+  if (asOfMs !== undefined)
+    return `${wordMoment(seenMs, nowMs)}, as of ${wordMoment(asOfMs, nowMs)}`;
   // The offset of the server's clock is known to a second or two.
   const ageMs = Math.max(0, nowMs - seenMs);
-  return ageMs < 2_500 ? 'Just now' : formatAge(ageMs);
+  return ageMs < 2_500 ? 'just now' : formatAge(ageMs);
 }
 
 /** What became of some pictures, in words. */
