@@ -239,6 +239,7 @@ test('the connection is lost: as of when it was, and no age that may be wrong', 
     async (page) => {
       const line = cardOf(page, 'demo').locator('.camera-line');
       await expect.poll(() => line.innerText()).toMatch(/ago|just now/);
+      await expect.poll(() => painted(cardOf(page, 'demo'))).toBeGreaterThan(0);
       server.freeze();
       try {
         await expect.poll(() => line.innerText()).toMatch(/^\d\d:\d\d, as of \d\d:\d\d/);
