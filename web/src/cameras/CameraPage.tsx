@@ -55,6 +55,7 @@ export function CameraPage({ cameraId, store }: { store: Store; cameraId: string
         {(value) =>
           value !== null && (
             <>
+              {value.last_seen_at === null && <FirstSteps camera={value} />}
               <Portrait store={store} camera={value} source={camera} />
               <Arrivals store={store} camera={value} />
             </>
@@ -152,22 +153,23 @@ function Portrait({ camera, source, store }: PortraitProps) {
   );
 }
 
+/** What to do for a camera that has sent nothing yet. */
+function FirstSteps({ camera }: { camera: CameraDetail }) {
+  return (
+    <Panel id="first-steps" title="First steps" lead="Nothing has come from this camera yet.">
+      <div class="camera-upload">
+        <Upload folder={camera.folder_path} />
+        <p class="quiet">The first picture appears here by itself.</p>
+      </div>
+    </Panel>
+  );
+}
+
 /** What came from a camera, and what became of it. */
 function Arrivals({ camera, store }: { store: Store; camera: CameraDetail }) {
   const fates = wordFates(camera.pictures_24h);
-  const isNew = camera.last_seen_at === null;
   return (
-    <Panel
-      id="arrivals"
-      title={isNew ? 'First steps' : 'The last 24 hours'}
-      lead={isNew ? 'Nothing has come from this camera yet.' : wordTotal(fates)}
-    >
-      {isNew && (
-        <div class="camera-upload">
-          <Upload folder={camera.folder_path} />
-          <p class="quiet">The first picture appears here by itself.</p>
-        </div>
-      )}
+    <Panel id="arrivals" title="The last 24 hours" lead={wordTotal(fates)}>
       {fates.length > 0 && (
         <table class="figures camera-fates">
           <caption class="visually-hidden">Pictures of the last 24 hours</caption>
@@ -264,10 +266,12 @@ function EventLink({ event, store }: { store: Store; event: SeenEvent }) {
       </span>
       <span class="camera-name">{wordObjects(event.object_types)}</span>{' '}
       <span class="camera-line">
-        <time dateTime={event.started_at} title={fullMoment(startedMs)}>
-          {wordMoment(startedMs, store.nowMs())}
-        </time>
-        {event.risk_level !== null && <span> · {event.risk_level}</span>}
+        <span>
+          <time dateTime={event.started_at} title={fullMoment(startedMs)}>
+            {wordMoment(startedMs, store.nowMs())}
+          </time>
+          {event.risk_level !== null && ` · ${event.risk_level}`}
+        </span>
       </span>
     </a>
   );

@@ -22,9 +22,9 @@ export function Upload({ folder }: { folder: string | null }) {
         )}
       </p>
       <p>
-        Most cameras upload by FTP: run an FTP server on this machine whose folder it is. Others
-        write to a shared folder. Pictures may be JPEG, PNG, GIF, BMP or WebP, in folders of their
-        own too; videos need <code>ffmpeg</code> beside the server.
+        Most cameras upload by FTP: run an FTP server on this machine and let it put what this
+        camera sends there. Others write to a shared folder. Pictures may be JPEG, PNG, GIF, BMP or
+        WebP, in subfolders too; videos need <code>ffmpeg</code> beside the server.
       </p>
     </>
   );

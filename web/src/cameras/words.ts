@@ -55,10 +55,7 @@ export interface Fate {
 /** Why pictures were left out, by the reason that the ledger has for it. */
 const leftOut = new Map(
   Object.entries<[name: string, meaning: string]>({
-    no_detections: [
-      'Nothing seen in it',
-      'The detector found nothing that moved or that it was sure enough of.',
-    ],
+    no_detections: ['Nothing seen in it', 'Nothing moved, or the detector was not sure enough.'],
     duplicate: ['Sent twice', 'The very same picture had come shortly before.'],
     replaced: [
       'Overwritten too soon',
@@ -76,7 +73,7 @@ const leftOut = new Map(
     name_not_utf8: ['Name that cannot be read', 'The name of the file is not in UTF-8.'],
     symlink_outside: [
       'Link to somewhere else',
-      'It leads to a file outside the camera folder, which is not opened.',
+      'It leads out of the camera folder; such files are not opened.',
     ],
     video_unsupported: [
       'Video that cannot be read',
