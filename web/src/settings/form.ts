@@ -52,11 +52,11 @@ export function changesOf(
 }
 
 /** Sorts the entries of a 422 to their fields; what belongs to none comes first in words. */
-export function sortErrors(
+export function sortErrors<Name extends string>(
   items: ValidationErrorItem[],
-  fields: readonly Field[],
-): { byField: FieldErrors; others: string[] } {
-  const byField: FieldErrors = {};
+  fields: readonly Name[],
+): { byField: Partial<Record<Name, string>>; others: string[] } {
+  const byField: Partial<Record<Name, string>> = {};
   const others: string[] = [];
   for (const { loc, msg } of items) {
     const field = fields.find((name) => loc[0] === 'body' && loc[1] === name);
