@@ -48,7 +48,7 @@ describe.each([
   ['high contrast', { forcedColors: 'active' as const }],
 ])('%s', (name, options) => {
   test('no accessibility finding, nothing beyond the edge, no problem', async () => {
-    const { page, problems } = await visit(browser, server, options);
+    const { page, problems } = await visit(browser, server, options, 'system');
     await whole(page);
     expect(await accessibilityFindings(page)).toEqual([]);
     const { scrollWidth, clientWidth } = await page.evaluate(() => {
@@ -65,7 +65,7 @@ describe.each([
 });
 
 test('with the keyboard alone: everything can be reached, seen and used', async () => {
-  const { page, problems } = await visit(browser, server);
+  const { page, problems } = await visit(browser, server, {}, 'system');
   await whole(page);
   await page.keyboard.press('Tab');
   expect(await focused(page)).toMatchObject({ name: 'Skip to the content', visible: true });
@@ -150,7 +150,7 @@ function focused(page: Page) {
 }
 
 test('what changes is announced, and only then', async () => {
-  const { page } = await visit(browser, server);
+  const { page } = await visit(browser, server, {}, 'system');
   await whole(page);
   await page.evaluate(() => {
     const changes: string[] = [];
@@ -170,7 +170,7 @@ test('what changes is announced, and only then', async () => {
 });
 
 test('the policy of the page: no inline script or style, no other host, no text that becomes markup', async () => {
-  const { page } = await visit(browser, server);
+  const { page } = await visit(browser, server, {}, 'system');
   await page.getByText('Everything works').first().waitFor();
   await page.evaluate(async () => {
     const violations: string[] = [];
@@ -222,7 +222,7 @@ test('weight: the JavaScript that is loaded first is at most 80 kB as sent', asy
     const { responseBodySize } = await response.request().sizes();
     sizes.set(new URL(response.url()).pathname, responseBodySize);
   });
-  await page.goto(server.url);
+  await page.goto(`${server.url}system`);
   await page.getByText('Everything works').first().waitFor();
   await page.waitForLoadState('networkidle').catch(() => undefined);
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);

@@ -20,7 +20,7 @@ afterAll(async () => {
   await server?.stop();
 });
 beforeEach(async () => {
-  ({ page, problems } = await visit(browser, server));
+  ({ page, problems } = await visit(browser, server, {}, 'system'));
   await page.getByText('Everything works').first().waitFor();
   await panel(page, 'Configuration').getByLabel('Keep data for').waitFor();
 });

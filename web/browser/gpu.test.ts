@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 test('without a GPU the page says so plainly, and why', async () => {
-  const { page, problems } = await visit(browser, server);
+  const { page, problems } = await visit(browser, server, {}, 'system');
   const gpu = panel(page, 'GPU');
   await gpu.getByText('No GPU is being read.').first().waitFor();
   await expect.poll(() => gpu.innerText()).toMatch(/The GPU monitor says: .+/);
@@ -28,7 +28,7 @@ test('without a GPU the page says so plainly, and why', async () => {
 
 test('current values, and the course of each with its gaps', async () => {
   await insertGPUHistory(server);
-  const { page, problems } = await visit(browser, server);
+  const { page, problems } = await visit(browser, server, {}, 'system');
   await showGPU(page);
   await page.reload();
   const gpu = panel(page, 'GPU');
@@ -94,7 +94,7 @@ test('current values, and the course of each with its gaps', async () => {
 });
 
 test('a reading that is gone: the page says when the last one was and keeps the course', async () => {
-  const { page, problems } = await visit(browser, server);
+  const { page, problems } = await visit(browser, server, {}, 'system');
   const gpu = panel(page, 'GPU');
   await gpu.getByText('No GPU is being read.').first().waitFor();
   await gpu

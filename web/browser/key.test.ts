@@ -14,7 +14,7 @@ let problems: string[];
 beforeAll(async () => {
   const env = { API_KEY_ENABLED: 'true', API_KEYS: key, RTDETR_URL: 'http://127.0.0.1:9' };
   [server, browser] = await Promise.all([Server.start(env), launch()]);
-  ({ page, problems } = await visit(browser, server));
+  ({ page, problems } = await visit(browser, server, {}, 'system'));
 });
 afterAll(async () => {
   await browser?.close();
@@ -50,7 +50,7 @@ test('the key is asked for when a change needs it, again when it is wrong, and t
   await page.keyboard.press('Enter');
   await dialog().getByText('Invalid API key').first().waitFor();
   await dialog().getByLabel('API key').fill(key);
-  await dialog().getByRole('button', { name: 'Use this key' }).click();
+  await dialog().getByRole('button', { name: 'Sign in' }).click();
   await storage.getByText('Nothing is older than 30 days.').first().waitFor();
 
   const settings = panel(page, 'Configuration');
@@ -60,7 +60,7 @@ test('the key is asked for when a change needs it, again when it is wrong, and t
   expect((await server.get('config')).retention_days).toBe(14);
 });
 
-test('the key is in memory only', async () => {
+test('the key is nowhere that a script can read, and goes once, for the session', async () => {
   const kept = await page.evaluate(
     () =>
       JSON.stringify({ ...localStorage, ...sessionStorage }) +
@@ -68,24 +68,50 @@ test('the key is in memory only', async () => {
       document.documentElement.outerHTML,
   );
   expect(kept).not.toContain(key);
-});
-
-test('the key goes with changes only', async () => {
-  const withKey = new Set<string>();
+  const withKey: string[] = [];
   page.on(
     'request',
-    (request) => request.headers()['x-api-key'] !== undefined && withKey.add(request.method()),
+    (request) => request.headers()['x-api-key'] !== undefined && withKey.push(request.url()),
   );
-  await panel(page, 'Storage and retention')
-    .getByRole('button', { name: 'Preview cleanup' })
-    .click();
-  await expect.poll(() => [...withKey]).toEqual(['POST']);
-  await page.waitForResponse((response) => response.url().endsWith('/config'));
-  expect([...withKey]).toEqual(['POST']);
+  const storage = panel(page, 'Storage and retention');
+  await storage.getByRole('button', { name: 'Preview cleanup' }).click();
+  await storage.getByText('Nothing is older than 14 days.').first().waitFor();
+  expect(withKey).toEqual([]);
 });
 
-test('a key that is forgotten is asked for again; without one nothing is changed', async () => {
-  await page.getByRole('button', { name: 'Forget it' }).click();
+test('what the cameras saw is shown with the session, also after a reload; signed out, not', async () => {
+  await page.goto(server.url);
+  await page.getByRole('heading', { level: 1 }).waitFor();
+  await page.reload();
+  await page.getByRole('heading', { level: 1 }).waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'Sign in to see what your cameras saw' }).waitFor();
+  expect(await accessibilityFindings(page)).toEqual([]);
+  await page.reload();
+  const form = page.getByRole('region', { name: 'Sign in to see what your cameras saw' });
+  await form.getByLabel('API key').fill('wrong-horse-battery');
+  await page.keyboard.press('Enter');
+  await form.getByText('Invalid API key').waitFor();
+  await form.getByLabel('API key').fill(key);
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  await form.waitFor({ state: 'hidden' });
+});
+
+test('a session that ends elsewhere: one signs in again where one was', async () => {
+  await page.goto(`${server.url}cameras`);
+  await page.getByRole('heading', { level: 1, name: 'Cameras' }).waitFor();
+  await server.sql('DELETE FROM sessions');
+  await page.getByRole('heading', { name: 'Sign in to see what your cameras saw' }).waitFor();
+  await page.getByLabel('API key').fill(key);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { level: 1, name: 'Cameras' }).waitFor();
+  expect(page.url()).toBe(`${server.url}cameras`);
+});
+
+test('signed out, a change asks for the key again; without one nothing is changed', async () => {
+  await page.goto(`${server.url}system`);
+  await page.getByRole('button', { name: 'Sign out' }).click();
   const settings = panel(page, 'Configuration');
   await settings.getByLabel('Keep data for').fill('15');
   await settings.getByRole('button', { name: 'Save changes' }).click();
@@ -94,11 +120,6 @@ test('a key that is forgotten is asked for again; without one nothing is changed
   await settings.getByText('Nothing was changed: no API key was given.').first().waitFor();
   expect(await settings.getByLabel('Keep data for').inputValue()).toBe('15');
   expect((await server.get('config')).retention_days).toBe(14);
-  await page.reload();
-  await panel(page, 'Storage and retention')
-    .getByRole('button', { name: 'Preview cleanup' })
-    .click();
-  await dialog().waitFor();
 });
 
 test('no problem beside the refusals and the health check that says degraded', () => {

@@ -22,11 +22,12 @@ export interface Visit {
   problems: string[];
 }
 
-/** Opens the dashboard. */
+/** Opens a page of the dashboard: its home, or what lies at a path below it. */
 export async function visit(
   browser: Browser,
   server: Server,
   options: BrowserContextOptions = {},
+  path = '',
 ): Promise<Visit> {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 900 },
@@ -44,7 +45,7 @@ export async function visit(
   page.on('request', (request) => {
     if (!request.url().startsWith(server.url)) problems.push(`another host: ${request.url()}`);
   });
-  await page.goto(server.url);
+  await page.goto(server.url + path);
   return { page, problems };
 }
 

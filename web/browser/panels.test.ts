@@ -20,7 +20,7 @@ afterAll(async () => {
 
 /** Runs one test on a page of its own, which must have no other problem than the expected ones. */
 async function onPage(run: (page: Page) => Promise<void>, expected = /^$/): Promise<void> {
-  const { page, problems }: Visit = await visit(browser, server);
+  const { page, problems }: Visit = await visit(browser, server, {}, 'system');
   await run(page);
   expect(problems.filter((problem) => !expected.test(problem))).toEqual([]);
   await leave(page);

@@ -1,5 +1,5 @@
 import type { SeverityDefinition } from '@hsi/client';
-import { useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { addDays, shortDay, wordDay } from '../events/days.ts';
 import { type Span, spanDays } from '../events/filter.ts';
@@ -34,12 +34,18 @@ export function DensityStrip(props: DensityStripProps) {
   );
   const bars = useRef<SVGSVGElement>(null);
   const [pointed, setPointed] = useState<number>();
-  const current = atMs === undefined ? bins.length - 1 : binAt(bins, atMs);
+  // What was asked for last counts until scrolling has come to rest: keys follow each other faster.
+  const [wanted, setWanted] = useState<number>();
+  useEffect(() => setWanted(undefined), [atMs]);
+  const current = wanted ?? (atMs === undefined ? bins.length - 1 : binAt(bins, atMs));
   const shown = bins[pointed ?? current] ?? bins[bins.length - 1];
 
   const go = (index: number) => {
-    const bin = bins[Math.max(0, Math.min(bins.length - 1, index))];
-    if (bin !== undefined) onGo(bin);
+    const next = Math.max(0, Math.min(bins.length - 1, index));
+    const bin = bins[next];
+    if (bin === undefined) return;
+    setWanted(next);
+    onGo(bin);
   };
   const at = (event: { clientX: number }) => {
     const box = bars.current?.getBoundingClientRect();

@@ -1,5 +1,5 @@
-import { useComputed, useSignalEffect } from '@preact/signals';
-import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { effect, useComputed } from '@preact/signals';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 
 import { wordDay } from '../events/days.ts';
 import {
@@ -78,21 +78,21 @@ export function EventList({ onLayout, shown, store, viewport }: EventListProps) 
   const stretches = layout === undefined ? [] : drawn(layout, viewport.view.peek());
   const isResting = useComputed(() => viewport.view.value.isResting).value;
 
-  useSignalEffect(() => {
-    void timeline.revision.value;
-    if (layout === undefined || !viewport.view.value.isResting) return;
-    timeline.want(
-      drawn(layout, viewport.view.value).map(({ section, first, end }) => ({
-        day: section.day,
-        first,
-        end,
-      })),
-    );
-    const top = viewport.view.value.top + coveredPx;
-    const place = top <= layout.headHeight ? undefined : placeAt(layout, top);
-    const row = place === undefined ? undefined : shown.rows.at(place.section.day, place.index);
-    if (place === undefined || row !== undefined) timeline.rest(row?.started_at);
-  });
+  useEffect(() => {
+    if (layout === undefined) return undefined;
+    return effect(() => {
+      void timeline.revision.value;
+      const view = viewport.view.value;
+      if (!view.isResting) return;
+      timeline.want(
+        drawn(layout, view).map(({ section, first, end }) => ({ day: section.day, first, end })),
+      );
+      const top = view.top + coveredPx;
+      const place = top <= layout.headHeight ? undefined : placeAt(layout, top);
+      const row = place === undefined ? undefined : shown.rows.at(place.section.day, place.index);
+      if (place === undefined || row !== undefined) timeline.rest(row?.started_at);
+    });
+  }, [layout, shown, timeline, viewport]);
 
   return (
     <div

@@ -1,0 +1,277 @@
+// What happened: the list of events, from one to a hundred thousand of them.
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { Gate } from './gate.ts';
+import { accessibilityFindings, launch, leave, screenshot, visit } from './page.ts';
+import { insertEvents } from './seen-data.ts';
+import { Server, until } from './server.ts';
+
+let server: Server;
+let browser: Browser;
+
+beforeAll(async () => {
+  [server, browser] = await Promise.all([Server.start(), launch()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+const cards = (page: Page) => page.getByRole('article');
+const strip = (page: Page) => page.getByRole('slider', { name: 'Go to a time in the list' });
+
+/** Puts one event into the database as another program does. */
+async function insertOne(summary: string, startedAt = 'now()'): Promise<number> {
+  const { rows } = await server.sql(
+    `INSERT INTO events (camera_id, started_at, risk_score, risk_level, summary, object_types)
+     VALUES ('porch', ${startedAt}, 90, 'critical', $1, 'person') RETURNING id`,
+    [summary],
+  );
+  return Number((rows[0] as { id: string }).id);
+}
+
+test('no camera yet: what to do, and the first picture appears by itself', async () => {
+  const { page, problems } = await visit(browser, server);
+  await page
+    .getByRole('heading', { name: /camera/i })
+    .first()
+    .waitFor();
+  expect(await accessibilityFindings(page)).toEqual([]);
+  server.startDemo();
+  await cards(page).first().waitFor();
+  await page.getByRole('heading', { name: 'Today' }).waitFor();
+  await expect
+    .poll(() =>
+      cards(page)
+        .locator('img')
+        .first()
+        .evaluate((image: HTMLImageElement) => image.complete && image.naturalWidth > 0),
+    )
+    .toBe(true);
+  expect(problems.filter((problem) => !/status of 404/.test(problem))).toEqual([]);
+  await leave(page);
+});
+
+test('what comes is told and moves nothing, until it is asked for', async () => {
+  await insertEvents(server, 500, 10);
+  const { page, problems } = await visit(browser, server);
+  await cards(page).first().waitFor();
+  await page.mouse.move(200, 200); // somebody is there
+  await page.mouse.wheel(0, 900);
+  await expect.poll(() => page.evaluate(() => window.scrollY)).toBeGreaterThan(500);
+  const before = await placed(page);
+  await insertOne('Ring at the porch');
+  const button = page.getByRole('button', { name: /^\d+ new$/ });
+  await button.waitFor();
+  expect(await placed(page)).toEqual(before);
+  await button.click();
+  await page.getByText('Ring at the porch').waitFor();
+  expect(await page.evaluate(() => window.scrollY)).toBe(0);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+/** Where each card stands, by its link. */
+function placed(page: Page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll('.event-link')]
+      .map((link) => [link.getAttribute('href'), link.getBoundingClientRect().top] as const)
+      .filter(([, top]) => top > 0 && top < innerHeight)
+      .toSorted(),
+  );
+}
+
+test('an event that changes elsewhere changes in its place', async () => {
+  const id = await insertOne('Before');
+  const { page } = await visit(browser, server);
+  const card = cards(page).filter({ has: page.locator(`a[href$="/events/${id}"]`) });
+  await card.getByText('Before').waitFor();
+  await server.sql(`UPDATE events SET summary = 'After', reviewed = true WHERE id = $1`, [id]);
+  await card.getByText('After').waitFor();
+  await card.getByText('Reviewed').waitFor();
+  await leave(page);
+});
+
+test('filters, days and place are in the address: reload, back and a link work', async () => {
+  const { page, problems } = await visit(browser, server);
+  await cards(page).first().waitFor();
+  await page.getByText('Filters').click();
+  await page.getByRole('checkbox', { name: 'Critical' }).check();
+  await page.getByRole('radio', { name: '7 days' }).check();
+  await expect.poll(() => new URL(page.url()).search).toBe('?risk_level=critical&days=7');
+  await expect
+    .poll(async () => new Set(await cards(page).locator('.severity-mark').allInnerTexts()))
+    .toSatisfy((marks: Set<string>) => [...marks].every((mark) => mark.startsWith('Critical')));
+  await strip(page).focus();
+  for (let day = 0; day < 24; day++) await page.keyboard.press('ArrowLeft'); // hours
+  await expect.poll(() => new URL(page.url()).searchParams.get('at')).not.toBeNull();
+  const top = await firstInView(page);
+  await page.reload();
+  await expect.poll(() => firstInView(page)).toBe(top);
+  await page.locator(`.event-link[href="${top}"]`).click();
+  await expect.poll(() => page.url()).toBe(top);
+  await page.goBack();
+  await expect.poll(() => firstInView(page)).toBe(top);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+/** The link of the first card below the head of the page. */
+function firstInView(page: Page) {
+  return page.evaluate(() => {
+    const links = [...document.querySelectorAll<HTMLAnchorElement>('.event-link')];
+    const inView = links
+      .map((link) => ({ href: link.href, box: link.getBoundingClientRect() }))
+      .filter(({ box }) => box.top >= 60)
+      .toSorted((a, b) => a.box.top - b.box.top || a.box.left - b.box.left);
+    return inView[0]?.href;
+  });
+}
+
+test('many are chosen and marked reviewed; what came meanwhile is not', async () => {
+  const { page, problems } = await visit(browser, server, {});
+  await page.goto(`${server.url}?reviewed=false`);
+  await cards(page).nth(2).waitFor();
+  const boxes = page.getByRole('checkbox', { name: /^Select / });
+  await boxes.nth(0).check();
+  await boxes.nth(1).check();
+  await page.getByText('2 selected').waitFor();
+  await page.getByRole('button', { name: 'Mark reviewed' }).click();
+  await page.getByText('2 events marked reviewed.').waitFor();
+  await page.mouse.move(200, 200);
+  const id = await insertOne('Too late to be meant');
+  await page.getByRole('button', { name: /^\d+ new$/ }).waitFor();
+  await page.getByRole('button', { name: /^Mark all / }).click();
+  await page.getByText(/events marked reviewed\./).waitFor();
+  await until('all but the newest is reviewed', async () => {
+    const { rows } = await server.sql(
+      'SELECT id FROM events WHERE NOT reviewed AND camera_id = $1',
+      ['porch'],
+    );
+    return rows.length === 1 && Number((rows[0] as { id: string }).id) === id;
+  });
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+test('with the keyboard alone: filters, strip, cards, review', async () => {
+  const { page, problems } = await visit(browser, server);
+  await cards(page).first().waitFor();
+  const reached: string[] = [];
+  for (let step = 0; step < 40; step++) {
+    await page.keyboard.press('Tab');
+    reached.push(
+      await page.evaluate(() => {
+        const element = document.activeElement;
+        return element?.getAttribute('aria-label') ?? element?.textContent?.trim() ?? '';
+      }),
+    );
+  }
+  expect(reached[0]).toBe('Skip to the content');
+  for (const expected of ['Events', 'Cameras', 'System', 'Filters', 'Go to a time in the list'])
+    expect(reached).toContain(expected);
+  expect(reached.some((name) => name.startsWith('Select '))).toBe(true);
+  expect(reached.some((name) => /at Porch|at demo/.test(name))).toBe(true);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+test('ten tabs share one connection to the live stream, also below a path', async () => {
+  const gate = await Gate.open(server, '/cameras/at-home/');
+  const context = await browser.newContext();
+  const tabs: Page[] = [];
+  for (let tab = 0; tab < 10; tab++) {
+    const page = await context.newPage();
+    await page.goto(gate.url);
+    await cards(page).first().waitFor();
+    tabs.push(page);
+  }
+  await expect.poll(() => gate.streams).toBe(1);
+  await insertOne('Told to all');
+  for (const tab of tabs)
+    await tab
+      .getByText(/Told to all|^\d+ new$/)
+      .first()
+      .waitFor();
+  expect(gate.streams).toBe(1);
+  await context.close();
+  await expect.poll(() => gate.streams).toBe(0);
+  await gate.close();
+});
+
+test('without shared workers, and after the connection was cut, nothing is missed', async () => {
+  const gate = await Gate.open(server, '/');
+  const context = await browser.newContext();
+  await context.addInitScript(() => Reflect.deleteProperty(window, 'SharedWorker'));
+  const page = await context.newPage();
+  await page.goto(gate.url);
+  await cards(page).first().waitFor();
+  await expect.poll(() => gate.streams).toBe(1);
+  gate.shut();
+  await insertOne('While nobody listened');
+  gate.letThrough();
+  await page
+    .getByText(/While nobody listened|^\d+ new$/)
+    .first()
+    .waitFor();
+  await context.close();
+  await gate.close();
+});
+
+test('100,000 events in a month, scrolled from end to end: no long task', async () => {
+  await insertEvents(server, 100_000, 29);
+  const { page, problems } = await visit(browser, server, {});
+  await page.addInitScript(() => {
+    const tasks: number[] = [];
+    Object.assign(window, { tasks });
+    new PerformanceObserver((list) => {
+      for (const { duration } of list.getEntries()) tasks.push(duration);
+    }).observe({ type: 'longtask', buffered: true });
+  });
+  await page.goto(server.url);
+  await cards(page).first().waitFor();
+  await page.evaluate(() => ((window as unknown as { tasks: number[] }).tasks.length = 0));
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  expect(height).toBeGreaterThan(1_000_000);
+  await page.evaluate(
+    () =>
+      new Promise<void>((done) => {
+        const step = document.documentElement.scrollHeight / 400;
+        const scroll = () => {
+          const before = scrollY;
+          scrollBy(0, step);
+          if (scrollY === before) done();
+          else requestAnimationFrame(scroll);
+        };
+        scroll();
+      }),
+  );
+  await page.getByText('Number 100000', { exact: true }).waitFor();
+  const tasks = await page.evaluate(() => (window as unknown as { tasks: number[] }).tasks);
+  console.info(`long tasks while scrolling 100,000 events: ${JSON.stringify(tasks)}`);
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('HeapProfiler.collectGarbage');
+  const { usedSize } = await cdp.send('Runtime.getHeapUsage');
+  console.info(`JavaScript memory afterwards: ${Math.round(usedSize / 1e6)} MB`);
+  expect(usedSize).toBeLessThan(150e6);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+test.each([
+  ['home-light', { colorScheme: 'light' as const }],
+  ['home-dark', { colorScheme: 'dark' as const }],
+  ['home-phone', { viewport: { width: 390, height: 844 } }],
+  ['home-narrow', { viewport: { width: 320, height: 640 } }],
+  ['home-zoomed', { viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 }],
+])('%s: no accessibility finding, nothing beyond the edge', async (name, options) => {
+  const { page, problems } = await visit(browser, server, options);
+  await cards(page).first().waitFor();
+  expect(await accessibilityFindings(page)).toEqual([]);
+  const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
+  expect(scrollWidth).toBeLessThanOrEqual(clientWidth);
+  await screenshot(page, name);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
