@@ -73,7 +73,6 @@ async function demoPicture(): Promise<Buffer> {
 test('no camera yet: what to do, and the first picture appears by itself', () =>
   onPage(async (page) => {
     await page.getByRole('heading', { name: 'No camera yet', level: 1 }).waitFor();
-    expect(await page.title()).toMatch(/^First steps · /);
     const steps = page.getByRole('main').getByRole('listitem');
     expect(await steps.count()).toBe(3);
     expect(await accessibilityFindings(page)).toEqual([]);
@@ -121,7 +120,7 @@ test('adding a camera: what is wrong stands at its field, and then its first ste
     async (page) => {
       await page.getByRole('link', { name: 'Cameras', exact: true }).click();
       await cardOf(page, 'demo').waitFor();
-      expect(await page.title()).toMatch(/^Cameras · /);
+      expect(await page.title()).toBe('Cameras');
       const form = panel(page, 'Add a camera');
       const name = form.getByLabel('Name');
       const folder = form.getByLabel('Folder');
@@ -198,7 +197,7 @@ test('renamed with the keyboard alone; every page has the new name', () =>
     await page.keyboard.type('Garden gate');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Garden gate', level: 1 }).waitFor();
-    expect(await page.title()).toMatch(/^Garden gate · /);
+    expect(await page.title()).toBe('Garden gate');
     await page.getByRole('link', { name: 'All cameras' }).click();
     await cardOf(page, 'Garden gate').waitFor();
   }));
@@ -227,7 +226,7 @@ test('no such camera', () =>
     async (page) => {
       await go(page, 'cameras/nowhere');
       await page.getByRole('heading', { name: 'No such camera', level: 1 }).waitFor();
-      expect(await page.title()).toMatch(/^No such camera · /);
+      expect(await page.title()).toBe('No such camera');
       await page.getByRole('link', { name: 'See all cameras' }).click();
       await cardOf(page, 'demo').waitFor();
     },
@@ -260,17 +259,17 @@ const looks: [name: string, options: BrowserContextOptions][] = [
 ];
 test.each(looks)('%s: nothing is cut off, and axe finds nothing', (look, options) =>
   onPage(async (page) => {
-    const check = async (name: string) => {
-      const { inner, scroll } = await page.evaluate(() => ({
-        inner: document.documentElement.clientWidth,
-        scroll: document.documentElement.scrollWidth,
+    const check = async (name: string, part = 'html') => {
+      const { right, width } = await page.locator(part).evaluate((element) => ({
+        right: element.getBoundingClientRect().left + element.scrollWidth,
+        width: document.documentElement.clientWidth,
       }));
-      expect(scroll).toBe(inner);
+      expect(right).toBeLessThanOrEqual(width);
       expect(await accessibilityFindings(page)).toEqual([]);
       await screenshot(page, `${name}-${look}`);
     };
     await expect.poll(() => painted(cardOf(page, 'demo'))).toBeGreaterThan(0);
-    await check('home-strip');
+    await check('home-strip', '.camera-strip');
     await go(page, 'cameras');
     await expect.poll(() => painted(cardOf(page, 'demo'))).toBeGreaterThan(0);
     await check('cameras');

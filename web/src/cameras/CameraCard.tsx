@@ -2,6 +2,7 @@ import type { Camera, CameraStatus } from '@hsi/client';
 
 import type { Store } from '../store.ts';
 import { LevelIcon } from '../ui/Icon.tsx';
+import type { Gate } from './gate.ts';
 import { Picture } from './Picture.tsx';
 import { PictureAge } from './PictureAge.tsx';
 import { wordStatus } from './words.ts';
@@ -14,16 +15,18 @@ export function pathOf({ id }: Pick<Camera, 'id'>): string {
 /** A camera as a link to its page: its newest picture, its name, how old the picture is. */
 export function CameraCard({
   camera,
+  gate,
   store,
   width,
 }: {
   store: Store;
+  gate: Gate;
   camera: Camera;
   width: 320 | 640;
 }) {
   return (
     <a class="camera-card" href={store.router.link(pathOf(camera))}>
-      <Picture store={store} camera={camera} width={width} />
+      <Picture store={store} gate={gate} camera={camera} width={width} />
       <span class="camera-name">{camera.name}</span>{' '}
       <span class="camera-line">
         {camera.last_seen_at !== null && (

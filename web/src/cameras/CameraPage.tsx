@@ -16,7 +16,7 @@ import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { Panel } from '../ui/Panel.tsx';
 import { Status } from './CameraCard.tsx';
-import { usePoller, useRefresh, useTitle } from './hooks.ts';
+import { useGate, usePoller, useRefresh, useTitle } from './hooks.ts';
 import { Picture } from './Picture.tsx';
 import { PictureAge } from './PictureAge.tsx';
 import { Rename } from './Rename.tsx';
@@ -40,7 +40,7 @@ export function CameraPage({ cameraId, store }: { store: Store; cameraId: string
   });
   useRefresh(store, camera, (change) => concerns(change, cameraId));
   const known = camera.state.value.value;
-  useTitle(store, known?.name ?? (known === null ? 'No such camera' : 'Camera'));
+  useTitle(known?.name ?? (known === null ? 'No such camera' : 'Camera'));
   if (known === null) return <NoSuchCamera store={store} cameraId={cameraId} />;
   return (
     <div class="camera-page">
@@ -101,11 +101,17 @@ interface PortraitProps {
 
 /** The newest picture, and what there is to say of the camera. */
 function Portrait({ camera, source, store }: PortraitProps) {
+  const gate = useGate();
   const createdMs = Date.parse(camera.created_at);
   return (
     <section class="panel camera-portrait" aria-label="Camera">
       <figure>
-        <Picture store={store} camera={camera} label={`Newest picture of ${camera.name}`} />
+        <Picture
+          store={store}
+          gate={gate}
+          camera={camera}
+          label={`Newest picture of ${camera.name}`}
+        />
         {camera.last_seen_at !== null && (
           <figcaption>
             Newest picture:{' '}

@@ -1,11 +1,12 @@
 import type { Store } from '../store.ts';
 import { Fresh } from '../ui/Fresh.tsx';
 import { CameraCard } from './CameraCard.tsx';
-import { useNewPictures } from './hooks.ts';
+import { useGate, useNewPictures } from './hooks.ts';
 
 /** The cameras in a row, each with its newest picture and how old it is. */
 export function CameraStrip({ store }: { store: Store }) {
   useNewPictures(store);
+  const gate = useGate();
   return (
     <section class="camera-strip" aria-labelledby="camera-strip-title">
       <h2 id="camera-strip-title" class="visually-hidden">
@@ -16,7 +17,7 @@ export function CameraStrip({ store }: { store: Store }) {
           <ul>
             {cameras.map((camera) => (
               <li key={camera.id}>
-                <CameraCard store={store} camera={camera} width={320} />
+                <CameraCard store={store} gate={gate} camera={camera} width={320} />
               </li>
             ))}
           </ul>

@@ -3,13 +3,14 @@ import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
 import { AddCamera } from './AddCamera.tsx';
 import { CameraCard } from './CameraCard.tsx';
-import { useNewPictures, useTitle } from './hooks.ts';
+import { useGate, useNewPictures, useTitle } from './hooks.ts';
 import { Steps } from './FirstSteps.tsx';
 
 /** All cameras, each with its newest picture. */
 export function CamerasPage({ store }: { store: Store }) {
-  useTitle(store, 'Cameras');
+  useTitle('Cameras');
   useNewPictures(store);
+  const gate = useGate();
   return (
     <div class="cameras-page">
       <div class="camera-head">
@@ -27,7 +28,7 @@ export function CamerasPage({ store }: { store: Store }) {
             <ul class="camera-cards" aria-label={plural(count, 'camera')}>
               {cameras.map((camera) => (
                 <li key={camera.id}>
-                  <CameraCard store={store} camera={camera} width={640} />
+                  <CameraCard store={store} gate={gate} camera={camera} width={640} />
                 </li>
               ))}
             </ul>

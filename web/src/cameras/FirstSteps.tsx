@@ -1,10 +1,8 @@
 import type { Store } from '../store.ts';
-import { useTitle } from './hooks.ts';
 import { CameraFolder } from './Upload.tsx';
 
 /** What to do while there is no camera yet. */
 export function FirstSteps({ store }: { store: Store }) {
-  useTitle(store, 'First steps');
   return (
     <section class="panel camera-first" aria-labelledby="first-steps-title">
       <h1 id="first-steps-title">No camera yet</h1>

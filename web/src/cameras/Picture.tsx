@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { askPrivate } from '../access/private.ts';
 import type { Store } from '../store.ts';
+import type { Gate } from './gate.ts';
 import { useIsAwake, useIsInView, useIsLost } from './hooks.ts';
 import { Reloader } from './reloader.ts';
 
@@ -11,6 +12,7 @@ const notNow = 'Not available now';
 
 interface PictureProps {
   store: Store;
+  gate: Gate;
   camera: Pick<Camera, 'id' | 'last_seen_at'>;
   /** Of the picture to load, in pixels; the whole picture without it. */
   width?: 320 | 640;
@@ -22,7 +24,7 @@ interface PictureProps {
  * The newest picture of a camera. It is always at the same address, where an image element would
  * not look again, so it is painted; the old one stays until the new one is there.
  */
-export function Picture({ camera, label, store, width }: PictureProps) {
+export function Picture({ camera, gate, label, store, width }: PictureProps) {
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   /** Why there is no picture; undefined while it is loaded; null when it is there. */
@@ -31,6 +33,7 @@ export function Picture({ camera, label, store, width }: PictureProps) {
 
   /** Why there is none, or null. Fails where another try may bring one. */
   const load = async (signal: AbortSignal): Promise<string | null> => {
+    signal.throwIfAborted();
     const query = width === undefined ? {} : { width };
     const asked = getCameraSnapshot(store.client, { path: { camera_id: id }, query, signal });
     const { status } = await asked;
@@ -47,7 +50,7 @@ export function Picture({ camera, label, store, width }: PictureProps) {
     () =>
       new Reloader(async (signal) => {
         try {
-          absence.value = await load(signal);
+          absence.value = await gate.run(() => load(signal));
         } catch (error) {
           // What was painted before stays.
           if (!signal.aborted && absence.value === undefined) absence.value = notNow;

@@ -6,16 +6,18 @@ import type { Change } from '../feed/feed.ts';
 import { Poller } from '../live/poller.ts';
 import type { Store } from '../store.ts';
 import { calm } from './calm.ts';
+import { Gate } from './gate.ts';
 
+/** The server makes two pictures at a time; for more than a few it has no time. */
+const picturesAtOnce = 2;
 /** Lists are read anew at most this often because of what the live stream says. */
 const pauseMs = 5_000;
 
 /** Names the page in the browser's tab. */
-export function useTitle(store: Store, title: string): void {
-  const app = store.config.state.value.value?.app_name ?? 'Home Security Intelligence';
+export function useTitle(title: string): void {
   useEffect(() => {
-    document.title = `${title} · ${app}`;
-  }, [title, app]);
+    document.title = title;
+  }, [title]);
 }
 
 /** Whether the connection to the server is lost. Draws nothing anew with each heartbeat. */
@@ -48,6 +50,12 @@ export function useIsInView(place: RefObject<Element | null>): boolean {
     return () => observer.disconnect();
   }, [place]);
   return isInView;
+}
+
+/** Lets the pictures of one page come one after the other. */
+export function useGate(): Gate {
+  const [gate] = useState(() => new Gate(picturesAtOnce));
+  return gate;
 }
 
 /** Asks one question again and again while the component is on a page that is looked at. */
