@@ -89,7 +89,7 @@ test('an event that changes elsewhere changes in its place', async () => {
   await card.getByText('Before').waitFor();
   await server.sql(`UPDATE events SET summary = 'After', reviewed = true WHERE id = $1`, [id]);
   await card.getByText('After').waitFor();
-  await card.getByText('Reviewed').waitFor();
+  expect(await card.innerText()).toContain('Reviewed');
   await leave(page);
 });
 

@@ -17,7 +17,7 @@ import {
   listGPUHistory,
   unwrap,
 } from '@hsi/client';
-import { type Signal, computed, signal } from '@preact/signals';
+import { type Signal, computed, effect, signal, untracked } from '@preact/signals';
 import { historyLimit } from 'virtual:contract';
 
 import { type History, askFrom, join } from './gpu/history.ts';
@@ -148,6 +148,10 @@ export function createStore(baseUrl: string, { memory, window }: Surroundings) {
         timeline.run(),
         feed.onChange(({ kind }) => {
           if (kind === 'camera' || kind === 'resync') cameras.refresh();
+        }),
+        effect(() => {
+          // The stream is refused when the session has ended: what is private says so too.
+          if (feed.state.value.state === 'refused') untracked(() => cameras.refresh());
         }),
       ];
       return () => ends.forEach((end) => end());

@@ -3,6 +3,7 @@ import { signal } from '@preact/signals';
 
 import { type FromHub, Hub, type HubState, type ToHub, openStreamOf } from './hub.ts';
 import { isCovered } from './position.ts';
+// eslint-disable-next-line import/default -- an address that the bundler makes
 import workerUrl from './hub.worker.ts?worker&url';
 
 /** Frames that change what the lists say. */
