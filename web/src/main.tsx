@@ -3,6 +3,7 @@ import './styles/base.css';
 import './styles/layout.css';
 import './styles/parts.css';
 import './styles/seen.css';
+import './styles/event.css';
 
 import { render } from 'preact';
 
