@@ -17,7 +17,7 @@ import { type Known, type Neighbours, ViewedEvent } from './viewed.ts';
 import { Small, Viewer } from './Viewer.tsx';
 import { Clock, headingOf, stagesOf, wholeWayMs, wordAnalyzer, wordDistance } from './words.ts';
 
-/** One event: what was seen, and why it was judged so. */
+/** One event: what was seen, and why it was assessed so. */
 export function EventPage({ store, eventId }: { store: Store; eventId: number }) {
   const { access, client, feed } = store;
   const isLost = useComputed(() => store.live.connection.value.state === 'lost');
@@ -176,8 +176,8 @@ function Shown({ store, viewed, clock, known, list }: ShownProps) {
       <div class="ev-columns">
         <Viewer store={store} clock={clock} pictures={pictures} isWhole={isWhole} />
         <div class="stack">
-          <Judgement store={store} event={event} />
-          <Panel id="event-yours" title="Your part">
+          <Assessment store={store} event={event} />
+          <Panel id="event-review" title="Review">
             <ReviewedSwitch viewed={viewed} reviewed={event.reviewed} />
             <NoteCard store={store} viewed={viewed} eventId={event.id} saved={event.notes ?? ''} />
           </Panel>
@@ -192,8 +192,8 @@ function Shown({ store, viewed, clock, known, list }: ShownProps) {
 }
 
 function counted(event: SeenEvent, pictures: readonly Picture[], isWhole: boolean): string {
-  const things = plural(event.detection_count, 'thing');
-  return isWhole ? `${things} found in ${plural(pictures.length, 'picture')}` : `${things} found`;
+  const found = plural(event.detection_count, 'detection');
+  return isWhole ? `${found} in ${plural(pictures.length, 'picture')}` : found;
 }
 
 /** When it was: "Today, 22:14:05 to 22:14:31 (26 s)". */
@@ -220,12 +220,12 @@ function Span({ store, clock, event }: { store: Store; clock: Clock; event: Seen
   );
 }
 
-/** How bad it is, what happened, and why it was judged so. */
-function Judgement({ store, event }: { store: Store; event: EventDetail }) {
+/** How bad it is, what happened, and why it was assessed so. */
+function Assessment({ store, event }: { store: Store; event: EventDetail }) {
   const definitions = store.severity.state.value.value?.definitions ?? [];
   const level = definitions.find(({ severity }) => severity === event.risk_level);
   return (
-    <Panel id="event-judgement" title="Judgement">
+    <Panel id="event-assessment" title="Assessment">
       <div class="ev-verdict">
         <p class="ev-level">
           {level !== undefined && (
@@ -317,7 +317,7 @@ function Stages({ clock, event }: { clock: Clock; event: EventDetail }) {
       lead={
         whole === undefined
           ? 'Not everything is recorded of this event.'
-          : `From the first picture to the judgement it took ${formatLatency(whole)}.`
+          : `From the first picture to the assessment it took ${formatLatency(whole)}.`
       }
     >
       <ol class="ev-stages">

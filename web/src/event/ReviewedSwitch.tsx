@@ -28,8 +28,8 @@ export function ReviewedSwitch({ viewed, reviewed }: { viewed: ViewedEvent; revi
       <p class={failure.value === undefined ? 'quiet' : 'error'} role="status">
         {failure.value === undefined
           ? reviewed
-            ? 'Somebody has looked at it.'
-            : 'Nobody has looked at it yet.'
+            ? 'Marked as reviewed.'
+            : 'Not marked as reviewed yet.'
           : `Not changed: ${failure.value}`}
       </p>
     </div>

@@ -200,9 +200,11 @@ function Large({ store, picture, ratio, hasBoxes, alt, onBoxes, bar }: LargeProp
   return (
     <figure class="ev-figure">
       <div class="ev-frame" style={{ aspectRatio: String(ratio) }}>
-        <p class="ev-wait" aria-hidden="true">
-          {kind !== 'none' && !isLoaded && 'Loading the picture…'}
-        </p>
+        {kind !== 'none' && !isLoaded && (
+          <p class="ev-wait" aria-hidden="true">
+            Loading the picture…
+          </p>
+        )}
         {(kind === 'original' || kind === 'small') && (
           <div
             class={size === undefined || kind === 'small' ? 'ev-canvas is-whole' : 'ev-canvas'}
@@ -253,10 +255,7 @@ function Large({ store, picture, ratio, hasBoxes, alt, onBoxes, bar }: LargeProp
       </div>
       <div class="ev-bar">{bar}</div>
       <figcaption class="ev-caption">
-        <p>
-          {plural(picture.detections.length, 'thing')} found:{' '}
-          {picture.detections.map(labelOf).join(', ')}
-        </p>
+        <p>In this picture: {picture.detections.map(labelOf).join(', ')}</p>
         <label class="ev-switch">
           <input
             type="checkbox"
@@ -291,7 +290,7 @@ function noteOf(source: Source, { detections, size }: Picture, boxes: number): s
   if (size === undefined)
     return 'The size of this picture is not recorded, so no boxes can be drawn over it.';
   const missing = detections.length - boxes;
-  return missing === 0 ? '' : `Of ${plural(missing, 'thing')} it is not recorded where it was.`;
+  return missing === 0 ? '' : `Where it was is not recorded for ${plural(missing, 'detection')}.`;
 }
 
 /** A picture does not say why it was refused: asks for its first byte. */

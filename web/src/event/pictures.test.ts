@@ -51,7 +51,7 @@ test('a camera that writes each picture under the same name has several; a video
 
 test('boxes are percent of the picture, cut at its edges', () => {
   expect(boxesOf(only({}))).toEqual([
-    { id: 1, label: 'Person 92 %', left: 10, top: 10, width: 20, height: 20 },
+    { id: 1, label: 'Person 92%', left: 10, top: 10, width: 20, height: 20 },
   ]);
   expect(boxesOf(only({ bbox_x: -100, bbox_y: 450 }))).toMatchObject([
     { left: 0, top: 90, width: 10, height: 10 },

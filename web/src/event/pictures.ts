@@ -65,10 +65,10 @@ function pictureOf(key: string, detections: Picture['detections']): Picture {
   };
 }
 
-/** What was detected and how sure that is: "Person 92 %". */
+/** What was detected and how sure that is: "Person 92%". */
 export function labelOf({ object_type: type, confidence }: Detection): string {
   const name = wordObjects([type ?? 'something']);
-  return `${name} ${confidence === null ? unknown : `${Math.round(confidence * 100)} %`}`;
+  return `${name} ${confidence === null ? unknown : `${Math.round(confidence * 100)}%`}`;
 }
 
 /** The boxes of a picture, cut at its edges. None where its size is not known. */

@@ -44,7 +44,7 @@ test('distances to other events', () => {
   expect(wordDistance(0, 400)).toBe('at the same time');
 });
 
-test('what judged it', () => {
+test('what assessed it', () => {
   expect(wordAnalyzer('nemotron')).toContain('language model');
   expect(wordAnalyzer('rules')).toContain('built-in rules');
   expect(wordAnalyzer(null)).toContain('not recorded');

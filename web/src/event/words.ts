@@ -64,17 +64,17 @@ export function wordDistance(fromMs: number, toMs: number): string {
   return `${formatDuration(seconds)} ${toMs < fromMs ? 'earlier' : 'later'}`;
 }
 
-/** What judged an event. */
+/** What assessed an event. */
 export function wordAnalyzer(analyzer: string | null): string {
   switch (analyzer) {
     case 'nemotron':
-      return 'Judged by the language model (Nemotron).';
+      return 'Assessed by the language model (Nemotron).';
     case 'rules':
-      return 'Judged by the built-in rules, without a language model.';
+      return 'Assessed by the built-in rules, without a language model.';
     case null:
-      return 'It is not recorded what judged it.';
+      return 'It is not recorded what assessed it.';
     default:
-      return `Judged by ${analyzer}.`;
+      return `Assessed by ${analyzer}.`;
   }
 }
 
@@ -94,8 +94,8 @@ export function stagesOf({ started_at: startedAt, stages }: EventDetail): Stage[
     ['It arrived here', stages.first_picture_seen_at],
     ['Last picture looked at', stages.last_picture_detected_at],
     ['Closed: no picture could join any more', stages.batch_closed_at],
-    ['Judging began', stages.analysis_started_at],
-    ['Judged', stages.analyzed_at],
+    ['Assessment began', stages.analysis_started_at],
+    ['Assessed', stages.analyzed_at],
   ];
   let beforeMs: number | undefined;
   return steps.map(([name, at]) => {
