@@ -271,7 +271,7 @@ test('an event that is deleted while it is shown, and one that never was', async
       await page.getByRole('link', { name: 'All events' }).click();
       await page.waitForURL(server.url);
     },
-    { expected: /status of 404/ },
+    { expected: /status of (404|410)/ },
   );
 });
 
