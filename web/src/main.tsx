@@ -4,6 +4,7 @@ import './styles/layout.css';
 import './styles/parts.css';
 import './styles/seen.css';
 import './styles/cameras.css';
+import './styles/event.css';
 
 import { render } from 'preact';
 

@@ -26,6 +26,7 @@ import { Live } from './live/live.ts';
 import { Poller } from './live/poller.ts';
 import { Access, type Memory } from './access/access.ts';
 import { askPrivate } from './access/private.ts';
+import type { Draft } from './event/note.ts';
 import { localZone } from './events/days.ts';
 import { Timeline } from './events/timeline.ts';
 import { Feed } from './feed/feed.ts';
@@ -134,6 +135,8 @@ export function createStore(baseUrl: string, { memory, window }: Surroundings) {
     router,
     feed,
     timeline,
+    /** Notes that were typed and not saved, by event: signing in again must not lose them. */
+    drafts: new Map<number, Draft>(),
     cameras,
     clockOffsetMs,
     /** The server's present, in milliseconds since the epoch. */
