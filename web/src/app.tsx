@@ -30,7 +30,7 @@ export function App({ store }: { store: Store }) {
       </a>
       <header class="top">
         <div class="top-inner">
-          <a class="brand" href={router.link('')}>
+          <a class="brand" href={router.link('')} aria-label={name}>
             <img src={router.link('favicon.svg')} alt="" width="28" height="28" />
             <span>{name}</span>
           </a>
