@@ -10,7 +10,7 @@ import { useState } from 'preact/hooks';
 import { askPrivate } from '../access/private.ts';
 import { wordObjects } from '../events/words.ts';
 import type { Change } from '../feed/feed.ts';
-import { formatCount } from '../format.ts';
+import { formatCount, formatFull } from '../format.ts';
 import type { Poller } from '../live/poller.ts';
 import type { Store } from '../store.ts';
 import { Age, Fresh } from '../ui/Fresh.tsx';
@@ -21,7 +21,7 @@ import { Picture } from './Picture.tsx';
 import { PictureAge } from './PictureAge.tsx';
 import { Rename } from './Rename.tsx';
 import { Upload } from './Upload.tsx';
-import { fullMoment, wordFates, wordMoment, wordTotal } from './words.ts';
+import { wordFates, wordMoment, wordTotal } from './words.ts';
 
 /** How many events are listed. */
 const listedEvents = 12;
@@ -140,7 +140,7 @@ function Portrait({ camera, source, store }: PortraitProps) {
           <div>
             <dt>Added</dt>
             <dd>
-              <time dateTime={camera.created_at} title={fullMoment(createdMs)}>
+              <time dateTime={camera.created_at} title={formatFull(camera.created_at)}>
                 {wordMoment(createdMs, store.nowMs())}
               </time>
             </dd>
@@ -273,7 +273,7 @@ function EventLink({ event, store }: { store: Store; event: SeenEvent }) {
       <span class="camera-name">{wordObjects(event.object_types)}</span>{' '}
       <span class="camera-line">
         <span>
-          <time dateTime={event.started_at} title={fullMoment(startedMs)}>
+          <time dateTime={event.started_at} title={formatFull(event.started_at)}>
             {wordMoment(startedMs, store.nowMs())}
           </time>
           {event.risk_level !== null && ` · ${event.risk_level}`}

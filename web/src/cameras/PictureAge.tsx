@@ -1,7 +1,8 @@
+import { formatFull } from '../format.ts';
 import { freshness } from '../live/live.ts';
 import type { Poller } from '../live/poller.ts';
 import type { Store } from '../store.ts';
-import { fullMoment, wordPictureTime } from './words.ts';
+import { wordPictureTime } from './words.ts';
 
 interface PictureAgeProps {
   store: Store;
@@ -25,7 +26,7 @@ export function PictureAge({ lastSeenAt, source, store }: PictureAgeProps) {
     asOfMs: stale && receivedAtMs !== undefined ? receivedAtMs + clockOffsetMs.value : undefined,
   });
   return (
-    <time dateTime={lastSeenAt} title={fullMoment(seenMs)}>
+    <time dateTime={lastSeenAt} title={formatFull(lastSeenAt)}>
       {text}
     </time>
   );

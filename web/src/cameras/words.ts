@@ -9,7 +9,6 @@ const dateWithYear = new Intl.DateTimeFormat('en-GB', {
   month: 'short',
   year: 'numeric',
 });
-const full = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full', timeStyle: 'long' });
 
 /** A moment where the reader is, as short as it can be: 22:14; 4 Mar, 22:14; with another year. */
 export function wordMoment(ms: number, nowMs: number): string {
@@ -18,11 +17,6 @@ export function wordMoment(ms: number, nowMs: number): string {
   if (then.toDateString() === now.toDateString()) return clock.format(then);
   const day = then.getFullYear() === now.getFullYear() ? date : dateWithYear;
   return `${day.format(then)}, ${clock.format(then)}`;
-}
-
-/** A moment with everything that can be said of it, the time zone too. */
-export function fullMoment(ms: number): string {
-  return full.format(ms);
 }
 
 /** What is known of the time of a camera's newest picture, all in milliseconds since the epoch. */
