@@ -63,7 +63,7 @@ browser-test: deps web build client ## Drive the dashboard of bin/hsi and the cl
 	@cd web && node_modules/.bin/vitest run --config vitest.browser.config.ts
 
 .PHONY: page-bench
-page-bench: deps web build ## Measure how soon the dashboard shows its verdict
+page-bench: deps web build ## Measure how soon the dashboard shows what happened and how the system is
 	@scripts/browser.sh >/dev/null
 	@cd web && HSI_BENCH=1 node_modules/.bin/vitest run --config vitest.browser.config.ts
 

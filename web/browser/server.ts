@@ -50,6 +50,7 @@ export class Server {
   readonly #env: NodeJS.ProcessEnv;
   readonly #children: ChildProcess[] = [];
   #serve: ChildProcess | undefined;
+  #demo: ChildProcess | undefined;
   #log = '';
 
   private constructor(dataDir: string, port: number, env: Record<string, string>) {
@@ -115,7 +116,12 @@ export class Server {
 
   /** Lets real pictures flow until the server stops. */
   startDemo(): void {
-    this.#spawn('demo', '--interval', '300ms');
+    this.#demo = this.#spawn('demo', '--interval', '300ms');
+  }
+
+  /** Ends the flow of pictures. */
+  async stopDemo(): Promise<void> {
+    await ended(this.#demo, 'SIGTERM');
   }
 
   /**

@@ -26,7 +26,7 @@ export function SignIn({ access }: { access: Access }) {
   };
   return (
     <section class="panel sign-in" aria-labelledby="sign-in-title">
-      <h2 id="sign-in-title">Sign in to see what your cameras saw</h2>
+      <h1 id="sign-in-title">Sign in to see what your cameras saw</h1>
       <p class="lead" role="status">
         {problem ?? access.refusal.value}
       </p>

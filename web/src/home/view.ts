@@ -60,8 +60,8 @@ export class Viewport {
   }
 }
 
-/** What to draw: what is in view and a screen around it. */
-export function drawn(layout: Layout, { bottom, top }: View): Stretch[] {
-  const screen = bottom - top;
-  return between(layout, top - screen / 2, bottom + screen / 2);
+/** What to draw: what is in view and a part of a screen around it, less of it in a hurry. */
+export function drawn(layout: Layout, { bottom, isResting, top }: View): Stretch[] {
+  const around = (bottom - top) / (isResting ? 2 : 8);
+  return between(layout, top - around, bottom + around);
 }
