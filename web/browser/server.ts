@@ -134,13 +134,15 @@ export class Server {
     writeFileSync(join(folder, name), content);
   }
 
-  /** Any picture that the demo has written so far. */
-  demoPicture(): Buffer | undefined {
+  /** One of the pictures that the demo has written so far; undefined where there are fewer. */
+  demoPicture(at = 0): Buffer | undefined {
     const folder = join(this.dataDir, 'cameras', 'demo');
     try {
       const name = readdirSync(folder, { recursive: true })
         .map(String)
-        .find((entry) => entry.endsWith('.jpg'));
+        .filter((entry) => entry.endsWith('.jpg'))
+        .toSorted()
+        .at(at);
       return name === undefined ? undefined : readFileSync(join(folder, name));
     } catch {
       return undefined;
