@@ -13,6 +13,7 @@ import { type ReadonlySignal, computed, effect, signal, untracked } from '@preac
 import type { Access } from '../access/access.ts';
 import { askPrivate } from '../access/private.ts';
 import type { Change, Feed } from '../feed/feed.ts';
+import { isCovered } from '../feed/position.ts';
 import { type Problem, toProblem } from '../live/problem.ts';
 import type { Router } from '../router/router.ts';
 import { addDays, dayTeller } from './days.ts';
@@ -30,6 +31,8 @@ const furthestOffset = 10_000;
 const settleMs = 400;
 /** Longer spans are summed up by the day: their hours could not be told apart. */
 export const mostDaysByHour = 7;
+/** How often two answers that do not fit together are asked for. */
+const mostTurns = 3;
 /** Questions for rows that are under way at once. */
 const asksAtOnce = 3;
 
@@ -80,7 +83,10 @@ export class Timeline {
   #loading: AbortController | undefined;
   readonly #asking = new Map<string, AbortController>();
   #settling: ReturnType<typeof setTimeout> | undefined;
+  #mustReadAnew = false;
   #known = new Set<number>();
+  /** What was told while the list was being read: part of it may not be in it. */
+  #meanwhile: Change[] = [];
 
   constructor(options: TimelineOptions) {
     this.#options = options;
@@ -171,23 +177,16 @@ export class Timeline {
     this.#stopAsking();
     const loading = new AbortController();
     this.#loading = loading;
-    const { access, client, feed } = this.#options;
+    this.#meanwhile = [];
     const { at, filter, span } = this.wish.peek();
-    const last = this.lastDay(span);
     const { signal } = loading;
-    const query = { ...this.#query(filter), ...bounds(addDays(last, 1 - span.days), last) };
     try {
-      const [page, summary, place] = await Promise.all([
-        askPrivate(access, listEvents(client, { signal, query: { ...query, limit: firstRows } })),
-        askPrivate(
-          access,
-          getEventSummary(client, { signal, query: this.#sumQuery(filter, span) }),
-        ),
+      const [{ days, page, summary }, place] = await Promise.all([
+        this.#ask(filter, span, signal),
         isNew && at !== undefined ? this.#placeOf(at, filter, signal) : undefined,
       ]);
       if (signal.aborted) return;
       const rows = new Rows();
-      const days = this.#daysOf(summary, filter);
       this.#fillFirst(rows, days, page.events);
       this.#takeSums(summary);
       this.#known = new Set(page.events.map(({ id }) => id));
@@ -197,9 +196,40 @@ export class Timeline {
       this.problem.value = undefined;
       if (isNew) this.selected.value = new Set();
       this.revision.value += 1;
-      feed.follow(page.position);
+      this.#options.feed.follow(page.position);
+      this.#loading = undefined;
+      const meanwhile = this.#meanwhile.splice(0);
+      for (const change of meanwhile)
+        if (change.lastEventId === null || !isCovered(change.lastEventId, page.position))
+          this.#take(change);
     } catch (error) {
-      if (!signal.aborted) this.problem.value = toProblem(error);
+      if (signal.aborted) return;
+      this.#loading = undefined;
+      this.#meanwhile = [];
+      this.problem.value = toProblem(error);
+    }
+  }
+
+  /**
+   * Asks for the newest events and for the sums of the days, at once. Something may happen between
+   * both answers: then they are asked for again, so that they say the same.
+   */
+  async #ask(filter: Filter, span: Span, signal: AbortSignal) {
+    const { access, client } = this.#options;
+    const last = this.lastDay(span);
+    const query = { ...this.#query(filter), ...bounds(addDays(last, 1 - span.days), last) };
+    for (let turn = 1; ; turn++) {
+      const [page, summary] = await Promise.all([
+        askPrivate(access, listEvents(client, { signal, query: { ...query, limit: firstRows } })),
+        askPrivate(
+          access,
+          getEventSummary(client, { signal, query: this.#sumQuery(filter, span) }),
+        ),
+      ]);
+      const days = this.#daysOf(summary, filter);
+      const count = days.reduce((sum, day) => sum + day.count, 0);
+      if (page.count === count || page.count_is_minimum || turn === mostTurns)
+        return { page, summary, days };
     }
   }
 
@@ -310,6 +340,7 @@ export class Timeline {
   }
 
   #take(change: Change): void {
+    if (this.#loading !== undefined) this.#meanwhile.push(change);
     const shown = this.shown.peek();
     if (shown === undefined) return;
     switch (change.kind) {
@@ -356,14 +387,18 @@ export class Timeline {
 
   /** What is shown has moved on in a way that cannot be told row by row. */
   #readAnewSoon(): void {
-    clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => void this.refresh(), settleMs);
+    this.#mustReadAnew = true;
+    this.#sumUpSoon();
   }
 
   /** Figures follow what changes; the list stays as it is. */
   #sumUpSoon(): void {
-    clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => void this.#sumUp(), settleMs);
+    this.#settling ??= setTimeout(() => {
+      this.#settling = undefined;
+      const mustReadAnew = this.#mustReadAnew;
+      this.#mustReadAnew = false;
+      void (mustReadAnew ? this.refresh() : this.#sumUp());
+    }, settleMs);
   }
 
   async #sumUp(): Promise<void> {
