@@ -15,6 +15,7 @@ export class Gate {
   /** Connections to the live stream that are open now. */
   streams = 0;
   readonly #proxy: Proxy;
+  readonly #pipes = new Set<IncomingMessage>();
   #isShut = false;
 
   private constructor(proxy: Proxy, path: string) {
@@ -41,6 +42,11 @@ export class Gate {
     this.#proxy.closeAllConnections();
   }
 
+  /** Lets nothing through, and closes nothing: as to a computer that is asleep. */
+  freeze(): void {
+    for (const pipe of this.#pipes) pipe.pause();
+  }
+
   letThrough(): void {
     this.#isShut = false;
   }
@@ -65,6 +71,8 @@ export class Gate {
     onward.on('response', (response) => {
       answer.writeHead(response.statusCode ?? 502, response.headers);
       response.pipe(answer);
+      this.#pipes.add(response);
+      answer.on('close', () => this.#pipes.delete(response));
     });
     onward.on('error', () => answer.destroy());
     answer.on('close', () => {

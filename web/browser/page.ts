@@ -9,11 +9,14 @@ import { type Browser, type BrowserContextOptions, type Page, chromium } from 'p
 import { type Server, patienceMs } from './server.ts';
 
 /** The Chromium that scripts/browser.sh finds or fetches. */
-export function launch(): Promise<Browser> {
+export function launch(more: string[] = []): Promise<Browser> {
   const executablePath = execFileSync(resolve(import.meta.dirname, '../../scripts/browser.sh'), {
     encoding: 'utf8',
   }).trim();
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  return chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-dev-shm-usage', ...more],
+  });
 }
 
 export interface Visit {

@@ -18,6 +18,9 @@ if (place === null) throw new Error('the page has no place for the dashboard');
 // The page may be served below a path, and its own address may lie deeper: the server says where
 // its root is, seen from there.
 const root = document.querySelector<HTMLMetaElement>('meta[name=root]')?.content ?? './';
+for (const icon of document.querySelectorAll<HTMLLinkElement>('link[rel=icon]')) {
+  icon.href = new URL(icon.href).href; // the page's own address is going to change
+}
 const store = createStore(new URL(root, location.href).href, { window, memory: memoryOf(window) });
 place.replaceChildren();
 render(<App store={store} />, place);
