@@ -26,6 +26,7 @@ import (
 // The bare programs: what the same machine does when a request costs nothing but itself.
 const (
 	bareBodies  = "bodies"  // answers each path with a ready-made body, which it reads from standard input
+	bareFile    = "file"    // answers each path with one file, whose name it reads from standard input
 	bareHistory = "history" // GET /?limit=N&since=T: the SQL and the encoding of the GPU history and nothing else
 )
 
@@ -49,6 +50,12 @@ func bare(ctx context.Context, mode string) error {
 			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 			_, _ = w.Write(body)
 		})
+	case bareFile:
+		var path string
+		if err := json.NewDecoder(input).Decode(&path); err != nil {
+			return err
+		}
+		handler.Handle("/", serveFile(path))
 	case bareHistory:
 		var url string
 		if err := json.NewDecoder(input).Decode(&url); err != nil {

@@ -92,6 +92,7 @@ var groups = []group{ //nolint:gochecknoglobals // a constant table
 	{name: "history", measure: historyRows},
 	{name: "latency", measure: openLoop},
 	{name: "seen", measure: seenRows},
+	{name: "pictures", measure: pictureRows},
 	{name: "counters", measure: counters},
 	{name: "histogram", measure: histogram},
 	{name: "sample", measure: sample},
