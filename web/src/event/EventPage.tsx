@@ -157,7 +157,7 @@ function Shown({ store, viewed, clock, known, list }: ShownProps) {
           <Span store={store} clock={clock} event={event} />
           {' · '}
           <a href={store.router.link(`cameras/${encodeURIComponent(event.camera_id)}`)}>
-            Camera {wordCamera(event)}
+            {wordCamera(event)}
           </a>
           {' · '}
           {counted(event, pictures, isWhole)}

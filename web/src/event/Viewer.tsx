@@ -61,7 +61,7 @@ export function Viewer({ store, clock, pictures, isWhole }: ViewerProps) {
     return (
       <section class="panel ev-viewer" aria-label="Pictures">
         <p class="quiet">
-          {isWhole ? 'No picture belongs to this event any more.' : 'Loading the pictures…'}
+          {isWhole ? 'There are no pictures of this event.' : 'Loading the pictures…'}
         </p>
       </section>
     );

@@ -98,7 +98,7 @@ function setUp(ids: number[], query = '') {
   return { server, timeline, happen, insert, holdAnswers, end };
 }
 
-const settle = () => vi.advanceTimersByTimeAsync(1_000);
+const settle = () => vi.advanceTimersByTimeAsync(3_000);
 const later = (timeline: Timeline) => timeline.later.value.map(({ id }) => id);
 
 test('what comes waits until it is asked for', async () => {
@@ -164,8 +164,8 @@ test('many changes are answered with few questions, and never with none', async 
     happen({ kind: 'event_changed', data: event(2) });
     await vi.advanceTimersByTimeAsync(100);
   }
-  expect(server.asked.length).toBeGreaterThan(8);
-  expect(server.asked.length).toBeLessThan(15);
+  expect(server.asked.length).toBeGreaterThanOrEqual(2);
+  expect(server.asked.length).toBeLessThan(5);
   expect(new Set(server.asked)).toEqual(new Set(['/api/events/summary']));
   happen({ kind: 'resync', data: { reason: 'many_changes' } }, () => server.events.pop());
   happen({ kind: 'event_changed', data: event(2) }); // takes nothing back

@@ -29,6 +29,10 @@ const firstRows = 48;
 const furthestOffset = 10_000;
 /** Changes that come together are answered with one question. */
 const settleMs = 400;
+/** While things keep happening the figures are asked for no more often than this. */
+const sumEachMs = 2_000;
+/** What was not answered is asked again by itself after this time. */
+const retryMs = 5_000;
 /** Longer spans are summed up by the day: their hours could not be told apart. */
 export const mostDaysByHour = 7;
 /** How often two answers that do not fit together are asked for. */
@@ -84,6 +88,10 @@ export class Timeline {
   readonly #asking = new Map<string, AbortController>();
   #settling: ReturnType<typeof setTimeout> | undefined;
   #mustReadAnew = false;
+  #retrying: ReturnType<typeof setTimeout> | undefined;
+  /** The list could not be read: how it is to be read in the next try. */
+  #unread: { isNew: boolean } | undefined;
+  #summing: AbortController | undefined;
   #known = new Set<number>();
   /** What was told while the list was being read: part of it may not be in it. */
   #meanwhile: Change[] = [];
@@ -144,8 +152,10 @@ export class Timeline {
     return () => {
       ends.forEach((end) => end());
       this.#loading?.abort();
+      this.#summing?.abort();
       this.#stopAsking();
       clearTimeout(this.#settling);
+      clearTimeout(this.#retrying);
     };
   }
 
@@ -174,7 +184,9 @@ export class Timeline {
 
   async #read(isNew: boolean): Promise<void> {
     this.#loading?.abort();
+    this.#summing?.abort(); // its answer would be older, or of another wish
     this.#stopAsking();
+    this.#mustReadAnew = false;
     const loading = new AbortController();
     this.#loading = loading;
     this.#meanwhile = [];
@@ -193,7 +205,7 @@ export class Timeline {
       this.later.value = [];
       this.shown.value = { days, rows, position: page.position, readAtMs: Date.now() };
       this.startAt.value = place;
-      this.problem.value = undefined;
+      this.#solved();
       if (isNew) this.selected.value = new Set();
       this.revision.value += 1;
       this.#options.feed.follow(page.position);
@@ -206,7 +218,8 @@ export class Timeline {
       if (signal.aborted) return;
       this.#loading = undefined;
       this.#meanwhile = [];
-      this.problem.value = toProblem(error);
+      this.#unread = { isNew };
+      this.#failed(error);
     }
   }
 
@@ -325,10 +338,10 @@ export class Timeline {
       if (asking.signal.aborted || this.shown.peek() !== shown) return;
       shown.rows.take(ask, isFar ? events.toReversed() : events);
       for (const { id } of events) this.#known.add(id);
-      this.problem.value = undefined;
+      this.#solved();
       this.revision.value += 1;
     } catch (error) {
-      if (!asking.signal.aborted) this.problem.value = toProblem(error);
+      if (!asking.signal.aborted) this.#failed(error);
     } finally {
       if (this.#asking.get(key) === asking) this.#asking.delete(key);
     }
@@ -388,28 +401,63 @@ export class Timeline {
   /** What is shown has moved on in a way that cannot be told row by row. */
   #readAnewSoon(): void {
     this.#mustReadAnew = true;
-    this.#sumUpSoon();
+    this.#settleSoon();
   }
 
   /** Figures follow what changes; the list stays as it is. */
   #sumUpSoon(): void {
-    this.#settling ??= setTimeout(() => {
-      this.#settling = undefined;
-      const mustReadAnew = this.#mustReadAnew;
-      this.#mustReadAnew = false;
-      void (mustReadAnew ? this.refresh() : this.#sumUp());
-    }, settleMs);
+    this.#settleSoon();
+  }
+
+  /** Later changes do not put it off: where something happens all the time it would never be. */
+  #settleSoon(): void {
+    const sinceMs = Math.max(0, Date.now() - this.summedUpAtMs.peek());
+    this.#settling ??= setTimeout(
+      () => {
+        this.#settling = undefined;
+        void (this.#mustReadAnew ? this.refresh() : this.#sumUp());
+      },
+      Math.max(settleMs, sumEachMs - sinceMs),
+    );
   }
 
   async #sumUp(): Promise<void> {
     const { access, client } = this.#options;
     const { filter, span } = this.wish.peek();
+    this.#summing?.abort();
+    const { signal } = (this.#summing = new AbortController());
     try {
       const query = this.#sumQuery(filter, span);
-      this.#takeSums(await askPrivate(access, getEventSummary(client, { query })));
+      const summary = await askPrivate(access, getEventSummary(client, { signal, query }));
+      if (signal.aborted) return;
+      this.#takeSums(summary);
+      if (this.#unread === undefined) this.#solved();
     } catch (error) {
-      this.problem.value = toProblem(error);
+      if (!signal.aborted) this.#failed(error);
     }
+  }
+
+  /** Says why a question was not answered, and asks again later where that may help. */
+  #failed(error: unknown): void {
+    const problem = toProblem(error);
+    this.problem.value = problem;
+    if (problem.kind === 'failed' && problem.retryAfterMs === undefined) return;
+    this.#retrying ??= setTimeout(
+      () => {
+        this.#retrying = undefined;
+        if (this.#unread !== undefined) return void this.#read(this.#unread.isNew);
+        this.revision.value += 1; // the list asks for what it lacks
+        return void this.#sumUp();
+      },
+      Math.max(retryMs, problem.retryAfterMs ?? 0),
+    );
+  }
+
+  #solved(): void {
+    this.problem.value = undefined;
+    this.#unread = undefined;
+    clearTimeout(this.#retrying);
+    this.#retrying = undefined;
   }
 
   #takeSums(summary: EventSummary): void {

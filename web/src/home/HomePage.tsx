@@ -18,6 +18,8 @@ import { Viewport } from './view.ts';
 
 /** A page that nobody has touched for so long is a picture on the wall: it shows what comes. */
 const untouchedMs = 20_000;
+/** How often it looks whether nobody is there. */
+const lookEachMs = 2_000;
 
 /** What happened: the events of a span of days, the newest first. */
 export function HomePage({ store }: { store: Store }) {
@@ -114,10 +116,11 @@ function Happened({ store }: { store: Store }) {
 function Today({ store }: { store: Store }) {
   const { feed, timeline } = store;
   const sums = useComputed(() => timeline.sums(everything)).value;
+  const isLost = useComputed(() => store.live.connection.value.state === 'lost').value;
   const today = timeline.today();
   if (sums === undefined || timeline.lastDay(timeline.wish.value.span) < today) return null;
   const all = total(sums.filter(({ startsAtMs }) => timeline.dayAt(startsAtMs) === today));
-  const isLive = feed.state.value.state === 'open';
+  const isLive = feed.state.value.state === 'open' && !isLost;
   return (
     <p class="home-today">
       <strong>
@@ -163,7 +166,7 @@ function Problem({ store }: { store: Store }) {
     <div role="status">
       {problem !== undefined && (
         <p class="callout">
-          {problem.text}
+          {/[.!?]$/.test(problem.text) ? problem.text : `${problem.text}.`}
           {readAtMs !== undefined &&
             ` What is shown was read ${formatAge(Math.max(0, store.live.nowMs.value - readAtMs))}.`}{' '}
           <button type="button" class="button is-small" onClick={() => void timeline.refresh()}>
@@ -215,7 +218,7 @@ function Toolbar({ store }: { store: Store }) {
         shown !== undefined &&
         unreviewed > 0 && (
           <button type="button" class="button is-small" onClick={() => void run(reviewAll)}>
-            Mark all {formatCount(unreviewed)} reviewed
+            {unreviewed === 1 ? 'Mark 1 event' : `Mark all ${formatCount(unreviewed)}`} reviewed
           </button>
         )
       )}
@@ -229,6 +232,7 @@ function Toolbar({ store }: { store: Store }) {
 /** Left alone at its top the page shows new events by itself: a screen on the wall has no hands. */
 function useShowsByItself({ timeline }: Store): void {
   const touchedAtMs = useRef(-untouchedMs);
+  const isWaiting = useComputed(() => timeline.later.value.length > 0);
   useEffect(() => {
     const touch = () => (touchedAtMs.current = performance.now());
     const kinds = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchmove'] as const;
@@ -236,12 +240,14 @@ function useShowsByItself({ timeline }: Store): void {
     return () => kinds.forEach((kind) => window.removeEventListener(kind, touch));
   }, []);
   useSignalEffect(() => {
-    if (timeline.later.value.length === 0 || timeline.selected.peek().size > 0) return undefined;
+    // Not by their number: where something happens all the time nothing would ever be shown.
+    if (!isWaiting.value) return undefined;
     const look = () => {
       const isAlone = performance.now() - touchedAtMs.current >= untouchedMs;
-      if (isAlone && window.scrollY < 8) void timeline.showLater();
+      const isChoosing = timeline.selected.peek().size > 0;
+      if (isAlone && !isChoosing && window.scrollY < 8) void timeline.showLater();
     };
-    const timer = setTimeout(look, 1_000);
-    return () => clearTimeout(timer);
+    const timer = setInterval(look, lookEachMs);
+    return () => clearInterval(timer);
   });
 }

@@ -10,7 +10,7 @@ interface SeverityMarkProps {
 /** A severity as a word, with its colour beside it. What has not been judged says so. */
 export function SeverityMark({ level, score, store }: SeverityMarkProps) {
   const definitions = store.severity.state.value.value?.definitions;
-  if (level === null) return <span class="severity-mark">Not judged</span>;
+  if (level === null || level === '') return <span class="severity-mark">Not judged</span>;
   const definition = definitions?.find(({ severity }) => severity === level);
   const color = definition?.color;
   return (
