@@ -1,10 +1,8 @@
-import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
+import { useComputed, useSignalEffect } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 
-import { failureOf } from '../access/outcome.ts';
 import { CameraStrip } from '../cameras/CameraStrip.tsx';
 import { FirstSteps } from '../cameras/FirstSteps.tsx';
-import { addDays } from '../events/days.ts';
 import { everything, isFiltering } from '../events/filter.ts';
 import { type Layout, sectionOf, topOf } from '../events/layout.ts';
 import { total } from '../events/sums.ts';
@@ -14,6 +12,7 @@ import type { Bin } from './bins.ts';
 import { DensityStrip } from './DensityStrip.tsx';
 import { EventList, coveredPx } from './EventList.tsx';
 import { FilterBar } from './FilterBar.tsx';
+import { Toolbar } from './Toolbar.tsx';
 import { Viewport } from './view.ts';
 
 /** A page that nobody has touched for so long is a picture on the wall: it shows what comes. */
@@ -174,57 +173,6 @@ function Problem({ store }: { store: Store }) {
           </button>
         </p>
       )}
-    </div>
-  );
-}
-
-/** What can be done with the chosen events, and with all that are shown. */
-function Toolbar({ store }: { store: Store }) {
-  const { timeline } = store;
-  const outcome = useSignal('');
-  const selected = timeline.selected.value.size;
-  const shown = timeline.shown.value;
-  const { filter, span } = timeline.wish.value;
-  const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
-  const run = async (review: () => Promise<number>) => {
-    outcome.value = '';
-    try {
-      outcome.value = `${plural(await review(), 'event')} marked reviewed.`;
-    } catch (error) {
-      outcome.value = failureOf(error);
-    }
-  };
-  const last = timeline.lastDay(span);
-  const reviewAll = () => timeline.reviewDays(addDays(last, 1 - span.days), last);
-  return (
-    <div class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
-      {selected > 0 ? (
-        <>
-          <p>
-            <strong>{formatCount(selected)} selected</strong>
-          </p>
-          <button
-            type="button"
-            class="button is-primary is-small"
-            onClick={() => void run(() => timeline.reviewSelected())}
-          >
-            Mark reviewed
-          </button>
-          <button type="button" class="button is-small" onClick={() => timeline.clearSelection()}>
-            Select none
-          </button>
-        </>
-      ) : (
-        shown !== undefined &&
-        unreviewed > 0 && (
-          <button type="button" class="button is-small" onClick={() => void run(reviewAll)}>
-            {unreviewed === 1 ? 'Mark 1 event' : `Mark all ${formatCount(unreviewed)}`} reviewed
-          </button>
-        )
-      )}
-      <p class="quiet" role="status">
-        {outcome.value}
-      </p>
     </div>
   );
 }

@@ -1,0 +1,90 @@
+import { useSignal } from '@preact/signals';
+
+import { failureOf } from '../access/outcome.ts';
+import { addDays } from '../events/days.ts';
+import { total } from '../events/sums.ts';
+import { formatCount, plural } from '../format.ts';
+import type { Store } from '../store.ts';
+import { Dialog } from '../ui/Dialog.tsx';
+
+/** What can be done with the chosen events, and with all that are shown. */
+export function Toolbar({ store }: { store: Store }) {
+  const { timeline } = store;
+  const outcome = useSignal('');
+  const isAsking = useSignal(false);
+  const selected = timeline.selected.value.size;
+  const { filter, span } = timeline.wish.value;
+  const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
+  const run = async (review: () => Promise<number>) => {
+    outcome.value = '';
+    try {
+      outcome.value = `${plural(await review(), 'event')} marked reviewed.`;
+    } catch (error) {
+      outcome.value = failureOf(error);
+    }
+  };
+  const last = timeline.lastDay(span);
+  const reviewAll = () => {
+    isAsking.value = false;
+    void run(() => timeline.reviewDays(addDays(last, 1 - span.days), last));
+  };
+  return (
+    <div class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
+      {selected > 0 && (
+        <>
+          <p>
+            <strong>{formatCount(selected)} selected</strong>
+          </p>
+          <button
+            type="button"
+            class="button is-primary is-small"
+            onClick={() => void run(() => timeline.reviewSelected())}
+          >
+            Mark reviewed
+          </button>
+          <button type="button" class="button is-small" onClick={() => timeline.clearSelection()}>
+            Select none
+          </button>
+        </>
+      )}
+      {selected === 0 && timeline.shown.value !== undefined && unreviewed > 0 && (
+        <button type="button" class="button is-small" onClick={() => (isAsking.value = true)}>
+          {unreviewed === 1 ? 'Mark 1 event' : `Mark all ${formatCount(unreviewed)}`} reviewed…
+        </button>
+      )}
+      <p class="quiet" role="status">
+        {outcome.value}
+      </p>
+      {isAsking.value && (
+        <Sure count={unreviewed} onYes={reviewAll} onNo={() => (isAsking.value = false)} />
+      )}
+    </div>
+  );
+}
+
+interface SureProps {
+  count: number;
+  onYes: () => void;
+  onNo: () => void;
+}
+
+/** Nothing marks many events unreviewed again, so one touch too many must not do it. */
+function Sure({ count, onNo, onYes }: SureProps) {
+  return (
+    <Dialog alert labelledBy="sure-title" describedBy="sure-why" onClose={onNo}>
+      <h2 id="sure-title">Mark {plural(count, 'event')} reviewed?</h2>
+      <p id="sure-why" class="lead">
+        All that fit the filters in the days shown, also those further down. What has come since the
+        list was read stays as it is.
+      </p>
+      <div class="buttons">
+        <button type="button" class="button" onClick={onNo}>
+          Cancel
+        </button>
+        <button type="button" class="button is-primary" onClick={onYes}>
+          Mark reviewed
+        </button>
+      </div>
+    </Dialog>
+  );
+}
