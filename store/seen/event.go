@@ -86,22 +86,55 @@ func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 	return events, nil
 }
 
-// Events lists one page of the events that fit, the newest first or as the page says.
+// Events lists one page of the events that fit, the newest first or as the page says. What it
+// returns may be kept: it must not be changed.
 func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (Listed[Event], error) {
-	var listed Listed[Event]
-	err := s.read(ctx, "list events", func(ctx context.Context, tx *sqlx.Tx) error {
-		position, err := streamPosition(ctx, tx) // before the rows: what comes in between is told again
+	const op = "list events"
+	if err := s.db.Ready(); err != nil {
+		return Listed[Event]{}, fmt.Errorf("%s: %w", op, err)
+	}
+	ofPage, ofCount, err := pageKeys(filter, page)
+	if err != nil {
+		return Listed[Event]{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	began := s.pages.now()
+	// Before the rows: what comes in between is told again.
+	state, position, stateIsKnown, err := stateNow(ctx, s.db.SQL())
+	if err != nil {
+		return Listed[Event]{}, store.Classify(ctx, op, err)
+	}
+	if stateIsKnown {
+		if listed, ok := s.pages.get(ofPage, ofCount, state); ok {
+			listed.Position = position
+			return listed, nil
+		}
+	}
+	listed := Listed[Event]{Position: position}
+	err = s.read(ctx, op, func(ctx context.Context, tx *sqlx.Tx) error {
+		var f found
+		err := inIndexOrder(ctx, tx, func() (err error) {
+			if f, err = findInOrder(ctx, tx, page, filter.scan); err != nil {
+				return err
+			}
+			if counted, ok := s.pages.count(ofCount, state); ok && stateIsKnown {
+				f.count, f.countIsMinimum = counted.count, counted.countIsMinimum
+				return nil
+			}
+			f.count, f.countIsMinimum, err = count(ctx, tx, page, filter.scan)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		f, err := s.pages.find(ctx, tx, filter, page)
-		if err != nil {
-			return err
-		}
-		rows, err := EventsByID(ctx, tx, f.ids)
-		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position}
+		listed.Rows, err = EventsByID(ctx, tx, f.ids)
+		listed.Next, listed.Count, listed.CountIsMinimum = f.next, f.count, f.countIsMinimum
 		return err
 	})
+	if err == nil && stateIsKnown {
+		s.pages.keep(ofPage, ofCount, state, began, &listed)
+	}
 	return listed, err
 }
 

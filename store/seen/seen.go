@@ -75,6 +75,8 @@ type Listed[T any] struct {
 	CountIsMinimum bool
 	// Position is where the live stream stood: whoever follows it from there misses nothing.
 	Position string
+	// Form is for the form in which clients get the rows.
+	Form *Form
 }
 
 // streamPosition is where the live stream stands, in the form that clients keep.
