@@ -77,7 +77,7 @@ func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 	if len(ids) == 0 {
 		return events, nil
 	}
-	if err := sqlx.SelectContext(ctx, q, &events, queryByID, pq.Array(ids)); err != nil {
+	if err := sqlx.SelectContext(store.Prepared(ctx), q, &events, queryByID, pq.Array(ids)); err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	for i := range events {
