@@ -111,31 +111,32 @@ func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (List
 			return listed, nil
 		}
 	}
-	listed := Listed[Event]{Position: position}
-	err = s.read(ctx, op, func(ctx context.Context, tx *sqlx.Tx) error {
-		var f found
-		err := inIndexOrder(ctx, tx, func() (err error) {
-			if f, err = findInOrder(ctx, tx, page, filter.scan); err != nil {
-				return err
-			}
-			if counted, ok := s.pages.count(ofCount, state); ok && stateIsKnown {
-				f.count, f.countIsMinimum = counted.count, counted.countIsMinimum
-				return nil
-			}
-			f.count, f.countIsMinimum, err = count(ctx, tx, page, filter.scan)
-			return err
-		})
-		if err != nil {
+	var f found
+	err = s.readWith(ctx, op, inOrderSettings, func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		if f, err = findInOrder(ctx, tx, page, filter.scan); err != nil {
 			return err
 		}
-		listed.Rows, err = EventsByID(ctx, tx, f.ids)
-		listed.Next, listed.Count, listed.CountIsMinimum = f.next, f.count, f.countIsMinimum
+		if counted, ok := s.pages.count(ofCount, state); ok && stateIsKnown {
+			f.count, f.countIsMinimum = counted.count, counted.countIsMinimum
+			return nil
+		}
+		f.count, f.countIsMinimum, err = count(ctx, tx, page, filter.scan)
 		return err
 	})
-	if err == nil && stateIsKnown {
+	if err != nil {
+		return Listed[Event]{}, err
+	}
+	rows, err := EventsByID(ctx, s.db.SQL(), f.ids)
+	if err != nil {
+		return Listed[Event]{}, store.Classify(ctx, op, err)
+	}
+	listed := Listed[Event]{
+		Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position,
+	}
+	if stateIsKnown {
 		s.pages.keep(ofPage, ofCount, state, began, &listed)
 	}
-	return listed, err
+	return listed, nil
 }
 
 // Stages are the times at which the stages of the pipeline were reached for an event; nil where
