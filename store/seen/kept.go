@@ -61,11 +61,11 @@ type Form struct {
 	err  error
 }
 
-// Of returns what make makes, which is always called for the same thing and is not changed later.
-func (f *Form) Of(make func() ([]byte, error)) ([]byte, error) {
+// Of returns what encode makes, which is always of the same thing and is not changed later.
+func (f *Form) Of(encode func() ([]byte, error)) ([]byte, error) {
 	if f == nil {
-		return make()
+		return encode()
 	}
-	f.once.Do(func() { f.body, f.err = make() })
+	f.once.Do(func() { f.body, f.err = encode() })
 	return f.body, f.err
 }

@@ -87,7 +87,7 @@ func TestEvents_KeptPagesFollowEveryChange(t *testing.T) {
 func TestEvents_KeptPagesAreAsFreshOnes(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same each time
 	asked := []struct {
 		filter seen.EventFilter
 		page   seen.Page

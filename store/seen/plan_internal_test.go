@@ -28,7 +28,7 @@ func TestEvents_ReadOnlyTheirDetections(t *testing.T) {
 		require.NoError(t, err)
 	}
 	err := New(db).read(t.Context(), "test", func(ctx context.Context, tx *sqlx.Tx) error {
-		before := detectionsRead(t, tx)
+		before := detectionsRead(ctx, t, tx)
 		f, err := run(ctx, tx, Page{Limit: 50}, EventFilter{RiskLevels: []string{"low"}}.scan)
 		if err != nil {
 			return err
@@ -39,7 +39,7 @@ func TestEvents_ReadOnlyTheirDetections(t *testing.T) {
 		}
 		require.Len(t, events, 50)
 		require.Len(t, events[0].DetectionIDs, 10)
-		read := detectionsRead(t, tx) - before
+		read := detectionsRead(ctx, t, tx) - before
 		require.LessOrEqual(t, read, int64(1000), "500 are theirs, of 20,000")
 		return nil
 	})
@@ -47,9 +47,9 @@ func TestEvents_ReadOnlyTheirDetections(t *testing.T) {
 }
 
 // detectionsRead is how many rows of detections this connection has read lately.
-func detectionsRead(t *testing.T, tx *sqlx.Tx) (rows int64) {
+func detectionsRead(ctx context.Context, t *testing.T, tx *sqlx.Tx) (rows int64) {
 	t.Helper()
-	require.NoError(t, tx.GetContext(t.Context(), &rows, `SELECT seq_tup_read + idx_tup_fetch
+	require.NoError(t, tx.GetContext(ctx, &rows, `SELECT seq_tup_read + idx_tup_fetch
 		FROM pg_stat_xact_user_tables WHERE relname = 'detections'`))
 	return rows
 }

@@ -52,7 +52,7 @@ func TestSearch_NamesAreWordsOfTheirEvents(t *testing.T) {
 		_, err := db.SQL().ExecContext(t.Context(), query)
 		require.NoError(t, err)
 	}
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same each time
+	random := rand.New(rand.NewPCG(1, 2)) // the same each time
 	one := func(of ...string) string { return of[random.IntN(len(of))] }
 	found := 0
 	for range 300 {

@@ -111,9 +111,7 @@ func (s *Store) countOrRecall(ctx context.Context, bounds []time.Time) ([]Sum, e
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, part := range halves(unknown) {
 		group.Go(func() error {
-			return s.read(groupCtx, opSummary, func(ctx context.Context, tx *sqlx.Tx) error {
-				return countSpans(ctx, tx, spans, part, sums)
-			})
+			return store.Classify(groupCtx, opSummary, countSpans(groupCtx, s.db.SQL(), spans, part, sums))
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -168,13 +166,13 @@ func revisionsOf(ctx context.Context, q sqlx.QueryerContext, spans []span) ([]in
 
 // countSpans counts the rows of the spans at these places. It reads a range of the index for each
 // span, which costs half of finding the span of each row.
-func countSpans(ctx context.Context, tx *sqlx.Tx, spans []span, places []int, sums []Sum) error {
+func countSpans(ctx context.Context, q sqlx.QueryerContext, spans []span, places []int, sums []Sum) error {
 	var from, before []time.Time
 	for _, place := range places {
 		sums[place].Form = &Form{}
 		from, before = append(from, spans[place].from), append(before, spans[place].before)
 	}
-	rows, err := tx.QueryContext(ctx, `
+	rows, err := q.QueryContext(ctx, `
 		SELECT s.place, r.camera_id, r.risk_level, r.events, r.unreviewed
 		FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS s (from_at, before_at, place)
 		CROSS JOIN LATERAL (
