@@ -97,7 +97,7 @@ func (p *pages) get(ofPage, ofCount string, state pageState) (Listed[Event], boo
 	page, pageIsKept := p.found.get(ofPage)
 	counted, countIsKept := p.counts.get(ofCount)
 	if !pageIsKept || !countIsKept || page.state != state || counted.state != state ||
-		p.now().Sub(page.at) > 2*keptPageAge {
+		p.now().Sub(page.at) >= keptPageAge {
 		return Listed[Event]{}, false
 	}
 	return Listed[Event]{
