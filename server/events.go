@@ -40,11 +40,15 @@ func (s *Server) ListEvents(
 	if err != nil {
 		return nil, err
 	}
-	return gen.ListEvents200JSONResponse{
-		Events: toAPIEvents(listed.Rows), Count: listed.Count, CountIsMinimum: listed.CountIsMinimum,
+	rows, err := listed.Form.Of(func() ([]byte, error) { return items(toAPIEvents(listed.Rows)) })
+	if err != nil {
+		return nil, err
+	}
+	return withParts("events", [][]byte{rows}, gen.ListEvents200JSONResponse{
+		Events: []gen.Event{}, Count: listed.Count, CountIsMinimum: listed.CountIsMinimum,
 		Limit: *p.Limit, Offset: *p.Offset, NextCursor: nextOf(cursors, listed.Next), TimeZone: t.used,
 		Position: listed.Position,
-	}, nil
+	})
 }
 
 func intOf(value *int32) *int {
@@ -211,17 +215,29 @@ func (s *Server) GetEventSummary(
 		return nil, &list.ParameterError{Name: "start_date", Err: list.ErrRangeTooLong}
 	}
 	bounds := list.Buckets(from, before, t.zone, answer.Bucket == gen.EventSummaryBucketDay)
-	buckets, err := s.options.Seen.Summary(ctx, bounds, p.CameraID, p.ObjectType)
+	sums, err := s.options.Seen.Summary(ctx, bounds, p.CameraID, p.ObjectType)
 	if err != nil {
 		return nil, err
 	}
-	for _, bucket := range buckets {
-		answer.Buckets = append(answer.Buckets, gen.EventBucket{
-			StartsAt: bounds[bucket.Index], CameraID: bucket.CameraID, RiskLevel: bucket.RiskLevel,
-			Events: bucket.Events, Unreviewed: bucket.Unreviewed,
-		})
+	parts := make([][]byte, len(sums))
+	for i, sum := range sums {
+		parts[i], err = sum.Form.Of(func() ([]byte, error) { return items(toAPIBuckets(bounds[i], sum.Buckets)) })
+		if err != nil {
+			return nil, err
+		}
 	}
-	return answer, nil
+	return withParts("buckets", parts, answer)
+}
+
+func toAPIBuckets(startsAt time.Time, buckets []seen.Bucket) []gen.EventBucket {
+	converted := make([]gen.EventBucket, len(buckets))
+	for i, bucket := range buckets {
+		converted[i] = gen.EventBucket{
+			StartsAt: startsAt, CameraID: bucket.CameraID, RiskLevel: bucket.RiskLevel,
+			Events: bucket.Events, Unreviewed: bucket.Unreviewed,
+		}
+	}
+	return converted
 }
 
 // SearchEvents finds events by words.

@@ -185,12 +185,14 @@ func (f *fakeSeen) EventStats(context.Context, *time.Time, *time.Time) (seen.Sta
 
 func (f *fakeSeen) Summary(
 	_ context.Context, bounds []time.Time, _, types []string,
-) ([]seen.Bucket, error) {
+) ([]seen.Sum, error) {
 	f.note(func() { f.bounds, f.types = bounds, types })
-	return []seen.Bucket{
+	sums := make([]seen.Sum, len(bounds)-1)
+	sums[0].Buckets = []seen.Bucket{
 		{CameraID: "front_door", RiskLevel: new("low"), Events: 7, Unreviewed: 3},
 		{CameraID: "front_door", RiskLevel: new("high"), Events: 1, Unreviewed: 1},
-	}, f.err
+	}
+	return sums, f.err
 }
 
 func (f *fakeSeen) Search(

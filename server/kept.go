@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -118,6 +121,63 @@ type ready struct {
 	status int
 	body   []byte
 }
+
+// readyParts is an answer of which a list is encoded already, in parts that others use too.
+type readyParts [][]byte
+
+// withParts puts the items of a list, of which each part has some, into an answer where the list
+// of this name is empty.
+func withParts(name string, parts [][]byte, answer any) (readyParts, error) {
+	encoded, err := json.Marshal(answer)
+	if err != nil {
+		return nil, err
+	}
+	// Nothing else looks like it: within a text the quotes are escaped.
+	before, after, found := bytes.Cut(encoded, []byte(`"`+name+`":[]`))
+	if !found {
+		return nil, fmt.Errorf("no empty list %q in the answer", name)
+	}
+	body := readyParts{slices.Concat(before, []byte(`"`+name+`":[`))}
+	for _, part := range parts {
+		if len(part) == 0 {
+			continue
+		}
+		if len(body) > 1 {
+			body = append(body, []byte{','})
+		}
+		body = append(body, part)
+	}
+	return append(body, slices.Concat([]byte{']'}, after, []byte{'\n'})), nil
+}
+
+// items encodes some items of a list, without the brackets around them.
+func items[T any](of []T) ([]byte, error) {
+	encoded, err := json.Marshal(of)
+	return bytes.TrimSuffix(bytes.TrimPrefix(encoded, []byte{'['}), []byte{']'}), err
+}
+
+func (r readyParts) write(w http.ResponseWriter) error {
+	length := 0
+	for _, part := range r {
+		length += len(part)
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(length))
+	w.WriteHeader(http.StatusOK)
+	for _, part := range r {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// VisitListEventsResponse implements gen.ListEventsResponseObject.
+func (r readyParts) VisitListEventsResponse(w http.ResponseWriter) error { return r.write(w) }
+
+// VisitGetEventSummaryResponse implements gen.GetEventSummaryResponseObject.
+func (r readyParts) VisitGetEventSummaryResponse(w http.ResponseWriter) error { return r.write(w) }
 
 func (r ready) write(w http.ResponseWriter) error {
 	header := w.Header()

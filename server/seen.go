@@ -28,7 +28,7 @@ type seenStore interface {
 	ReviewEvents(ctx context.Context, ids []int64, actor store.Actor) (int64, error)
 	ReviewMatching(ctx context.Context, filter seen.EventFilter, epoch string, number int64, actor store.Actor, asked any) (int64, error)
 	EventStats(ctx context.Context, from, before *time.Time) (seen.Stats, error)
-	Summary(ctx context.Context, bounds []time.Time, cameraIDs, types []string) ([]seen.Bucket, error)
+	Summary(ctx context.Context, bounds []time.Time, cameraIDs, types []string) ([]seen.Sum, error)
 	Search(ctx context.Context, words string, filter seen.EventFilter, limit, offset int) (seen.Matches, error)
 	ExportEvents(ctx context.Context, filter seen.EventFilter, actor store.Actor, details map[string]any,
 		write func([]seen.Event) error) error

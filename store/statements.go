@@ -30,6 +30,11 @@ func Unprepared(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unpreparedKey{}, true)
 }
 
+// Prepared undoes Unprepared, for a statement whose text is always the same.
+func Prepared(ctx context.Context) context.Context {
+	return context.WithValue(ctx, unpreparedKey{}, nil)
+}
+
 // statements keeps statements prepared on one connection: the server plans each of them once and
 // not at every call, which for the short statements of the pipeline is most of the work.
 type statements map[string]preparedStmt

@@ -77,7 +77,7 @@ func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 	if len(ids) == 0 {
 		return events, nil
 	}
-	if err := sqlx.SelectContext(ctx, q, &events, queryByID, pq.Array(ids)); err != nil {
+	if err := sqlx.SelectContext(store.Prepared(ctx), q, &events, queryByID, pq.Array(ids)); err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	for i := range events {
@@ -86,23 +86,57 @@ func EventsByID(ctx context.Context, q sqlx.QueryerContext, ids []int64) ([]Even
 	return events, nil
 }
 
-// Events lists one page of the events that fit, the newest first or as the page says.
+// Events lists one page of the events that fit, the newest first or as the page says. What it
+// returns may be kept: it must not be changed.
 func (s *Store) Events(ctx context.Context, filter EventFilter, page Page) (Listed[Event], error) {
-	var listed Listed[Event]
-	err := s.read(ctx, "list events", func(ctx context.Context, tx *sqlx.Tx) error {
-		position, err := streamPosition(ctx, tx) // before the rows: what comes in between is told again
-		if err != nil {
+	const op = "list events"
+	if err := s.db.Ready(); err != nil {
+		return Listed[Event]{}, fmt.Errorf("%s: %w", op, err)
+	}
+	ofPage, ofCount, err := pageKeys(filter, page)
+	if err != nil {
+		return Listed[Event]{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	began := s.pages.now()
+	// Before the rows: what comes in between is told again.
+	state, position, stateIsKnown, err := stateNow(ctx, s.db.SQL())
+	if err != nil {
+		return Listed[Event]{}, store.Classify(ctx, op, err)
+	}
+	if stateIsKnown {
+		if listed, ok := s.pages.get(ofPage, ofCount, state); ok {
+			listed.Position = position
+			return listed, nil
+		}
+	}
+	var f found
+	err = s.readWith(ctx, op, inOrderSettings, func(ctx context.Context, tx *sqlx.Tx) (err error) {
+		if f, err = findInOrder(ctx, tx, page, filter.scan); err != nil {
 			return err
 		}
-		f, err := s.pages.find(ctx, tx, filter, page)
-		if err != nil {
-			return err
+		if counted, ok := s.pages.count(ofCount, state); ok && stateIsKnown {
+			f.count, f.countIsMinimum = counted.count, counted.countIsMinimum
+			return nil
 		}
-		rows, err := EventsByID(ctx, tx, f.ids)
-		listed = Listed[Event]{Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position}
+		f.count, f.countIsMinimum, err = count(ctx, tx, page, filter.scan)
 		return err
 	})
-	return listed, err
+	if err != nil {
+		return Listed[Event]{}, err
+	}
+	rows, err := EventsByID(ctx, s.db.SQL(), f.ids)
+	if err != nil {
+		return Listed[Event]{}, store.Classify(ctx, op, err)
+	}
+	listed := Listed[Event]{
+		Rows: rows, Next: f.next, Count: f.count, CountIsMinimum: f.countIsMinimum, Position: position,
+	}
+	if stateIsKnown {
+		s.pages.keep(ofPage, ofCount, state, began, &listed)
+	}
+	return listed, nil
 }
 
 // Stages are the times at which the stages of the pipeline were reached for an event; nil where

@@ -91,3 +91,25 @@ func ids[T any](rows []T, id func(T) int64) []int64 {
 }
 
 func eventID(e seen.Event) int64 { return e.ID }
+
+// bucket is a part of a sum with the place of its lower bound.
+type bucket struct {
+	Index              int
+	CameraID           string
+	RiskLevel          *string
+	Events, Unreviewed int64
+}
+
+// sums are the buckets of a summary, one after the other.
+func (e *env) sums(bounds []time.Time, cameraIDs, types []string) (found []bucket) {
+	e.t.Helper()
+	sums, err := e.Summary(e.t.Context(), bounds, cameraIDs, types)
+	require.NoError(e.t, err)
+	require.Len(e.t, sums, len(bounds)-1)
+	for i, sum := range sums {
+		for _, of := range sum.Buckets {
+			found = append(found, bucket{i, of.CameraID, of.RiskLevel, of.Events, of.Unreviewed})
+		}
+	}
+	return found
+}

@@ -4,104 +4,140 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"strconv"
+	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jmoiron/sqlx"
 )
 
 const (
-	// keptPages and keptCounts bound what is kept: a page has up to longestKeptPage ids.
-	keptPages       = 1000
-	keptCounts      = 1000
-	longestKeptPage = 200
+	// keptPageBytes and keptCountBytes bound what is kept of lists of events.
+	keptPageBytes  = 16 << 20
+	keptCountBytes = 1 << 20
+	// mostPending is how many changes may wait for their positions while pages are kept.
+	mostPending = 1000
+	// keptPageAge bounds how long a page is kept. Only for what moves nothing: when a detection,
+	// not its event, is removed by another program.
+	keptPageAge = 5 * time.Second
 )
 
-// pages keeps which events are on a page and how many fit a filter, both behind the revision of all
-// days, which is read each time. It moves in the transaction of each change, of any program, that a
-// filter can tell: what has changed is found anew. The rows themselves are always read.
+// pages keeps pages of events, and how many events fit a filter, behind the state of all that the
+// list shows, which is read each time.
 type pages struct {
-	found  *lru.Cache[string, keptPage]
-	counts *lru.Cache[string, keptCount]
+	found  *cache[string, keptPage]
+	counts *cache[string, keptCount]
+	now    func() time.Time
 }
 
 type keptPage struct {
-	revision int64
-	ids      []int64
-	next     *Position
+	state pageState
+	at    time.Time // when its rows were read, or earlier
+	rows  []Event
+	next  *Position
+	form  *Form
 }
 
 type keptCount struct {
-	revision  int64
-	count     int64
-	isMinimum bool
+	state pageState
+	count found
 }
 
 func newPages() pages {
-	found, err := lru.New[string, keptPage](keptPages)
-	if err != nil {
-		panic(err) // only for a size below 1
+	return pages{
+		newCache[string, keptPage](keptPageBytes), newCache[string, keptCount](keptCountBytes), time.Now,
 	}
-	counts, err := lru.New[string, keptCount](keptCounts)
-	if err != nil {
-		panic(err)
-	}
-	return pages{found, counts}
 }
 
-// find finds a page of events and how many there are, as run does.
-func (p *pages) find(ctx context.Context, tx *sqlx.Tx, filter EventFilter, page Page) (found, error) {
-	// Before the rows: what is kept is never older than its revision.
-	revision, err := revisionOfAll(ctx, tx)
-	if err != nil {
-		return found{}, err
+// pageState moves in the transaction of each change, of any program, that a list of events can
+// show or that a filter can tell. Its numbers only rise.
+type pageState struct {
+	Epoch string `db:"epoch"`
+	// Told is how much the live stream was told: what has a position and what waits for one. So it
+	// moves with the change and not again when that gets its position.
+	Told int64 `db:"told"`
+	// Shown moves with what the stream is not told: kinds of objects and detections.
+	Shown int64 `db:"shown"`
+}
+
+// stateNow is the state with where the live stream stands. known: what is kept can be told by it.
+func stateNow(ctx context.Context, q sqlx.QueryerContext) (state pageState, position string, known bool, err error) {
+	var row struct {
+		pageState
+
+		Head int64 `db:"head"`
 	}
+	err = sqlx.GetContext(ctx, q, &row, `
+		SELECT s.epoch, s.head,
+		       s.head + (SELECT count(*) FROM (SELECT FROM live_pending LIMIT $1) AS p) AS told,
+		       (SELECT sum(r.revision) FROM shown_revisions AS r)::bigint AS shown
+		FROM (SELECT epoch, coalesce((SELECT max(c.position) FROM live_changes AS c), removed) AS head
+		      FROM live_state) AS s`, mostPending+1)
+	if err != nil {
+		return pageState{}, "", false, fmt.Errorf("state: %w", err)
+	}
+	known = row.Told-row.Head <= mostPending
+	return row.pageState, row.Epoch + "-" + strconv.FormatInt(row.Head, 10), known, nil
+}
+
+// pageKeys are the keys of a page and of the number of all that fit.
+func pageKeys(filter EventFilter, page Page) (ofPage, ofCount string, err error) {
 	filterKey, err := json.Marshal(filter)
 	if err != nil {
-		return found{}, fmt.Errorf("key: %w", err)
+		return "", "", fmt.Errorf("key: %w", err)
 	}
 	pageKey, err := json.Marshal(page)
 	if err != nil {
-		return found{}, fmt.Errorf("key: %w", err)
+		return "", "", fmt.Errorf("key: %w", err)
 	}
-	keys := struct{ page, count string }{string(filterKey) + string(pageKey), string(filterKey)}
-	kept, pageIsKept := p.found.Get(keys.page)
-	pageIsKept = pageIsKept && kept.revision == revision
-	counted, countIsKept := p.counts.Get(keys.count)
-	countIsKept = countIsKept && counted.revision == revision
-	f := found{ids: slices.Clone(kept.ids), next: kept.next}
-	if pageIsKept && countIsKept {
-		f.count, f.countIsMinimum = counted.count, counted.isMinimum
-		return f, nil
-	}
-	err = inIndexOrder(ctx, tx, func() (err error) {
-		if !pageIsKept {
-			if f, err = findInOrder(ctx, tx, page, filter.scan); err != nil {
-				return err
-			}
-		}
-		if !countIsKept {
-			counted.count, counted.isMinimum, err = count(ctx, tx, page, filter.scan)
-		}
-		return err
-	})
-	if err != nil {
-		return found{}, err
-	}
-	f.count, f.countIsMinimum = counted.count, counted.isMinimum
-	if page.Limit <= longestKeptPage {
-		p.found.Add(keys.page, keptPage{revision, slices.Clone(f.ids), f.next})
-	}
-	p.counts.Add(keys.count, keptCount{revision, f.count, f.countIsMinimum})
-	return f, nil
+	return string(filterKey) + string(pageKey), string(filterKey), nil
 }
 
-// revisionOfAll moves with everything that a filter of events can tell.
-func revisionOfAll(ctx context.Context, tx *sqlx.Tx) (int64, error) {
-	var revision int64
-	err := tx.GetContext(ctx, &revision, `SELECT coalesce(sum(revision), 0)::bigint FROM event_days`)
-	if err != nil {
-		return 0, fmt.Errorf("revision: %w", err)
+// get returns a kept page.
+func (p *pages) get(ofPage, ofCount string, state pageState) (Listed[Event], bool) {
+	page, pageIsKept := p.found.get(ofPage)
+	counted, countIsKept := p.counts.get(ofCount)
+	if !pageIsKept || !countIsKept || page.state != state || counted.state != state ||
+		p.now().Sub(page.at) >= keptPageAge {
+		return Listed[Event]{}, false
 	}
-	return revision, nil
+	return Listed[Event]{
+		Rows: page.rows, Next: page.next, Form: page.form,
+		Count: counted.count.count, CountIsMinimum: counted.count.countIsMinimum,
+	}, true
+}
+
+// count returns a kept count.
+func (p *pages) count(ofCount string, state pageState) (found, bool) {
+	counted, ok := p.counts.get(ofCount)
+	return counted.count, ok && counted.state == state
+}
+
+// keep keeps a page, of which the state was read before the rows: it is never older than that.
+func (p *pages) keep(ofPage, ofCount string, state pageState, at time.Time, listed *Listed[Event]) {
+	listed.Form = &Form{}
+	p.found.add(ofPage, keptPage{state, at, listed.Rows, listed.Next, listed.Form}, len(ofPage)+bytesOf(listed.Rows))
+	p.counts.add(ofCount, keptCount{state, found{
+		count: listed.Count, countIsMinimum: listed.CountIsMinimum,
+	}}, len(ofCount)+200)
+}
+
+// bytesOf is about how much room events take, with the form that clients get.
+func bytesOf(events []Event) int {
+	bytes := 500
+	for i := range events {
+		e := &events[i]
+		texts := len(e.CameraID)
+		for _, text := range []*string{
+			e.BatchID, e.CameraName, e.RiskLevel, e.Summary, e.Reasoning, e.Analyzer, e.Notes,
+		} {
+			if text != nil {
+				texts += len(*text) + 16
+			}
+		}
+		for _, name := range e.ObjectTypes {
+			texts += len(name) + 16
+		}
+		bytes += 1000 + 2*texts + 24*len(e.DetectionIDs)
+	}
+	return bytes
 }

@@ -3,6 +3,7 @@ package seen
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,13 +41,9 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 		if matches.Position, err = streamPosition(ctx, tx); err != nil {
 			return err
 		}
-		var named []string
-		err = tx.SelectContext(ctx, &named, `
-			SELECT id FROM cameras
-			WHERE tsvector_to_array(to_tsvector('pg_catalog.english', name)) &&
-			      tsvector_to_array(to_tsvector('pg_catalog.english', $1))`, words)
+		named, err := camerasNamed(ctx, tx, words)
 		if err != nil {
-			return fmt.Errorf("cameras: %w", err)
+			return err
 		}
 		var ranked []struct {
 			ID    int64   `db:"id"`
@@ -81,6 +78,86 @@ func (s *Store) Search(ctx context.Context, words string, filter EventFilter, li
 	return matches, err
 }
 
+// named are the cameras whose name has one of the words asked for.
+type named struct {
+	all []string // their ids
+	// byWords are the ids of those whose events can fit, by what an event's own words must fit for
+	// it; empty when there is nothing that they must.
+	byWords map[string][]string
+}
+
+func camerasNamed(ctx context.Context, tx *sqlx.Tx, words string) (named, error) {
+	var rows []struct {
+		ID    string         `db:"id"`
+		Words pq.StringArray `db:"words"`
+		Asked string         `db:"asked"`
+	}
+	err := tx.SelectContext(ctx, &rows, `
+		SELECT id, words, websearch_to_tsquery('pg_catalog.english', $1) AS asked
+		FROM (SELECT id, tsvector_to_array(to_tsvector('pg_catalog.english', name)) AS words FROM cameras) AS c
+		WHERE words && tsvector_to_array(to_tsvector('pg_catalog.english', $1))`, words)
+	if err != nil {
+		return named{}, fmt.Errorf("cameras: %w", err)
+	}
+	found := named{byWords: map[string][]string{}}
+	for _, row := range rows {
+		found.all = append(found.all, row.ID)
+		if words, possible := mustFit(row.Asked, row.Words); possible {
+			found.byWords[words] = append(found.byWords[words], row.ID)
+		}
+	}
+	return found, nil
+}
+
+// What PostgreSQL makes of what people can ask for: words or phrases, perhaps negated, that & and
+// then | combine. No word has a space.
+const (
+	askedWord   = `'(?:[^']|'')*'`
+	askedPhrase = askedWord + `(?: <(?:-|\d+)> ` + askedWord + `)*`
+)
+
+var (
+	askedWords = regexp.MustCompile(askedWord)
+	askedPart  = regexp.MustCompile(`^(?:` + askedPhrase + `|!` + askedWord + `|!\( ` + askedPhrase + ` \))$`)
+)
+
+// mustFit leaves of a query what other words must fit so that they do together with the words of a
+// name. Empty: there is nothing. It may leave too little, where words of both make a phrase, and
+// never too much.
+func mustFit(asked string, name []string) (words string, possible bool) {
+	var anyOf []string
+	needsNone := false
+	for conjunction := range strings.SplitSeq(asked, " | ") {
+		var allOf []string
+		fits := true
+		for part := range strings.SplitSeq(conjunction, " & ") {
+			if !askedPart.MatchString(part) {
+				return "", true // not understood
+			}
+			its := askedWords.FindAllString(part, -1)
+			isNamed := slices.ContainsFunc(its, func(quoted string) bool {
+				return slices.Contains(name, strings.ReplaceAll(quoted[1:len(quoted)-1], "''", "'"))
+			})
+			switch {
+			case !isNamed:
+				allOf = append(allOf, part)
+			case part[0] == '!' && len(its) == 1:
+				fits = false
+			}
+		}
+		if !fits {
+			continue
+		}
+		possible = true
+		needsNone = needsNone || len(allOf) == 0
+		anyOf = append(anyOf, strings.Join(allOf, " & "))
+	}
+	if needsNone {
+		return "", true
+	}
+	return strings.Join(anyOf, " | "), possible
+}
+
 // withMinus writes NOT before a word as the minus that websearch_to_tsquery reads; for it NOT is a
 // word like any other. In quotes it is one. Spaces around the words are dropped.
 func withMinus(words string) string {
@@ -94,9 +171,8 @@ func withMinus(words string) string {
 // notBefore is NOT with the spaces behind it.
 var notBefore = regexp.MustCompile(`(^|\s)NOT\s+`)
 
-// searchQuery ranks the newest events that fit. named are the cameras whose name has one of the
-// words. Each row has the number of what fits; an empty page is one row with id 0.
-func searchQuery(words string, named []string, filter EventFilter, limit, offset int) (query string, args arguments) {
+// searchQuery ranks the newest events that fit. Each row has the number of what fits; an empty page is one row with id 0.
+func searchQuery(words string, named named, filter EventFilter, limit, offset int) (query string, args arguments) {
 	conditions := rangeOf("e.started_at", filter.From, filter.Before, &args)
 	if len(filter.CameraIDs) > 0 {
 		conditions = append(conditions, "e.camera_id = ANY ("+args.add(pq.Array(filter.CameraIDs))+"::text[])")
@@ -125,13 +201,24 @@ func searchQuery(words string, named []string, filter EventFilter, limit, offset
 		fit = newest("events AS e", "0::real", conditions...)
 	} else {
 		asked := "websearch_to_tsquery('pg_catalog.english', " + args.add(words) + "::text)"
+		// What the event's own words must fit has an index, and the planner knows how many do: few
+		// are found by it and sorted, of many the newest are looked at first. Of the rest it knows
+		// nothing and would take it for rare, but for the CASE: then it takes half to fit.
+		const both = "(e.search_vector || to_tsvector('pg_catalog.english', c.name))"
+		for _, own := range slices.Sorted(maps.Keys(named.byWords)) {
+			ofNamed := slices.Concat(conditions, []string{
+				"e.camera_id = ANY (" + args.add(pq.Array(named.byWords[own])) + "::text[])",
+				"CASE WHEN " + both + " @@ " + asked + " THEN true ELSE false END",
+			})
+			if own != "" {
+				ofNamed = append(ofNamed, "e.search_vector @@ "+args.add(own)+"::tsquery")
+			}
+			fit += newest("events AS e JOIN cameras AS c ON c.id = e.camera_id",
+				"ts_rank("+both+", "+asked+")", ofNamed...) + " UNION ALL "
+		}
 		all := slices.Clip(conditions)
-		if len(named) > 0 {
-			cameras := args.add(pq.Array(named)) + "::text[]"
-			const both = "(e.search_vector || to_tsvector('pg_catalog.english', c.name))"
-			fit = newest("events AS e JOIN cameras AS c ON c.id = e.camera_id", "ts_rank("+both+", "+asked+")",
-				append(all, "e.camera_id = ANY ("+cameras+")", both+" @@ "+asked)...) + " UNION ALL "
-			all = append(all, "e.camera_id <> ALL ("+cameras+")")
+		if len(named.all) > 0 {
+			all = append(all, "e.camera_id <> ALL ("+args.add(pq.Array(named.all))+"::text[])")
 		}
 		fit += newest("events AS e", "ts_rank(e.search_vector, "+asked+")", append(all, "e.search_vector @@ "+asked)...)
 	}

@@ -75,6 +75,8 @@ type Listed[T any] struct {
 	CountIsMinimum bool
 	// Position is where the live stream stood: whoever follows it from there misses nothing.
 	Position string
+	// Form is for the form in which clients get the rows.
+	Form *Form
 }
 
 // streamPosition is where the live stream stands, in the form that clients keep.
@@ -88,8 +90,21 @@ func streamPosition(ctx context.Context, q sqlx.QueryerContext) (string, error) 
 	return position, nil
 }
 
+// Settings of one transaction that reads.
+const (
+	usualSettings = `SET LOCAL jit = off`
+	// inOrderSettings are those of inIndexOrder for a whole transaction.
+	inOrderSettings = usualSettings + `; SET LOCAL enable_sort = off`
+)
+
 // read runs fn in a transaction that changes nothing.
 func (s *Store) read(ctx context.Context, op string, fn func(ctx context.Context, tx *sqlx.Tx) error) error {
+	return s.readWith(ctx, op, usualSettings, fn)
+}
+
+func (s *Store) readWith(
+	ctx context.Context, op, settings string, fn func(ctx context.Context, tx *sqlx.Tx) error,
+) error {
 	if err := s.db.Ready(); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -100,7 +115,7 @@ func (s *Store) read(ctx context.Context, op string, fn func(ctx context.Context
 		return store.Classify(ctx, op, err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was changed
-	if _, err := tx.ExecContext(ctx, `SET LOCAL jit = off`); err != nil {
+	if _, err := tx.ExecContext(ctx, settings); err != nil {
 		return store.Classify(ctx, op, err)
 	}
 	return store.Classify(ctx, op, fn(ctx, tx))

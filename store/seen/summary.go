@@ -1,49 +1,55 @@
 package seen
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+	"golang.org/x/sync/errgroup"
+
+	"hsi.home.arpa/store"
 )
 
 // Bucket is how many events of a camera and level began between two bounds.
 type Bucket struct {
-	Index      int     `db:"bucket"` // of its lower bound
 	CameraID   string  `db:"camera_id"`
 	RiskLevel  *string `db:"risk_level"`
 	Events     int64   `db:"events"`
 	Unreviewed int64   `db:"unreviewed"`
 }
 
-// keptSpans bounds how many spans of time are kept summed up: three years of days. A span has a row
-// of about 100 bytes for each camera and level that had events.
-const keptSpans = 1100
+// Sum is what began between two bounds, by camera and level. It may be kept: it must not be
+// changed.
+type Sum struct {
+	Buckets []Bucket
+	Form    *Form // for the form in which clients get the buckets
+}
+
+const (
+	// keptSumBytes bounds the sums that are kept: a year of days of 50 cameras in two zones.
+	keptSumBytes = 32 << 20
+	// spansAtOnce is how many spans are counted by one statement where a second could help.
+	spansAtOnce = 8
+)
 
 // span is a time between two bounds.
 type span struct{ from, before time.Time }
 
-// keptSpan is what a span had at a revision of its days.
-type keptSpan struct {
+// keptSum is what a span had at a revision of its days.
+type keptSum struct {
 	revision int64
-	buckets  []Bucket
+	sum      Sum
 }
 
 // summaries keeps sums of spans. Each is behind the revision of the days that it touches, which is
 // read each time: what changed is counted anew.
-type summaries struct{ kept *lru.Cache[span, keptSpan] }
+type summaries struct{ kept *cache[span, keptSum] }
 
-func newSummaries() summaries {
-	kept, err := lru.New[span, keptSpan](keptSpans)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return summaries{kept}
-}
+func newSummaries() summaries { return summaries{newCache[span, keptSum](keptSumBytes)} }
 
 // Summary counts the events between each two bounds, which rise, by camera and level: those of the
 // cameras and with one of the object types, as far as there are any. Without types, spans that were
@@ -51,78 +57,95 @@ func newSummaries() summaries {
 // changed.
 func (s *Store) Summary(
 	ctx context.Context, bounds []time.Time, cameraIDs, types []string,
-) ([]Bucket, error) {
-	buckets := make([]Bucket, 0)
-	err := s.read(ctx, "sum up events", func(ctx context.Context, tx *sqlx.Tx) error {
-		var counted [][]Bucket
-		var err error
-		if len(types) == 0 {
-			counted, err = s.countOrRecall(ctx, tx, bounds)
-		} else { // the revision of a day does not move when the types of its events change
-			counted, err = countSpans(ctx, tx, bounds, objectTypes(types))
-		}
-		if err != nil {
+) (sums []Sum, err error) {
+	if len(types) == 0 {
+		sums, err = s.countOrRecall(ctx, bounds)
+	} else { // the revision of a day does not move when the types of its events change
+		err = s.read(ctx, opSummary, func(ctx context.Context, tx *sqlx.Tx) error {
+			sums, err = countOfTypes(ctx, tx, bounds, objectTypes(types))
 			return err
-		}
-		for i, each := range counted {
-			for _, bucket := range each {
-				if len(cameraIDs) == 0 || slices.Contains(cameraIDs, bucket.CameraID) {
-					bucket.Index = i
-					buckets = append(buckets, bucket)
-				}
+		})
+	}
+	if err != nil || len(cameraIDs) == 0 {
+		return sums, err
+	}
+	for i := range sums {
+		var of []Bucket
+		for _, bucket := range sums[i].Buckets {
+			if slices.Contains(cameraIDs, bucket.CameraID) {
+				of = append(of, bucket)
 			}
 		}
-		return nil
-	})
-	return buckets, err
-}
-
-// countOrRecall counts the rows between each two bounds, except where the sum is kept.
-func (s *Store) countOrRecall(
-	ctx context.Context, tx *sqlx.Tx, bounds []time.Time,
-) ([][]Bucket, error) {
-	spans := make([]span, len(bounds)-1)
-	for i := range spans {
-		spans[i] = span{bounds[i].UTC(), bounds[i+1].UTC()}
-	}
-	revisions, err := revisionsOf(ctx, tx, spans)
-	if err != nil {
-		return nil, err
-	}
-	sums, known := make([][]Bucket, len(spans)), make([]bool, len(spans))
-	for i, each := range spans {
-		if kept, found := s.summaries.kept.Get(each); found && kept.revision == revisions[i] {
-			sums[i], known[i] = kept.buckets, true
-		}
-	}
-	for first := range spans {
-		if known[first] {
-			continue
-		}
-		behind := first + 1
-		for behind < len(spans) && !known[behind] {
-			behind++
-		}
-		counted, err := countSpans(ctx, tx, bounds[first:behind+1], nil)
-		if err != nil {
-			return nil, err
-		}
-		for i, of := range counted {
-			sums[first+i], known[first+i] = of, true
-			s.summaries.kept.Add(spans[first+i], keptSpan{revisions[first+i], of})
-		}
+		sums[i] = Sum{Buckets: of}
 	}
 	return sums, nil
 }
 
+const opSummary = "sum up events"
+
+// countOrRecall counts the rows between each two bounds, except where the sum is kept.
+func (s *Store) countOrRecall(ctx context.Context, bounds []time.Time) ([]Sum, error) {
+	if err := s.db.Ready(); err != nil {
+		return nil, fmt.Errorf("%s: %w", opSummary, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	spans := make([]span, len(bounds)-1)
+	for i := range spans {
+		spans[i] = span{bounds[i].UTC(), bounds[i+1].UTC()}
+	}
+	// Before the rows: what is kept is never older than its revision.
+	revisions, err := revisionsOf(ctx, s.db.SQL(), spans)
+	if err != nil {
+		return nil, store.Classify(ctx, opSummary, err)
+	}
+	sums := make([]Sum, len(spans))
+	var unknown []int // places in spans
+	for i, each := range spans {
+		if kept, found := s.summaries.kept.get(each); found && kept.revision == revisions[i] {
+			sums[i] = kept.sum
+		} else {
+			unknown = append(unknown, i)
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, part := range halves(unknown) {
+		group.Go(func() error {
+			return store.Classify(groupCtx, opSummary, countSpans(groupCtx, s.db.SQL(), spans, part, sums))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for _, i := range unknown {
+		bytes := 300
+		for _, bucket := range sums[i].Buckets {
+			bytes += 250 + 2*len(bucket.CameraID)
+		}
+		s.summaries.kept.add(spans[i], keptSum{revisions[i], sums[i]}, bytes)
+	}
+	return sums, nil
+}
+
+// halves are parts that are worth a statement of their own: the database counts each in a process.
+func halves(all []int) [][]int {
+	switch {
+	case len(all) == 0:
+		return nil
+	case len(all) <= spansAtOnce:
+		return [][]int{all}
+	}
+	return [][]int{all[:len(all)/2], all[len(all)/2:]}
+}
+
 // revisionsOf are the sums of the revisions of the days that each span touches. They only rise, so
 // that equal ones are of the same rows.
-func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error) {
+func revisionsOf(ctx context.Context, q sqlx.QueryerContext, spans []span) ([]int64, error) {
 	var days []struct {
 		Day      time.Time `db:"day"`
 		Revision int64     `db:"revision"`
 	}
-	err := tx.SelectContext(ctx, &days, `
+	err := sqlx.SelectContext(ctx, q, &days, `
 		SELECT day, sum(revision)::bigint AS revision FROM event_days
 		WHERE day BETWEEN ($1::timestamptz AT TIME ZONE 'UTC')::date AND ($2::timestamptz AT TIME ZONE 'UTC')::date GROUP BY day`,
 		spans[0].from, spans[len(spans)-1].before)
@@ -141,35 +164,90 @@ func revisionsOf(ctx context.Context, tx *sqlx.Tx, spans []span) ([]int64, error
 	return revisions, nil
 }
 
-// countSpans counts the rows between each two bounds, or those with one of the types.
-func countSpans(
-	ctx context.Context, tx *sqlx.Tx, bounds []time.Time, types []string,
-) ([][]Bucket, error) {
-	args := arguments{pq.Array(bounds), bounds[0], bounds[len(bounds)-1]}
-	ofTypes := ""
-	if len(types) > 0 {
-		ofTypes = `AND id IN (SELECT event_id FROM event_objects
-			WHERE object_type = ANY (` + args.add(pq.Array(types)) + `::text[])
-			  AND started_at >= $2 AND started_at < $3)`
-		// Both sides are ranges of indexes. A look-up for each event takes several times as long as
-		// a hash of one side, and for so few rows more processes gain nothing.
-		const settings = `SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0`
-		if _, err := tx.ExecContext(ctx, settings); err != nil {
-			return nil, fmt.Errorf("settings: %w", err)
-		}
+// countSpans counts the rows of the spans at these places. It reads a range of the index for each
+// span, which costs half of finding the span of each row.
+func countSpans(ctx context.Context, q sqlx.QueryerContext, spans []span, places []int, sums []Sum) error {
+	var from, before []time.Time
+	for _, place := range places {
+		sums[place].Form = &Form{}
+		from, before = append(from, spans[place].from), append(before, spans[place].before)
 	}
-	var rows []Bucket
+	rows, err := q.QueryContext(ctx, `
+		SELECT s.place, r.camera_id, r.risk_level, r.events, r.unreviewed
+		FROM unnest($1::timestamptz[], $2::timestamptz[]) WITH ORDINALITY AS s (from_at, before_at, place)
+		CROSS JOIN LATERAL (
+			SELECT e.camera_id, e.risk_level, count(*) AS events,
+			       count(*) FILTER (WHERE NOT e.reviewed) AS unreviewed
+			FROM events AS e WHERE e.started_at >= s.from_at AND e.started_at < s.before_at
+			GROUP BY e.camera_id, e.risk_level) AS r`, pq.Array(from), pq.Array(before))
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	defer func() { _ = rows.Close() }() // rows.Err says it
+	for rows.Next() {
+		var place int
+		var bucket Bucket
+		err := rows.Scan(&place, &bucket.CameraID, &bucket.RiskLevel, &bucket.Events, &bucket.Unreviewed)
+		if err != nil {
+			return fmt.Errorf("count: %w", err)
+		}
+		sum := &sums[places[place-1]]
+		sum.Buckets = append(sum.Buckets, bucket)
+	}
+	for _, place := range places {
+		sortBuckets(sums[place].Buckets)
+	}
+	return rows.Err()
+}
+
+// sortBuckets sorts by camera and level, those without a level last.
+func sortBuckets(buckets []Bucket) {
+	slices.SortFunc(buckets, func(a, b Bucket) int {
+		if order := cmp.Compare(a.CameraID, b.CameraID); order != 0 {
+			return order
+		}
+		switch {
+		case a.RiskLevel == nil:
+			return 1 // there are no two of them
+		case b.RiskLevel == nil:
+			return -1
+		}
+		return cmp.Compare(*a.RiskLevel, *b.RiskLevel)
+	})
+}
+
+// countOfTypes counts the rows between each two bounds that have one of the types.
+func countOfTypes(
+	ctx context.Context, tx *sqlx.Tx, bounds []time.Time, types []string,
+) ([]Sum, error) {
+	// Both sides are ranges of indexes. A look-up for each event takes several times as long as a
+	// hash of one side, and for so few rows more processes gain nothing.
+	const settings = `SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0`
+	if _, err := tx.ExecContext(ctx, settings); err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
+	}
+	var rows []struct {
+		Bucket
+
+		Place int `db:"place"`
+	}
 	err := tx.SelectContext(ctx, &rows, `
-		SELECT width_bucket(started_at, $1::timestamptz[]) - 1 AS bucket, camera_id, risk_level, count(*) AS events,
+		SELECT width_bucket(started_at, $1::timestamptz[]) AS place, camera_id, risk_level, count(*) AS events,
 		       count(*) FILTER (WHERE NOT reviewed) AS unreviewed
-		FROM events WHERE started_at >= $2 AND started_at < $3 `+ofTypes+`
-		GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`, args...)
+		FROM events WHERE started_at >= $2 AND started_at < $3
+		  AND id IN (SELECT event_id FROM event_objects
+			WHERE object_type = ANY ($4::text[]) AND started_at >= $2 AND started_at < $3)
+		GROUP BY 1, 2, 3`, pq.Array(bounds), bounds[0], bounds[len(bounds)-1], pq.Array(types))
 	if err != nil {
 		return nil, fmt.Errorf("count: %w", err)
 	}
-	counted := make([][]Bucket, len(bounds)-1)
+	sums := make([]Sum, len(bounds)-1)
 	for _, row := range rows {
-		counted[row.Index] = append(counted[row.Index], row)
+		sum := &sums[row.Place-1]
+		sum.Buckets = append(sum.Buckets, row.Bucket)
 	}
-	return counted, nil
+	for _, sum := range sums {
+		sortBuckets(sum.Buckets)
+	}
+	return sums, nil
 }
