@@ -144,6 +144,8 @@ function LaterNote({ store, toTop }: { store: Store; toTop: () => void }) {
   const count = timeline.later.value.length;
   const show = () => {
     toTop();
+    // The button goes: the focus must not be lost with it.
+    document.getElementById('main')?.focus({ preventScroll: true });
     void timeline.showLater();
   };
   return (
@@ -182,22 +184,30 @@ function Problem({ store }: { store: Store }) {
 function Toolbar({ store }: { store: Store }) {
   const { timeline } = store;
   const outcome = useSignal('');
+  const bar = useRef<HTMLDivElement>(null);
+  /** What was pressed goes: the focus stays where it was. */
+  const keepFocus = () => bar.current?.focus({ preventScroll: true });
   const selected = timeline.selected.value.size;
   const shown = timeline.shown.value;
   const { filter, span } = timeline.wish.value;
   const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
   const run = async (review: () => Promise<number>) => {
     outcome.value = '';
+    keepFocus();
     try {
       outcome.value = `${plural(await review(), 'event')} marked reviewed.`;
     } catch (error) {
       outcome.value = failureOf(error);
     }
   };
+  const selectNone = () => {
+    timeline.clearSelection();
+    keepFocus();
+  };
   const last = timeline.lastDay(span);
   const reviewAll = () => timeline.reviewDays(addDays(last, 1 - span.days), last);
   return (
-    <div class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
+    <div ref={bar} tabIndex={-1} class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
       {selected > 0 ? (
         <>
           <p>
@@ -210,7 +220,7 @@ function Toolbar({ store }: { store: Store }) {
           >
             Mark reviewed
           </button>
-          <button type="button" class="button is-small" onClick={() => timeline.clearSelection()}>
+          <button type="button" class="button is-small" onClick={selectNone}>
             Select none
           </button>
         </>

@@ -45,9 +45,9 @@ function browserAt(href: string) {
     },
     /** How far the page can be scrolled now. */
     furthest: Infinity,
-    scrollTo: (_: number, y: number) => {
-      browser.scrolledTo = y;
-      browser.scrollY = Math.min(y, browser.furthest);
+    scrollTo: ({ top }: { top: number }) => {
+      browser.scrolledTo = top;
+      browser.scrollY = Math.min(top, browser.furthest);
     },
     addEventListener: (kind: string, listener: (event: unknown) => void) =>
       listeners.set(kind, listener),

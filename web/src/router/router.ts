@@ -115,7 +115,7 @@ export class Router {
    */
   scrollToKnown(): void {
     if (this.#scrollY === undefined) return;
-    this.#browser.scrollTo(0, this.#scrollY);
+    this.#browser.scrollTo({ top: this.#scrollY, behavior: 'instant' });
     if (this.#browser.scrollY >= this.#scrollY - 1) this.#scrollY = undefined;
   }
 
