@@ -138,6 +138,41 @@ test('filters, days and place are in the address: reload, back and a link work',
   await leave(page);
 });
 
+test('going back finds the list where it was left, with smooth scrolling too', async () => {
+  const { page, problems } = await visit(browser, server, { reducedMotion: 'no-preference' });
+  await cards(page).first().waitFor();
+  await page.evaluate(() => window.scrollTo({ top: 4_000, behavior: 'instant' }));
+  await expect.poll(() => new URL(page.url()).searchParams.get('at')).not.toBeNull();
+  const top = await firstInView(page);
+  await page.locator(`.event-link[href="${top}"]`).click();
+  await expect.poll(() => page.url()).toBe(top);
+  await page.goBack();
+  await expect.poll(() => firstInView(page)).toBe(top);
+  expect(await page.evaluate(() => window.scrollY)).toBe(4_000);
+  expect(problems).toEqual([]);
+  await leave(page);
+});
+
+test('a browser whose clock is a day behind shows the present day', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.clock.install({ time: Date.now() - 86_400_000 });
+  await page.goto(server.url);
+  await expect.poll(() => page.locator('.event-day-head').first().innerText()).toMatch(/^Today/);
+  await context.close();
+});
+
+test('what is pressed and goes takes no focus with it', async () => {
+  const { page } = await visit(browser, server);
+  await cards(page).first().waitFor();
+  await cards(page).first().getByRole('checkbox').check();
+  await page.getByRole('button', { name: 'Select none' }).press('Enter');
+  await expect
+    .poll(() => page.evaluate(() => document.activeElement?.classList.contains('toolbar')))
+    .toBe(true);
+  await leave(page);
+});
+
 /** The link of the first card below the head of the page. */
 function firstInView(page: Page) {
   return page.evaluate(() => {

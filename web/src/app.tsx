@@ -73,6 +73,12 @@ function Content({ store }: { store: Store }) {
     // The first page is read from its beginning; of each other one its heading says where one is.
     if (visit > 0) main.current?.focus({ preventScroll: true });
   }, [visit]);
+  const entries = access.entries.value;
+  useEffect(() => {
+    // The form that had the focus is gone: it goes to what stands in its place.
+    if (entries > 0 && document.activeElement === document.body)
+      main.current?.focus({ preventScroll: true });
+  }, [entries]);
   const isPrivate = router.route.value.page !== 'system';
   return (
     <main id="main" ref={main} tabIndex={-1}>

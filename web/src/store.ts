@@ -149,6 +149,7 @@ export function createStore(baseUrl: string, { memory, window }: Surroundings) {
         live.run(window.document),
         feed.run(window.document, window),
         timeline.run(),
+        followTabs(access, window),
         feed.onChange(({ kind }) => {
           if (kind === 'camera' || kind === 'resync') cameras.refresh();
         }),
@@ -184,6 +185,13 @@ export function createStore(baseUrl: string, { memory, window }: Surroundings) {
       for (const poller of [...ofSystem, ...ofAll]) poller.refresh();
     },
   };
+}
+
+/** Hears of other tabs that sign in or out; the function that it returns ends that. */
+function followTabs(access: Access, window: Window): () => void {
+  const onStorage = () => access.follow();
+  window.addEventListener('storage', onStorage);
+  return () => window.removeEventListener('storage', onStorage);
 }
 
 /** Asks both health checks at once. A 503 of theirs is an answer with the same body as 200. */

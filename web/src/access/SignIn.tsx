@@ -28,7 +28,7 @@ export function SignIn({ access }: { access: Access }) {
     <section class="panel sign-in" aria-labelledby="sign-in-title">
       <h1 id="sign-in-title">Sign in to see what your cameras saw</h1>
       <p class="lead" role="status">
-        {problem ?? access.refusal.value}
+        {plain(problem ?? access.refusal.value)}
       </p>
       <form onSubmit={(event) => void submit(event)}>
         <label class="field-label" htmlFor="sign-in-key">
@@ -56,4 +56,9 @@ export function SignIn({ access }: { access: Access }) {
       </form>
     </section>
   );
+}
+
+/** What the server says to programs, without how they send a key. */
+function plain(text: string | undefined): string | undefined {
+  return text?.replace(/ Provide (?:the API key )?via X-API-Key header\.$/, '');
 }

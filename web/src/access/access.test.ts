@@ -78,6 +78,21 @@ test('signed out, what was shown is shown no more, and a write asks again', asyn
   expect(access.refusal.value).toBeUndefined();
 });
 
+test('all tabs are signed in and out together', async () => {
+  const { access, memory } = setUp();
+  access.refuse({ detail: 'API key required.' });
+  memory.set('hsi-signed-in', 'yes'); // by another tab
+  access.follow();
+  expect(access.refusal.value).toBeUndefined();
+  expect(access.entries.value).toBe(1);
+  access.follow();
+  expect(access.entries.value).toBe(1);
+  memory.clear();
+  access.follow();
+  expect(access.isSignedIn.value).toBe(false);
+  expect(access.refusal.value).toBe('You are signed out.');
+});
+
 test('a session that has ended is no session any more', async () => {
   const { access } = setUp();
   await access.signIn('right');

@@ -88,6 +88,17 @@ export class Access {
     return undefined;
   }
 
+  /** Another tab of this browser signed in, or out: the session is shared by all of them. */
+  follow(): void {
+    const isSignedIn = this.#memory?.getItem(remembered) === 'yes';
+    if (isSignedIn === this.#isSignedIn.peek()) return;
+    this.#isSignedIn.value = isSignedIn;
+    if (isSignedIn) {
+      this.#refusal.value = undefined;
+      this.#entries.value += 1;
+    } else this.#refusal.value = 'You are signed out.';
+  }
+
   /** Ends the session, also on the server. */
   async signOut(): Promise<void> {
     await this.#calls.end();

@@ -18,13 +18,18 @@ afterEach(() => {
 /** A timeline that has read an empty list, and what it asks for after that. */
 async function setUp() {
   const asked: string[] = [];
+  const lastDays: (string | null)[] = [];
+  const aheadMs = signal(0);
   /** What the server answers to questions for sums; a list is always empty. */
   const answers = { sums: () => json({ buckets: [] }) };
   const client = createClient({
     baseUrl: 'http://server.test/',
     fetch: (input) => {
-      const { pathname } = new URL(input instanceof Request ? input.url : String(input));
+      const { pathname, searchParams } = new URL(
+        input instanceof Request ? input.url : String(input),
+      );
       asked.push(pathname);
+      lastDays.push(searchParams.get('end_date'));
       return Promise.resolve(
         pathname.endsWith('/summary')
           ? answers.sums()
@@ -50,7 +55,7 @@ async function setUp() {
       replaceQuery: () => {},
     } as unknown as Router,
     timeZone: 'UTC',
-    nowMs: () => Date.now(),
+    nowMs: () => Date.now() + aheadMs.value,
   });
   const end = timeline.run();
   await vi.waitFor(() => expect(timeline.shown.value).toBeDefined());
@@ -62,7 +67,7 @@ async function setUp() {
       lastEventId: null,
       data: anEvent({ id: (id += 1), started_at: new Date().toISOString() }),
     } as unknown as Change);
-  return { answers, asked, end, happen, tell, timeline };
+  return { aheadMs, answers, asked, end, happen, lastDays, tell, timeline };
 }
 
 function json(body: unknown, status = 200): Response {
@@ -101,5 +106,24 @@ test('what could not be asked is said until it could', async () => {
   answers.sums = () => json({ buckets: [] });
   await vi.advanceTimersByTimeAsync(60_000);
   expect(timeline.problem.value).toBeUndefined();
+  end();
+});
+
+test('midnight passes, and a wrong clock is put right: the present day is asked for', async () => {
+  const { aheadMs, end, happen, lastDays, timeline } = await setUp();
+  expect(lastDays.at(-1)).toBe('2026-11-30');
+  await vi.advanceTimersByTimeAsync(2 * 3_600_000 + 11_000);
+  expect(timeline.today()).toBe('2026-12-01');
+  expect(lastDays.at(-1)).toBe('2026-12-01');
+  aheadMs.value = 24 * 3_600_000;
+  await vi.advanceTimersByTimeAsync(0);
+  expect(lastDays.at(-1)).toBe('2026-12-02');
+  happen();
+  await vi.advanceTimersByTimeAsync(3_000);
+  const { shown } = timeline;
+  const before = shown.value;
+  await vi.advanceTimersByTimeAsync(24 * 3_600_000);
+  expect(shown.value).toBe(before); // what waits is not put in by itself
+  expect(lastDays.at(-1)).toBe('2026-12-03');
   end();
 });

@@ -33,6 +33,8 @@ const settleMs = 400;
 const sumEachMs = 2_000;
 /** What was not answered is asked again by itself after this time. */
 const retryMs = 5_000;
+/** How often it looks whether another day has begun. */
+const lookForDayMs = 10_000;
 /** Longer spans are summed up by the day: their hours could not be told apart. */
 export const mostDaysByHour = 7;
 /** How often two answers that do not fit together are asked for. */
@@ -89,8 +91,11 @@ export class Timeline {
   #settling: ReturnType<typeof setTimeout> | undefined;
   #mustReadAnew = false;
   #retrying: ReturnType<typeof setTimeout> | undefined;
-  /** The list could not be read: how it is to be read in the next try. */
+  /** The list is still to be read, and how: what comes between must not forget that. */
   #unread: { isNew: boolean } | undefined;
+  /** Counts looks at the clock. */
+  readonly #looks = signal(0);
+  readonly #today: ReadonlySignal<string>;
   #summing: AbortController | undefined;
   #known = new Set<number>();
   /** What was told while the list was being read: part of it may not be in it. */
@@ -100,11 +105,15 @@ export class Timeline {
     this.#options = options;
     this.#dayOf = dayTeller(options.timeZone);
     this.wish = computed(() => readWish(options.router.query.value));
+    this.#today = computed(() => {
+      void this.#looks.value;
+      return this.#dayOf(options.nowMs());
+    });
   }
 
   /** The present day where the reader is. */
   today(): string {
-    return this.#dayOf(this.#options.nowMs());
+    return this.#today.value;
   }
 
   /** The last day of a span. */
@@ -135,7 +144,17 @@ export class Timeline {
       return JSON.stringify([filter, span]);
     });
     let wasRefused = false;
+    const clock = setInterval(() => (this.#looks.value += 1), lookForDayMs);
+    let day = this.#today.peek();
     const ends = [
+      () => clearInterval(clock),
+      effect(() => {
+        // Midnight has passed, or the first answer told that this machine's clock is wrong.
+        const today = this.#today.value;
+        if (today === day) return;
+        day = today;
+        untracked(() => this.#followDay());
+      }),
       feed.onChange((change) => this.#take(change)),
       effect(() => {
         void asked.value;
@@ -172,6 +191,13 @@ export class Timeline {
     return !isSame || !isThere;
   }
 
+  #followDay(): void {
+    if (this.shown.peek() === undefined && this.#unread === undefined) return;
+    if (this.later.peek().length > 0)
+      this.#sumUpSoon(); // what waits is shown when it is asked for
+    else void this.refresh();
+  }
+
   /** Reads the list anew, as wished: from its beginning, or from where the address says. */
   async load(): Promise<void> {
     await this.#read(true);
@@ -179,10 +205,11 @@ export class Timeline {
 
   /** Reads it anew and leaves the eye where it is. */
   async refresh(): Promise<void> {
-    await this.#read(false);
+    await this.#read(this.#unread?.isNew ?? false);
   }
 
   async #read(isNew: boolean): Promise<void> {
+    this.#unread = { isNew };
     this.#loading?.abort();
     this.#summing?.abort(); // its answer would be older, or of another wish
     this.#stopAsking();
@@ -218,7 +245,6 @@ export class Timeline {
       if (signal.aborted) return;
       this.#loading = undefined;
       this.#meanwhile = [];
-      this.#unread = { isNew };
       this.#failed(error);
     }
   }

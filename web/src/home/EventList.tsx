@@ -59,15 +59,16 @@ export function EventList({ onLayout, shown, store, viewport }: EventListProps) 
     if (layout !== undefined) onLayout(layout);
   }, [layout, onLayout]);
   useLayoutEffect(() => {
-    // An address that names a moment begins there.
+    if (layout === undefined) return;
+    // An address that names a moment begins there; a page that one goes back to where it was left.
     const start = timeline.startAt.peek();
-    if (layout === undefined || start === undefined) return;
+    if (start === undefined) return store.router.scrollToKnown();
     timeline.startAt.value = undefined;
     const section = sectionOf(layout, start.day);
     if (section === undefined) return;
     const index = section.day === start.day ? start.index : 0;
     viewport.scrollTo(topOf(layout, section, Math.min(index, section.count - 1)), coveredPx);
-  }, [layout, timeline, viewport]);
+  }, [layout, store.router, timeline, viewport]);
 
   // Not drawn anew for each pixel that is scrolled: only when other rows come into view.
   const key = useComputed(() => {

@@ -1,4 +1,5 @@
 import type { Camera, SeverityDefinition } from '@hsi/client';
+import { useRef } from 'preact/hooks';
 
 import {
   type Filter,
@@ -18,12 +19,17 @@ interface FilterBarProps {
 
 /** Chooses which events are shown. */
 export function FilterBar({ cameras, definitions, filter, onFilter }: FilterBarProps) {
+  const summary = useRef<HTMLElement>(null);
+  const showEverything = () => {
+    summary.current?.focus(); // the button goes
+    onFilter(everything);
+  };
   const change = (part: Partial<Filter>) => onFilter({ ...filter, ...part });
   const label = (level: string) =>
     definitions?.find(({ severity }) => severity === level)?.label ?? level;
   return (
     <details class="filters" open={isFiltering(filter)}>
-      <summary>{isFiltering(filter) ? 'Filters in use' : 'Filters'}</summary>
+      <summary ref={summary}>{isFiltering(filter) ? 'Filters in use' : 'Filters'}</summary>
       <div class="filter-groups">
         <Chips
           legend="Severity"
@@ -50,7 +56,7 @@ export function FilterBar({ cameras, definitions, filter, onFilter }: FilterBarP
           onToggle={() => change({ unreviewedOnly: !filter.unreviewedOnly })}
         />
         {isFiltering(filter) && (
-          <button type="button" class="button is-small" onClick={() => onFilter(everything)}>
+          <button type="button" class="button is-small" onClick={showEverything}>
             Show everything
           </button>
         )}

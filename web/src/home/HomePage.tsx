@@ -143,6 +143,8 @@ function LaterNote({ store, toTop }: { store: Store; toTop: () => void }) {
   const count = timeline.later.value.length;
   const show = () => {
     toTop();
+    // The button goes: the focus must not be lost with it.
+    document.getElementById('main')?.focus({ preventScroll: true });
     void timeline.showLater();
   };
   return (

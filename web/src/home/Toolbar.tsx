@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 
 import { failureOf } from '../access/outcome.ts';
 import { addDays } from '../events/days.ts';
@@ -12,11 +13,15 @@ export function Toolbar({ store }: { store: Store }) {
   const { timeline } = store;
   const outcome = useSignal('');
   const isAsking = useSignal(false);
+  const bar = useRef<HTMLDivElement>(null);
+  /** What was pressed goes: the focus stays where it was. */
+  const keepFocus = () => bar.current?.focus({ preventScroll: true });
   const selected = timeline.selected.value.size;
   const { filter, span } = timeline.wish.value;
   const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
   const run = async (review: () => Promise<number>) => {
     outcome.value = '';
+    keepFocus();
     try {
       outcome.value = `${plural(await review(), 'event')} marked reviewed.`;
     } catch (error) {
@@ -28,8 +33,12 @@ export function Toolbar({ store }: { store: Store }) {
     isAsking.value = false;
     void run(() => timeline.reviewDays(addDays(last, 1 - span.days), last));
   };
+  const selectNone = () => {
+    timeline.clearSelection();
+    keepFocus();
+  };
   return (
-    <div class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
+    <div ref={bar} tabIndex={-1} class={selected > 0 ? 'toolbar is-selecting' : 'toolbar'}>
       {selected > 0 && (
         <>
           <p>
@@ -42,7 +51,7 @@ export function Toolbar({ store }: { store: Store }) {
           >
             Mark reviewed
           </button>
-          <button type="button" class="button is-small" onClick={() => timeline.clearSelection()}>
+          <button type="button" class="button is-small" onClick={selectNone}>
             Select none
           </button>
         </>

@@ -43,7 +43,12 @@ function browserAt(href: string) {
         browser.location.href = url ?? browser.location.href;
       },
     },
-    scrollTo: (_: number, y: number) => (browser.scrolledTo = y),
+    /** How far the page can be scrolled now. */
+    furthest: Infinity,
+    scrollTo: ({ top }: { top: number }) => {
+      browser.scrolledTo = top;
+      browser.scrollY = Math.min(top, browser.furthest);
+    },
     addEventListener: (kind: string, listener: (event: unknown) => void) =>
       listeners.set(kind, listener),
     removeEventListener: (kind: string) => listeners.delete(kind),
@@ -70,8 +75,15 @@ test('below a path: there, back again, and to where it was scrolled', () => {
   back();
   expect(router.route.value).toEqual({ page: 'home' });
   expect(router.query.value).toBe('?days=7');
+  browser.furthest = 0; // its list is not drawn yet
   router.scrollToKnown();
-  expect(browser.scrolledTo).toBe(1200);
+  expect(browser.scrollY).toBe(0);
+  browser.furthest = Infinity;
+  router.scrollToKnown();
+  expect(browser.scrollY).toBe(1200);
+  browser.scrollY = 1500; // by hand
+  router.scrollToKnown();
+  expect(browser.scrollY).toBe(1500);
   router.replaceQuery('?days=1');
   expect(browser.location.href).toBe('http://nas/hsi/?days=1');
   expect(router.visits.value).toBe(2);

@@ -109,12 +109,17 @@ export class Router {
     };
   }
 
-  /** Where the page was scrolled to when it was left; asked once it is drawn. */
+  /**
+   * Scrolls to where the page was when it was left, once it is drawn. A page that has its full
+   * height only later asks again then; once it is there the reader alone scrolls.
+   */
   scrollToKnown(): void {
-    this.#browser.scrollTo(0, this.#scrollY);
+    if (this.#scrollY === undefined) return;
+    this.#browser.scrollTo({ top: this.#scrollY, behavior: 'instant' });
+    if (this.#browser.scrollY >= this.#scrollY - 1) this.#scrollY = undefined;
   }
 
-  #scrollY = 0;
+  #scrollY: number | undefined;
 
   #arrive(scrollY: number): void {
     const before = this.route.peek();
