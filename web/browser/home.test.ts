@@ -280,7 +280,7 @@ test('the server is started anew: the page goes on by itself', async () => {
   await cards(page).first().waitFor();
   await server.kill();
   await page.getByText('No connection').waitFor();
-  await page.getByText(/as of \d\d:\d\d/).waitFor(); // the figure of today says from when it is
+  await page.locator('.home-today', { hasText: /as of \d\d:\d\d/ }).waitFor();
   await server.up();
   await page.getByText(/Live ·/).waitFor();
   await insertOne('After the new start');
