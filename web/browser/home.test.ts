@@ -284,10 +284,7 @@ test('the server is started anew: the page goes on by itself', async () => {
   await cards(page).first().waitFor();
   await server.kill();
   await page.getByText('No connection').waitFor();
-  await page
-    .locator('.home-today')
-    .getByText(/as of \d\d:\d\d/)
-    .waitFor();
+  await page.locator('.home-today', { hasText: /as of \d\d:\d\d/ }).waitFor();
   await server.up();
   await page.getByText(/Live ·/).waitFor();
   await insertOne('After the new start');

@@ -85,3 +85,25 @@ test('a row that has changed is another one in the same place', () => {
   expect(rows.at(day, 0)?.reviewed).toBe(true);
   expect(rows.change(event(2, 60))).toBe(false);
 });
+
+test('many rows that came later are not asked for with each page', () => {
+  const rows = new Rows();
+  rows.take({ day, page: 0, offset: 0, limit: pageSize }, [event(1, 100)]);
+  for (let id = 2; id < 2_000; id++) rows.addLater(day, event(id, 100 + id));
+  rows.addLater(day, event(5_000, 50)); // somewhere in the middle
+  expect(rows.missing(day, 96, 100)).toEqual([
+    { day, page: 2, offset: 96 + 1_998, limit: pageSize + 1 },
+  ]);
+});
+
+test('from the other end the same rows are asked for, with what came and went', () => {
+  const rows = new Rows();
+  rows.take({ day, page: 0, offset: 0, limit: 2 }, [event(2, 200), event(1, 100)]);
+  const ask = { day, page: 250, offset: 12_000, limit: pageSize };
+  expect(rows.fromEnd(ask, 12_100)).toEqual({ offset: 52, limit: 48 });
+  expect(rows.fromEnd(ask, 12_010)).toEqual({ offset: 0, limit: 10 }); // no more are there
+  rows.addLater(day, event(3, 300));
+  rows.addLater(day, event(4, 400));
+  rows.remove(1);
+  expect(rows.fromEnd(ask, 12_100)).toEqual({ offset: 53, limit: 48 });
+});

@@ -5,6 +5,8 @@ type Placed = Pick<SeenEvent, 'id' | 'started_at'>;
 
 /** How many rows are asked for at once. */
 export const pageSize = 48;
+/** How many rows the server gives at once. */
+const mostRows = 1_000;
 /** How many pages are kept: far more than a screen, far less than a month. */
 const keptPages = 80;
 
@@ -46,10 +48,34 @@ export class Rows {
       if (this.#touch(day, page)) continue;
       const later = this.#later.get(day)?.length ?? 0;
       const gone = this.#gone.get(day)?.length ?? 0;
-      const offset = Math.max(0, page * pageSize - gone);
-      asks.push({ day, page, offset, limit: page * pageSize - offset + pageSize + later });
+      const offset = Math.max(0, page * pageSize - gone + this.#laterBefore(day, page * pageSize));
+      const limit = page * pageSize - offset + pageSize + later;
+      asks.push({ day, page, offset, limit: Math.min(limit, mostRows) });
     }
     return asks;
+  }
+
+  /** The same rows counted from the other end of a day, which had so many in this list. */
+  fromEnd({ day, limit, offset }: Ask, count: number): Pick<Ask, 'offset' | 'limit'> {
+    const now = count + (this.#later.get(day)?.length ?? 0) - (this.#gone.get(day)?.length ?? 0);
+    const rest = now - offset;
+    return { offset: Math.max(0, rest - limit), limit: Math.max(1, Math.min(limit, rest)) };
+  }
+
+  /**
+   * How many of the rows that came later certainly stand before a place: those before a row that is
+   * known to stand there or before it. After a night that are nearly all of them.
+   */
+  #laterBefore(day: string, place: number): number {
+    const later = this.#later.get(day) ?? [];
+    if (later.length === 0) return 0;
+    const rows = this.#days.get(day);
+    let known = rows?.get(0);
+    for (let index = place; known === undefined && index > place - pageSize && index > 0; index--)
+      known = rows?.get(index);
+    if (known === undefined) return 0;
+    const row = known;
+    return later.filter((other) => comesBefore(other, row)).length;
   }
 
   /** Takes the server's answer. */

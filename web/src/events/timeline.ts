@@ -354,9 +354,9 @@ export class Timeline {
     const query = { ...this.#query(this.wish.peek().filter), ...bounds(ask.day, ask.day) };
     // Beyond what an offset reaches the day is read from its other end.
     const isFar = ask.offset > furthestOffset;
-    const fromEnd = Math.max(0, count - ask.offset - ask.limit);
+    const end = shown.rows.fromEnd(ask, count);
     const part = isFar
-      ? { order: 'asc' as const, offset: Math.min(fromEnd, furthestOffset), limit: ask.limit }
+      ? { order: 'asc' as const, offset: Math.min(end.offset, furthestOffset), limit: end.limit }
       : { offset: ask.offset, limit: ask.limit };
     try {
       const answer = listEvents(client, { signal: asking.signal, query: { ...query, ...part } });
