@@ -56,7 +56,7 @@ test('the first event with its picture, nothing cached', async () => {
   expect(median(times)).toBeLessThanOrEqual(1_000);
 });
 
-test('from the commit of an event to the page', async () => {
+test('from the INSERT of an event to the page', async () => {
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(server.url);
@@ -74,10 +74,10 @@ test('from the commit of an event to the page', async () => {
   });
   const times: number[] = [];
   for (let round = 1; round <= 20; round++) {
+    const beganAtMs = Date.now(); // before the connection is made: more than is asked
     await server.sql(
       `INSERT INTO events (camera_id, started_at, risk_level) VALUES ('porch', now(), 'low')`,
     );
-    const committedAtMs = Date.now();
     await page.waitForFunction(
       (count) => (window as unknown as { told: number[] }).told.length >= count,
       round,
@@ -85,9 +85,9 @@ test('from the commit of an event to the page', async () => {
     const toldAtMs = await page.evaluate(
       () => (window as unknown as { told: number[] }).told.at(-1) ?? Number.NaN,
     );
-    times.push(toldAtMs - committedAtMs);
+    times.push(toldAtMs - beganAtMs);
   }
-  console.info(`commit to page: median ${median(times)} ms, slowest ${Math.max(...times)} ms`);
+  console.info(`INSERT to page: median ${median(times)} ms, slowest ${Math.max(...times)} ms`);
   expect(median(times)).toBeLessThanOrEqual(300);
   await context.close();
 });

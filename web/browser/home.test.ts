@@ -67,7 +67,7 @@ async function screenshotOfHome(page: Page): Promise<void> {
   }
   await page.reload();
   await cards(page).nth(8).waitFor();
-  await page.waitForLoadState('networkidle').catch(() => undefined);
+  await page.waitForTimeout(3_000); // the pictures
   await screenshot(page, 'home-light', { width: 1280, height: 1100 });
   await page.emulateMedia({ colorScheme: 'dark' });
   await screenshot(page, 'home-dark', { width: 1280, height: 1100 });

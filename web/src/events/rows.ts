@@ -47,7 +47,7 @@ export class Rows {
     for (let page = Math.floor(first / pageSize); page * pageSize < end; page++) {
       if (this.#touch(day, page)) continue;
       const later = this.#later.get(day)?.length ?? 0;
-      const gone = this.#gone.get(day)?.length ?? 0;
+      const gone = this.goneOf(day);
       const offset = Math.max(0, page * pageSize - gone + this.#laterBefore(day, page * pageSize));
       const limit = page * pageSize - offset + pageSize + later;
       asks.push({ day, page, offset, limit: Math.min(limit, mostRows) });
@@ -57,7 +57,7 @@ export class Rows {
 
   /** The same rows counted from the other end of a day, which had so many in this list. */
   fromEnd({ day, limit, offset }: Ask, count: number): Pick<Ask, 'offset' | 'limit'> {
-    const now = count + (this.#later.get(day)?.length ?? 0) - (this.#gone.get(day)?.length ?? 0);
+    const now = count + (this.#later.get(day)?.length ?? 0) - this.goneOf(day);
     const rest = now - offset;
     return { offset: Math.max(0, rest - limit), limit: Math.max(1, Math.min(limit, rest)) };
   }
@@ -122,6 +122,11 @@ export class Rows {
     this.#days.get(place.day)?.delete(place.index);
     this.#places.delete(id);
     return true;
+  }
+
+  /** How many rows of a day are gone, as far as they were told of here. */
+  goneOf(day: string): number {
+    return this.#gone.get(day)?.length ?? 0;
   }
 
   /** Tells whether a page is there, and that it is in use. */

@@ -356,8 +356,14 @@ export class Timeline {
     const isFar = ask.offset > furthestOffset;
     const end = shown.rows.fromEnd(ask, count);
     const part = isFar
-      ? { order: 'asc' as const, offset: Math.min(end.offset, furthestOffset), limit: end.limit }
+      ? { order: 'asc' as const, offset: end.offset, limit: end.limit }
       : { offset: ask.offset, limit: ask.limit };
+    if (isFar && end.offset > furthestOffset) {
+      // The middle of a day of more than 20,000 events: out of reach, and no other event's place.
+      shown.rows.take(ask, []);
+      this.#asking.delete(key);
+      return;
+    }
     try {
       const answer = listEvents(client, { signal: asking.signal, query: { ...query, ...part } });
       const { events } = await askPrivate(access, answer);

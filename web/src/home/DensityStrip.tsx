@@ -16,6 +16,8 @@ interface DensityStripProps {
   /** The last day that is shown, and the present one. */
   lastDay: string;
   today: string;
+  /** The server's present, in milliseconds since the epoch. */
+  nowMs: number;
   dayOf: (ms: number) => string;
   definitions: readonly SeverityDefinition[] | undefined;
   /** The moment at the top of the list; undefined at the top. */
@@ -26,7 +28,7 @@ interface DensityStripProps {
 
 /** How much happened when: a bar for each day or hour, in the colours of the severities. */
 export function DensityStrip(props: DensityStripProps) {
-  const { atMs, dayOf, definitions, lastDay, onGo, onSpan, span, sums, today } = props;
+  const { atMs, dayOf, definitions, lastDay, nowMs, onGo, onSpan, span, sums, today } = props;
   const byHour = span.days <= mostDaysByHour;
   const bins = useMemo(
     () => binsOf(sums, lastDay, span.days, byHour),
@@ -37,7 +39,8 @@ export function DensityStrip(props: DensityStripProps) {
   // What was asked for last counts until scrolling has come to rest: keys follow each other faster.
   const [wanted, setWanted] = useState<number>();
   useEffect(() => setWanted(undefined), [atMs]);
-  const current = wanted ?? (atMs === undefined ? bins.length - 1 : binAt(bins, atMs));
+  // At the top of the list is the present: hours that are still to come have nothing to show.
+  const current = wanted ?? binAt(bins, atMs ?? nowMs);
   const shown = bins[pointed ?? current] ?? bins[bins.length - 1];
 
   const go = (index: number) => {

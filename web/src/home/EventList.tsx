@@ -98,6 +98,7 @@ export function EventList({ onLayout, shown, store, viewport }: EventListProps) 
   return (
     <div
       ref={list}
+      id="happened"
       class="event-list"
       style={layout === undefined ? {} : { height: `${layout.height}px` }}
     >
@@ -133,7 +134,7 @@ function DayOfEvents({ layout, mayLoad, shown, store, stretch }: DayOfEventsProp
   const width = 100 / layout.columns;
   return (
     <section class="event-day" aria-labelledby={`day-${section.day}`}>
-      <DayHead store={store} section={section} />
+      <DayHead store={store} shown={shown} section={section} />
       <ol class="event-cards">
         {places.map((index) => {
           const row = shown.rows.at(section.day, index);
@@ -168,14 +169,20 @@ function DayOfEvents({ layout, mayLoad, shown, store, stretch }: DayOfEventsProp
   );
 }
 
-function DayHead({ section, store }: { store: Store; section: Section }) {
+interface DayHeadProps {
+  store: Store;
+  shown: Shown;
+  section: Section;
+}
+
+function DayHead({ section, shown, store }: DayHeadProps) {
   const { timeline } = store;
   const later = timeline.later.value.filter((event) => timeline.dayOf(event) === section.day);
   return (
     <div class="event-day-head" style={{ top: `${section.top}px` }}>
       <h2 id={`day-${section.day}`}>{wordDay(section.day, timeline.today())}</h2>
       <p class="quiet">
-        {plural(section.count, 'event')}
+        {plural(section.count - shown.rows.goneOf(section.day), 'event')}
         {later.length > 0 && `, ${later.length} new`}
       </p>
     </div>

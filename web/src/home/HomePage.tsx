@@ -64,6 +64,9 @@ function Happened({ store }: { store: Store }) {
 
   return (
     <>
+      <a class="skip" href="#happened">
+        Skip to the events
+      </a>
       <div class="home-head">
         <h1>What happened</h1>
         <Today store={store} />
@@ -80,6 +83,7 @@ function Happened({ store }: { store: Store }) {
         span={span}
         lastDay={lastDay}
         today={timeline.today()}
+        nowMs={store.nowMs()}
         dayOf={(ms) => timeline.dayAt(ms)}
         definitions={definitions}
         atMs={at === undefined ? undefined : Date.parse(at)}
