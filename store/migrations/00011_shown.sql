@@ -29,35 +29,6 @@ BEGIN
             UPDATE %1$s.shown_revisions SET revision = revision + 1 WHERE slot = free_slot;
         END $b$ $f$, s, s || '.events');
 
-    -- As it was first: pages are no longer behind the revisions of days.
-    EXECUTE format($f$
-        CREATE OR REPLACE FUNCTION note_event_objects(changed bigint[]) RETURNS void
-        LANGUAGE plpgsql AS $b$
-        BEGIN
-            DELETE FROM %1$s.event_objects AS o USING %1$s.events AS e
-            WHERE o.event_id = ANY (changed) AND e.id = o.event_id
-              AND (o.camera_id, o.started_at) IS DISTINCT FROM (e.camera_id, e.started_at);
-            INSERT INTO %1$s.event_objects (event_id, object_type, camera_id, started_at)
-            SELECT e.id, t.object_type, e.camera_id, e.started_at
-            FROM %1$s.events AS e CROSS JOIN LATERAL (
-                SELECT lower(d.object_type) FROM %1$s.detections AS d WHERE d.event_id = e.id
-                UNION
-                SELECT lower(d.object_type) FROM %1$s.detections AS d
-                WHERE d.id = ANY (%1$s.named_detections(e.detection_ids))
-                UNION
-                SELECT lower(btrim(word, ' "[]'))
-                FROM regexp_split_to_table(e.object_types, ',') AS word
-            ) AS t (object_type)
-            WHERE e.id = ANY (changed) AND t.object_type <> '' AND length(t.object_type) <= 255
-            ON CONFLICT DO NOTHING;
-            -- For the words, where the row does not name them itself.
-            UPDATE %1$s.events AS e SET object_types = t.names
-            FROM (SELECT o.event_id, string_agg(o.object_type, ', ' ORDER BY o.object_type) AS names
-                  FROM %1$s.event_objects AS o WHERE o.event_id = ANY (changed)
-                  GROUP BY o.event_id) AS t
-            WHERE e.id = t.event_id AND e.object_types IS NULL;
-        END $b$ $f$, s);
-
     EXECUTE format($f$
         CREATE OR REPLACE FUNCTION event_objects_of_events() RETURNS trigger
         LANGUAGE plpgsql AS $b$
