@@ -1,4 +1,7 @@
-import type { Severity } from '@hsi/client';
+import type { Event as SeenEvent, Severity } from '@hsi/client';
+
+import { isSeverity } from './sums.ts';
+import { hasKind } from './words.ts';
 
 /** Which events are shown. Empty lists let everything through. */
 export interface Filter {
@@ -86,4 +89,14 @@ export function writeWish({ filter, span, at }: Wish): string {
 /** With the item if it was not in the list, without it if it was. */
 export function toggled<T>(items: readonly T[], item: T): T[] {
   return items.includes(item) ? items.filter((other) => other !== item) : [...items, item];
+}
+
+/** Tells whether a filter lets an event through. */
+export function fits(event: SeenEvent, filter: Filter): boolean {
+  const { cameraIds, levels, objects, unreviewedOnly } = filter;
+  if (unreviewedOnly && event.reviewed) return false;
+  if (cameraIds.length > 0 && !cameraIds.includes(event.camera_id)) return false;
+  if (levels.length > 0 && !(isSeverity(event.risk_level) && levels.includes(event.risk_level)))
+    return false;
+  return objects.length === 0 || objects.some((kind) => hasKind(event, kind));
 }

@@ -114,7 +114,7 @@ test('what comes waits until it is asked for', async () => {
   expect(
     timeline.sums({ cameraIds: [], levels: [], objects: [], unreviewedOnly: false })?.[0]?.count,
   ).toBe(5);
-  await timeline.showLater();
+  await timeline.refresh();
   expect(later(timeline)).toEqual([]);
   expect(timeline.shown.value?.days[0]?.count).toBe(5);
   end();
@@ -124,13 +124,13 @@ test('what comes while the list is read is neither lost nor told twice', async (
   const { holdAnswers, insert, timeline, end } = setUp([1, 2]);
   await settle();
   const release = holdAnswers();
-  const shown = timeline.showLater();
+  const shown = timeline.refresh();
   await vi.advanceTimersByTimeAsync(0);
   insert(3); // after the answer was read at the server, before it is here
   release();
   await shown;
   expect(later(timeline)).toEqual([3]);
-  await timeline.showLater();
+  await timeline.refresh();
   expect(later(timeline)).toEqual([]);
   end();
 });

@@ -1,32 +1,18 @@
-import {
-  type Client,
-  type Event as SeenEvent,
-  type EventSummary,
-  type EventsMatching,
-  getEventSummary,
-  listEvents,
-  reviewEvents,
-  unwrap,
-} from '@hsi/client';
+import type { Client, Event as SeenEvent, EventSummary } from '@hsi/client';
 import { type ReadonlySignal, computed, effect, signal, untracked } from '@preact/signals';
 
 import type { Access } from '../access/access.ts';
-import { askPrivate } from '../access/private.ts';
 import type { Change, Feed } from '../feed/feed.ts';
 import { isCovered } from '../feed/position.ts';
 import { type Problem, toProblem } from '../live/problem.ts';
 import type { Router } from '../router/router.ts';
 import { addDays, dayTeller } from './days.ts';
-import { type Filter, type Span, type Wish, readWish, writeWish } from './filter.ts';
+import { type Filter, type Span, type Wish, fits, readWish, writeWish } from './filter.ts';
 import type { DayCount } from './layout.ts';
+import { type Days, Questions, daysUntil, firstRows, furthestOffset } from './questions.ts';
 import { type Ask, Rows, comesBefore } from './rows.ts';
-import { type Sum, isSeverity, sumsOf } from './sums.ts';
-import { hasKind } from './words.ts';
+import { type Sum, sumsOf } from './sums.ts';
 
-/** The newest events are asked for together with the sums, so that pictures come soon. */
-const firstRows = 48;
-/** How far the server's lists go by offset. */
-const furthestOffset = 10_000;
 /** Changes that come together are answered with one question. */
 const settleMs = 400;
 /** While things keep happening the figures are asked for no more often than this. */
@@ -35,10 +21,6 @@ const sumEachMs = 2_000;
 const retryMs = 5_000;
 /** How often it looks whether another day has begun. */
 const lookForDayMs = 10_000;
-/** Longer spans are summed up by the day: their hours could not be told apart. */
-export const mostDaysByHour = 7;
-/** How often two answers that do not fit together are asked for. */
-const mostTurns = 3;
 /** Questions for rows that are under way at once. */
 const asksAtOnce = 3;
 
@@ -85,6 +67,7 @@ export class Timeline {
   /** Where to go once the list is there: the event that the address names. */
   readonly startAt = signal<{ day: string; index: number } | undefined>(undefined);
   readonly #options: TimelineOptions;
+  readonly #questions: Questions;
   readonly #dayOf: (ms: number) => string;
   #loading: AbortController | undefined;
   readonly #asking = new Map<string, AbortController>();
@@ -103,6 +86,7 @@ export class Timeline {
 
   constructor(options: TimelineOptions) {
     this.#options = options;
+    this.#questions = new Questions(options.client, options.access, options.timeZone);
     this.#dayOf = dayTeller(options.timeZone);
     this.wish = computed(() => readWish(options.router.query.value));
     this.#today = computed(() => {
@@ -133,7 +117,11 @@ export class Timeline {
 
   /** The day of an event, where the reader is. */
   dayOf(event: Pick<SeenEvent, 'started_at'>): string {
-    return this.#dayOf(Date.parse(event.started_at));
+    return this.#questions.dayOf(event);
+  }
+
+  #days(span: Span): Days {
+    return daysUntil(this.lastDay(span), span.days);
   }
 
   /** Follows address and live stream; the function that it returns ends that. */
@@ -220,17 +208,17 @@ export class Timeline {
     const { at, filter, span } = this.wish.peek();
     const { signal } = loading;
     try {
-      const [{ days, page, summary }, place] = await Promise.all([
-        this.#ask(filter, span, signal),
-        isNew && at !== undefined ? this.#placeOf(at, filter, signal) : undefined,
+      const [{ counts, page, summary }, place] = await Promise.all([
+        this.#questions.list(filter, this.#days(span), signal),
+        isNew && at !== undefined ? this.#questions.placeOf(at, filter, signal) : undefined,
       ]);
       if (signal.aborted) return;
       const rows = new Rows();
-      this.#fillFirst(rows, days, page.events);
+      this.#fillFirst(rows, counts, page.events);
       this.#takeSums(summary);
       this.#known = new Set(page.events.map(({ id }) => id));
       this.later.value = [];
-      this.shown.value = { days, rows, position: page.position, readAtMs: Date.now() };
+      this.shown.value = { days: counts, rows, position: page.position, readAtMs: Date.now() };
       this.startAt.value = place;
       this.#solved();
       if (isNew) this.selected.value = new Set();
@@ -247,73 +235,6 @@ export class Timeline {
       this.#meanwhile = [];
       this.#failed(error);
     }
-  }
-
-  /**
-   * Asks for the newest events and for the sums of the days, at once. Something may happen between
-   * both answers: then they are asked for again, so that they say the same.
-   */
-  async #ask(filter: Filter, span: Span, signal: AbortSignal) {
-    const { access, client } = this.#options;
-    const last = this.lastDay(span);
-    const query = { ...this.#query(filter), ...bounds(addDays(last, 1 - span.days), last) };
-    for (let turn = 1; ; turn++) {
-      const [page, summary] = await Promise.all([
-        askPrivate(access, listEvents(client, { signal, query: { ...query, limit: firstRows } })),
-        askPrivate(
-          access,
-          getEventSummary(client, { signal, query: this.#sumQuery(filter, span) }),
-        ),
-      ]);
-      const days = this.#daysOf(summary, filter);
-      const count = days.reduce((sum, day) => sum + day.count, 0);
-      if (page.count === count || page.count_is_minimum || turn === mostTurns)
-        return { page, summary, days };
-    }
-  }
-
-  /** What came meanwhile is put into the list. */
-  async showLater(): Promise<void> {
-    await this.refresh();
-  }
-
-  /** Where the event of an address is: how many of its day came after it. */
-  async #placeOf(at: string, filter: Filter, signal: AbortSignal) {
-    const { access, client } = this.#options;
-    const day = this.#dayOf(Date.parse(at));
-    const query = { ...this.#query(filter), ...bounds(at, day), limit: 1 };
-    const { count } = await askPrivate(access, listEvents(client, { signal, query }));
-    return { day, index: Math.max(0, count - 1) };
-  }
-
-  #query({ cameraIds, levels, objects, unreviewedOnly }: Filter) {
-    return {
-      time_zone: this.#options.timeZone,
-      ...(cameraIds.length > 0 ? { camera_id: [...cameraIds] } : {}),
-      ...(levels.length > 0 ? { risk_level: [...levels] } : {}),
-      ...(objects.length > 0 ? { object_type: [...objects] } : {}),
-      ...(unreviewedOnly ? { reviewed: false } : {}),
-    };
-  }
-
-  /** Sums are of all cameras and levels, so that the page can tell what a filter leaves out. */
-  #sumQuery({ objects }: Filter, span: Span) {
-    const last = this.lastDay(span);
-    return {
-      time_zone: this.#options.timeZone,
-      bucket: span.days <= mostDaysByHour ? ('hour' as const) : ('day' as const),
-      ...bounds(addDays(last, 1 - span.days), last),
-      ...(objects.length > 0 ? { object_type: [...objects] } : {}),
-    };
-  }
-
-  #daysOf(summary: EventSummary, filter: Filter): DayCount[] {
-    const days = new Map<string, number>();
-    for (const { count, startsAtMs } of sumsOf(summary, filter)) {
-      const day = this.#dayOf(startsAtMs);
-      days.set(day, (days.get(day) ?? 0) + count);
-    }
-    return [...days].map(([day, count]) => ({ day, count }));
   }
 
   #fillFirst(rows: Rows, days: readonly DayCount[], events: readonly SeenEvent[]): void {
@@ -349,9 +270,7 @@ export class Timeline {
   async #fetch(key: string, ask: Ask, shown: Shown): Promise<void> {
     const asking = new AbortController();
     this.#asking.set(key, asking);
-    const { access, client } = this.#options;
     const count = shown.days.find(({ day }) => day === ask.day)?.count ?? 0;
-    const query = { ...this.#query(this.wish.peek().filter), ...bounds(ask.day, ask.day) };
     // Beyond what an offset reaches the day is read from its other end.
     const isFar = ask.offset > furthestOffset;
     const end = shown.rows.fromEnd(ask, count);
@@ -365,8 +284,9 @@ export class Timeline {
       return;
     }
     try {
-      const answer = listEvents(client, { signal: asking.signal, query: { ...query, ...part } });
-      const { events } = await askPrivate(access, answer);
+      const { filter } = this.wish.peek();
+      const day = daysUntil(ask.day, 1);
+      const { events } = await this.#questions.page(filter, day, part, asking.signal);
       if (asking.signal.aborted || this.shown.peek() !== shown) return;
       shown.rows.take(ask, isFar ? events.toReversed() : events);
       for (const { id } of events) this.#known.add(id);
@@ -433,16 +353,14 @@ export class Timeline {
   /** What is shown has moved on in a way that cannot be told row by row. */
   #readAnewSoon(): void {
     this.#mustReadAnew = true;
-    this.#settleSoon();
+    this.#sumUpSoon();
   }
 
-  /** Figures follow what changes; the list stays as it is. */
+  /**
+   * Figures follow what changes; the list stays as it is. Later changes do not put it off: where
+   * something happens all the time it would never be.
+   */
   #sumUpSoon(): void {
-    this.#settleSoon();
-  }
-
-  /** Later changes do not put it off: where something happens all the time it would never be. */
-  #settleSoon(): void {
     const sinceMs = Math.max(0, Date.now() - this.summedUpAtMs.peek());
     this.#settling ??= setTimeout(
       () => {
@@ -454,13 +372,11 @@ export class Timeline {
   }
 
   async #sumUp(): Promise<void> {
-    const { access, client } = this.#options;
     const { filter, span } = this.wish.peek();
     this.#summing?.abort();
     const { signal } = (this.#summing = new AbortController());
     try {
-      const query = this.#sumQuery(filter, span);
-      const summary = await askPrivate(access, getEventSummary(client, { signal, query }));
+      const summary = await this.#questions.sums(filter, this.#days(span), signal);
       if (signal.aborted) return;
       this.#takeSums(summary);
       if (this.#unread === undefined) this.#solved();
@@ -525,37 +441,16 @@ export class Timeline {
   /** Marks the chosen events reviewed; how many were not before. Throws as a write does. */
   async reviewSelected(): Promise<number> {
     const ids = [...this.selected.peek()];
-    const reviewed = await this.#review({ ids });
+    const reviewed = await this.#questions.review({ ids });
     this.clearSelection();
     return reviewed;
   }
 
-  /** Marks all events of these days that are shown reviewed; what came meanwhile is left. */
-  async reviewDays(firstDay: string, lastDay: string): Promise<number> {
+  /** Marks all events of the days that are shown reviewed; what came meanwhile is left. */
+  async reviewAll(): Promise<number> {
     const position = this.shown.peek()?.position;
     if (position === undefined) return 0;
-    // What is reviewed already stays so: the filter for it is of no use here.
-    const filter = { ...this.wish.peek().filter, unreviewedOnly: false };
-    const matching = { ...this.#query(filter), ...bounds(firstDay, lastDay), position };
-    return this.#review({ matching });
+    const { filter, span } = this.wish.peek();
+    return this.#questions.review(this.#questions.matching(filter, this.#days(span), position));
   }
-
-  async #review(body: { ids: number[] } | { matching: EventsMatching }): Promise<number> {
-    const { access, client } = this.#options;
-    return unwrap(await access.send(() => reviewEvents(client, { body }))).reviewed;
-  }
-}
-
-function bounds(firstDay: string, lastDay: string) {
-  return { start_date: firstDay, end_date: lastDay };
-}
-
-/** Tells whether a filter lets an event through. */
-export function fits(event: SeenEvent, filter: Filter): boolean {
-  const { cameraIds, levels, objects, unreviewedOnly } = filter;
-  if (unreviewedOnly && event.reviewed) return false;
-  if (cameraIds.length > 0 && !cameraIds.includes(event.camera_id)) return false;
-  if (levels.length > 0 && !(isSeverity(event.risk_level) && levels.includes(event.risk_level)))
-    return false;
-  return objects.length === 0 || objects.some((kind) => hasKind(event, kind));
 }

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { addDays, shortDay, wordDay } from '../events/days.ts';
 import { type Span, spanDays } from '../events/filter.ts';
 import type { Sum } from '../events/sums.ts';
-import { mostDaysByHour } from '../events/timeline.ts';
+import { mostDaysByHour } from '../events/questions.ts';
 import { Choice } from '../ui/Choice.tsx';
 import { type Bin, binAt, binsOf, stack, wordBin } from './bins.ts';
 

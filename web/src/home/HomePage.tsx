@@ -149,7 +149,7 @@ function LaterNote({ store, toTop }: { store: Store; toTop: () => void }) {
     toTop();
     // The button goes: the focus must not be lost with it.
     document.getElementById('main')?.focus({ preventScroll: true });
-    void timeline.showLater();
+    void timeline.refresh();
   };
   return (
     <div class="later" role="status">
@@ -199,7 +199,7 @@ function useShowsByItself({ timeline }: Store): void {
     const look = () => {
       const isAlone = performance.now() - touchedAtMs.current >= untouchedMs;
       const isChoosing = timeline.selected.peek().size > 0;
-      if (isAlone && !isChoosing && window.scrollY < 8) void timeline.showLater();
+      if (isAlone && !isChoosing && window.scrollY < 8) void timeline.refresh();
     };
     const timer = setInterval(look, lookEachMs);
     return () => clearInterval(timer);

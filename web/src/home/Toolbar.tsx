@@ -2,7 +2,6 @@ import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 
 import { failureOf } from '../access/outcome.ts';
-import { addDays } from '../events/days.ts';
 import { total } from '../events/sums.ts';
 import { formatCount, plural } from '../format.ts';
 import type { Store } from '../store.ts';
@@ -17,7 +16,7 @@ export function Toolbar({ store }: { store: Store }) {
   /** What was pressed goes: the focus stays where it was. */
   const keepFocus = () => bar.current?.focus({ preventScroll: true });
   const selected = timeline.selected.value.size;
-  const { filter, span } = timeline.wish.value;
+  const { filter } = timeline.wish.value;
   const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
   const run = async (review: () => Promise<number>) => {
     outcome.value = '';
@@ -28,10 +27,9 @@ export function Toolbar({ store }: { store: Store }) {
       outcome.value = failureOf(error);
     }
   };
-  const last = timeline.lastDay(span);
   const reviewAll = () => {
     isAsking.value = false;
-    void run(() => timeline.reviewDays(addDays(last, 1 - span.days), last));
+    void run(() => timeline.reviewAll());
   };
   const selectNone = () => {
     timeline.clearSelection();
