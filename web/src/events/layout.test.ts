@@ -42,6 +42,14 @@ test('from a place to its height and back', () => {
     }
 });
 
+test('below the last row of a day is the next day, and a part of a pixel is nothing', () => {
+  const [first, second] = layout.sections;
+  expect(placeAt(layout, 339.7)).toEqual({ section: second, index: 0 });
+  expect(placeAt(layout, 140.4)).toEqual({ section: first, index: 3 });
+  expect(placeAt(layout, 470)).toEqual({ section: second, index: 2 });
+  expect(placeAt(layout, 480)).toBeUndefined();
+});
+
 test('a day without events stands for the one before it', () => {
   expect(sectionOf(layout, '2026-11-29')?.day).toBe('2026-11-28');
   expect(sectionOf(layout, '2026-11-27')).toBeUndefined();

@@ -98,13 +98,20 @@ export function sectionOf({ sections }: Layout, day: string): Section | undefine
   return sections.find((section) => section.day <= day);
 }
 
-/** The event at a height: the first whole row below it. */
+/** Scrolling stops at whole pixels of the screen, rows do not. */
+const slackPx = 1;
+
+/** The event at a height: the first whole row below it, perhaps of the next day. */
 export function placeAt(
   layout: Layout,
   height: number,
 ): { section: Section; index: number } | undefined {
-  const section = layout.sections[sectionAt(layout.sections, height)];
+  const { columns, headHeight, rowHeight, sections } = layout;
+  const at = sectionAt(sections, height);
+  const section = sections[at];
   if (section === undefined) return undefined;
-  const row = Math.ceil((height - section.top - layout.headHeight) / layout.rowHeight);
-  return { section, index: Math.min(Math.max(0, row) * layout.columns, section.count - 1) };
+  const row = Math.max(0, Math.ceil((height - slackPx - section.top - headHeight) / rowHeight));
+  if (row * columns < section.count) return { section, index: row * columns };
+  const next = sections[at + 1];
+  return next === undefined ? { section, index: section.count - 1 } : { section: next, index: 0 };
 }
