@@ -28,12 +28,12 @@ const event = (id: number, more: Partial<SeenEvent> = {}) =>
   }) as SeenEvent;
 
 /** A server with a list of events, and a page that shows it. */
-function setUp(ids: number[], query = '') {
-  const server = { events: ids.map((id) => event(id)), position: 0, asked: [] as string[] };
+function setUp(ids: number[], query = '', position = 0) {
+  const server = { events: ids.map((id) => event(id)), position, asked: [] as string[] };
   let hold: Promise<void> = Promise.resolve();
   const answers: Record<string, () => unknown> = {
     '/api/events': () => ({
-      events: server.events.toSorted((a, b) => b.id - a.id),
+      events: server.events.toSorted((a, b) => b.id - a.id).slice(0, 48),
       count: server.events.length,
       count_is_minimum: false,
       next_cursor: null,
@@ -95,7 +95,15 @@ function setUp(ids: number[], query = '') {
     hold = new Promise((done) => (release = done));
     return release;
   };
-  return { server, timeline, happen, insert, holdAnswers, end };
+  return {
+    server,
+    timeline,
+    tell: (change: Change) => tell(change),
+    happen,
+    insert,
+    holdAnswers,
+    end,
+  };
 }
 
 const settle = () => vi.advanceTimersByTimeAsync(3_000);
@@ -132,6 +140,18 @@ test('what comes while the list is read is neither lost nor told twice', async (
   expect(later(timeline)).toEqual([3]);
   await timeline.refresh();
   expect(later(timeline)).toEqual([]);
+  end();
+});
+
+test('what the list has already is not told as new, though another list is older', async () => {
+  const many = Array.from({ length: 60 }, (_, at) => at + 1);
+  const { server, timeline, tell, end } = setUp(many, '', 7);
+  await settle();
+  expect(server.position).toBe(7);
+  tell({ kind: 'event', data: event(5), lastEventId: 'a-6' }); // none of the rows that are there
+  expect(later(timeline)).toEqual([]);
+  tell({ kind: 'event', data: event(61), lastEventId: 'a-8' });
+  expect(later(timeline)).toEqual([61]);
   end();
 });
 

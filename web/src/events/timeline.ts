@@ -8,9 +8,10 @@ import { type Problem, toProblem } from '../live/problem.ts';
 import type { Router } from '../router/router.ts';
 import { addDays, dayTeller } from './days.ts';
 import { type Filter, type Span, type Wish, fits, readWish, writeWish } from './filter.ts';
-import type { DayCount } from './layout.ts';
-import { type Days, Questions, daysUntil, firstRows, furthestOffset } from './questions.ts';
-import { type Ask, Rows, comesBefore } from './rows.ts';
+import { Filler, type Filled, type Places } from './filler.ts';
+import { type Days, Questions, daysUntil, firstRows } from './questions.ts';
+import { Rows, comesBefore } from './rows.ts';
+import { Selection } from './selection.ts';
 import { type Sum, sumsOf } from './sums.ts';
 
 /** Changes that come together are answered with one question. */
@@ -21,13 +22,9 @@ const sumEachMs = 2_000;
 const retryMs = 5_000;
 /** How often it looks whether another day has begun. */
 const lookForDayMs = 10_000;
-/** Questions for rows that are under way at once. */
-const asksAtOnce = 3;
 
 /** What is on the page: a list as it was at one moment. */
-export interface Shown {
-  days: readonly DayCount[];
-  rows: Rows;
+export interface Shown extends Filled {
   /** The position of the live stream at which it was read. */
   position: string;
   /** When, in milliseconds since the epoch. */
@@ -63,14 +60,14 @@ export class Timeline {
   readonly summedUpAtMs = signal(0);
   /** Why the last question was not answered. */
   readonly problem = signal<Problem | undefined>(undefined);
-  readonly selected = signal<ReadonlySet<number>>(new Set());
+  readonly selection = new Selection();
   /** Where to go once the list is there: the event that the address names. */
   readonly startAt = signal<{ day: string; index: number } | undefined>(undefined);
   readonly #options: TimelineOptions;
   readonly #questions: Questions;
   readonly #dayOf: (ms: number) => string;
   #loading: AbortController | undefined;
-  readonly #asking = new Map<string, AbortController>();
+  readonly #filler: Filler;
   #settling: ReturnType<typeof setTimeout> | undefined;
   #mustReadAnew = false;
   #retrying: ReturnType<typeof setTimeout> | undefined;
@@ -88,6 +85,10 @@ export class Timeline {
     this.#options = options;
     this.#questions = new Questions(options.client, options.access, options.timeZone);
     this.#dayOf = dayTeller(options.timeZone);
+    this.#filler = new Filler(this.#questions, {
+      filled: (events) => this.#filled(events),
+      failed: (error) => this.#failed(error),
+    });
     this.wish = computed(() => readWish(options.router.query.value));
     this.#today = computed(() => {
       void this.#looks.value;
@@ -148,7 +149,7 @@ export class Timeline {
         void asked.value;
         void access.entries.value;
         if (router.route.value.page !== 'home') return;
-        untracked(() => this.#needsLoading(asked.value) && void this.load());
+        untracked(() => this.#needsLoading(asked.value) && void this.#read(true));
       }),
       effect(() => {
         const { state } = feed.state.value;
@@ -160,7 +161,7 @@ export class Timeline {
       ends.forEach((end) => end());
       this.#loading?.abort();
       this.#summing?.abort();
-      this.#stopAsking();
+      this.#filler.stop();
       clearTimeout(this.#settling);
       clearTimeout(this.#retrying);
     };
@@ -186,21 +187,17 @@ export class Timeline {
     else void this.refresh();
   }
 
-  /** Reads the list anew, as wished: from its beginning, or from where the address says. */
-  async load(): Promise<void> {
-    await this.#read(true);
-  }
-
   /** Reads it anew and leaves the eye where it is. */
   async refresh(): Promise<void> {
     await this.#read(this.#unread?.isNew ?? false);
   }
 
+  /** Reads the list: a new one from its beginning, or from where the address says. */
   async #read(isNew: boolean): Promise<void> {
     this.#unread = { isNew };
     this.#loading?.abort();
     this.#summing?.abort(); // its answer would be older, or of another wish
-    this.#stopAsking();
+    this.#filler.stop();
     this.#mustReadAnew = false;
     const loading = new AbortController();
     this.#loading = loading;
@@ -221,14 +218,12 @@ export class Timeline {
       this.shown.value = { days: counts, rows, position: page.position, readAtMs: Date.now() };
       this.startAt.value = place;
       this.#solved();
-      if (isNew) this.selected.value = new Set();
+      if (isNew) this.selection.clear();
       this.revision.value += 1;
       this.#options.feed.follow(page.position);
       this.#loading = undefined;
       const meanwhile = this.#meanwhile.splice(0);
-      for (const change of meanwhile)
-        if (change.lastEventId === null || !isCovered(change.lastEventId, page.position))
-          this.#take(change);
+      for (const change of meanwhile) if (!isIn(change, this.shown.value)) this.#take(change);
     } catch (error) {
       if (signal.aborted) return;
       this.#loading = undefined;
@@ -237,7 +232,7 @@ export class Timeline {
     }
   }
 
-  #fillFirst(rows: Rows, days: readonly DayCount[], events: readonly SeenEvent[]): void {
+  #fillFirst(rows: Rows, days: Shown['days'], events: readonly SeenEvent[]): void {
     let at = 0;
     for (const { day, count } of days) {
       const ofDay = events.slice(at, at + count).filter((event) => this.dayOf(event) === day);
@@ -249,59 +244,15 @@ export class Timeline {
   }
 
   /** Sees to it that these places of the list are filled; what was asked for others is given up. */
-  want(places: readonly { day: string; first: number; end: number }[]): void {
+  want(places: readonly Places[]): void {
     const shown = this.shown.peek();
-    if (shown === undefined) return;
-    const asks = places.flatMap(({ day, first, end }) => shown.rows.missing(day, first, end));
-    const keys = new Set(asks.map(({ day, page }) => `${day}/${page}`));
-    for (const [key, asking] of this.#asking) {
-      if (keys.has(key)) continue;
-      asking.abort();
-      this.#asking.delete(key);
-    }
-    for (const ask of asks) {
-      const key = `${ask.day}/${ask.page}`;
-      if (this.#asking.has(key)) continue;
-      if (this.#asking.size >= asksAtOnce) break;
-      void this.#fetch(key, ask, shown);
-    }
+    if (shown !== undefined) this.#filler.want(shown, this.wish.peek().filter, places);
   }
 
-  async #fetch(key: string, ask: Ask, shown: Shown): Promise<void> {
-    const asking = new AbortController();
-    this.#asking.set(key, asking);
-    const count = shown.days.find(({ day }) => day === ask.day)?.count ?? 0;
-    // Beyond what an offset reaches the day is read from its other end.
-    const isFar = ask.offset > furthestOffset;
-    const end = shown.rows.fromEnd(ask, count);
-    const part = isFar
-      ? { order: 'asc' as const, offset: end.offset, limit: end.limit }
-      : { offset: ask.offset, limit: ask.limit };
-    if (isFar && end.offset > furthestOffset) {
-      // The middle of a day of more than 20,000 events: out of reach, and no other event's place.
-      shown.rows.take(ask, []);
-      this.#asking.delete(key);
-      return;
-    }
-    try {
-      const { filter } = this.wish.peek();
-      const day = daysUntil(ask.day, 1);
-      const { events } = await this.#questions.page(filter, day, part, asking.signal);
-      if (asking.signal.aborted || this.shown.peek() !== shown) return;
-      shown.rows.take(ask, isFar ? events.toReversed() : events);
-      for (const { id } of events) this.#known.add(id);
-      this.#solved();
-      this.revision.value += 1;
-    } catch (error) {
-      if (!asking.signal.aborted) this.#failed(error);
-    } finally {
-      if (this.#asking.get(key) === asking) this.#asking.delete(key);
-    }
-  }
-
-  #stopAsking(): void {
-    for (const asking of this.#asking.values()) asking.abort();
-    this.#asking.clear();
+  #filled(events: readonly SeenEvent[]): void {
+    for (const { id } of events) this.#known.add(id);
+    this.#solved();
+    this.revision.value += 1;
   }
 
   #take(change: Change): void {
@@ -310,7 +261,7 @@ export class Timeline {
     if (shown === undefined) return;
     switch (change.kind) {
       case 'event':
-        this.#takeNew(change.data, shown);
+        if (!isIn(change, shown)) this.#takeNew(change.data, shown);
         break;
       case 'event_changed':
         this.later.value = this.later.value.map((event) =>
@@ -426,23 +377,11 @@ export class Timeline {
       this.#options.router.replaceQuery(writeWish({ ...wish, at: startedAt }));
   }
 
-  /** Chooses an event, or not any more. */
-  select(id: number, isSelected: boolean): void {
-    const selected = new Set(this.selected.peek());
-    if (isSelected) selected.add(id);
-    else selected.delete(id);
-    this.selected.value = selected;
-  }
-
-  clearSelection(): void {
-    this.selected.value = new Set();
-  }
-
   /** Marks the chosen events reviewed; how many were not before. Throws as a write does. */
   async reviewSelected(): Promise<number> {
-    const ids = [...this.selected.peek()];
+    const ids = [...this.selection.ids.peek()];
     const reviewed = await this.#questions.review({ ids });
-    this.clearSelection();
+    this.selection.clear();
     return reviewed;
   }
 
@@ -453,4 +392,9 @@ export class Timeline {
     const { filter, span } = this.wish.peek();
     return this.#questions.review(this.#questions.matching(filter, this.#days(span), position));
   }
+}
+
+/** Tells whether a list has a change in it: it may be told again, since other lists are older. */
+function isIn({ lastEventId }: Change, { position }: Shown): boolean {
+  return lastEventId !== null && isCovered(lastEventId, position);
 }

@@ -42,7 +42,9 @@ export function EventCard({ event, isSelected, mayLoad, store }: EventCardProps)
           type="checkbox"
           checked={isSelected}
           aria-label={`Select ${wordEvent(event)}, ${time}`}
-          onChange={({ currentTarget }) => timeline.select(event.id, currentTarget.checked)}
+          onChange={({ currentTarget }) =>
+            timeline.selection.choose(event.id, currentTarget.checked)
+          }
         />
       </label>
     </article>

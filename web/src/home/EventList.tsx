@@ -128,7 +128,7 @@ interface DayOfEventsProps {
 function DayOfEvents({ layout, mayLoad, shown, store, stretch }: DayOfEventsProps) {
   const { timeline } = store;
   void timeline.revision.value;
-  const selected = timeline.selected.value;
+  const selected = timeline.selection.ids.value;
   const { section, first, end } = stretch;
   const places = Array.from({ length: end - first }, (_, at) => first + at);
   const width = 100 / layout.columns;

@@ -198,7 +198,7 @@ function useShowsByItself({ timeline }: Store): void {
     if (!isWaiting.value) return undefined;
     const look = () => {
       const isAlone = performance.now() - touchedAtMs.current >= untouchedMs;
-      const isChoosing = timeline.selected.peek().size > 0;
+      const isChoosing = timeline.selection.ids.peek().size > 0;
       if (isAlone && !isChoosing && window.scrollY < 8) void timeline.refresh();
     };
     const timer = setInterval(look, lookEachMs);

@@ -15,7 +15,7 @@ export function Toolbar({ store }: { store: Store }) {
   const bar = useRef<HTMLDivElement>(null);
   /** What was pressed goes: the focus stays where it was. */
   const keepFocus = () => bar.current?.focus({ preventScroll: true });
-  const selected = timeline.selected.value.size;
+  const selected = timeline.selection.ids.value.size;
   const { filter } = timeline.wish.value;
   const unreviewed = total(timeline.sums(filter) ?? []).unreviewed;
   const run = async (review: () => Promise<number>) => {
@@ -32,7 +32,7 @@ export function Toolbar({ store }: { store: Store }) {
     void run(() => timeline.reviewAll());
   };
   const selectNone = () => {
-    timeline.clearSelection();
+    timeline.selection.clear();
     keepFocus();
   };
   return (
