@@ -108,7 +108,8 @@ func TestDashboard_Pages(t *testing.T) {
 		}
 	}
 	for _, unknown := range []string{
-		"/system/", "/system/x", "/cameras/", "/cameras/a/", "/cameras/a/b", "/cameras//a", "//cameras",
+		"/system/", "/system/x", "/cameras/", "/cameras/a/", "/cameras/a/b", "/cameras//a",
+		"//cameras",
 		"/events", "/events/", "/events/12/", "/events/12/image", "/events/12/x.js", "/Cameras",
 		"/cameras/x/../y", "/event/12", "/system%2Fx", "/events%2F12",
 	} {
@@ -164,7 +165,8 @@ func TestDashboard_EmbeddedFiles(t *testing.T) {
 	// Of the built page as of the one that stands in for it, all addresses fit where it is opened.
 	address := regexp.MustCompile(`(?:href|src)="?([^"#][^" >]*)`)
 	deeper := string(s.get(t, "/events/12").want(t, 200).body)
-	atRoot, below := address.FindAllStringSubmatch(page, -1), address.FindAllStringSubmatch(deeper, -1)
+	atRoot := address.FindAllStringSubmatch(page, -1)
+	below := address.FindAllStringSubmatch(deeper, -1)
 	require.NotEmpty(t, atRoot)
 	require.Len(t, below, len(atRoot))
 	for i := range atRoot {
